@@ -1,1 +1,79 @@
-//! (skeleton)
+//! Safe, owned Linux iommufd: I/O address spaces, DMA memory, page tables, devices.
+//!
+//! A device reaches exactly the memory that is mapped in the address space to which it is
+//! attached. This crate makes that a matter of ownership:
+//!
+//! - [`Iommufd`] is an open `/dev/iommu`;
+//! - an [`Ioas`] is an address space in it, and holds the memory that is mapped there until the
+//!   kernel has confirmed the unmap;
+//! - a [`DmaBuffer`] is memory that the CPU has to itself, or shares with devices, never both;
+//! - a [`Mapping`] puts memory at an [`Iova`], and unmaps it when dropped;
+//! - a [`Device`], which a driver such as the `vfio` crate has bound, becomes attached to an
+//!   address space or to a page table ([`HwPt`]) by an [`Attachment`].
+//!
+//! Every object holds its parents, so they can be dropped in any order: the kernel always sees
+//! children go first. All of them are `Send`, `Sync` and `'static`, to be kept in structs.
+//!
+//! ```no_run
+//! # fn example(device: &iommufd::Device) -> Result<(), Box<dyn std::error::Error>> {
+//! use iommufd::{Access, DmaBuffer, Ioas, Iommufd};
+//!
+//! # let iommufd = device.iommufd().clone();
+//! let ioas = Ioas::new(&iommufd)?;
+//! let attachment = device.attach(&ioas)?;
+//!
+//! let shared = DmaBuffer::new(64 * 1024)?.share();
+//! let mapping = ioas.map(&shared, Access::ReadWrite)?;
+//! println!("the device finds the buffer at {}", mapping.iova());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does not do
+//!
+//! It binds no device: that is a driver's part. It chooses no page tables for you beyond what the
+//! kernel does, hides no errno, and caches no answer about what the kernel supports that the
+//! kernel did not give for that very question.
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
+compile_error!("iommufd is for 64-bit little-endian Linux");
+
+mod address;
+mod attachment;
+mod buffer;
+mod cause;
+mod context;
+mod device;
+mod error;
+mod fork;
+mod funnel;
+mod group;
+mod hw_info;
+mod hwpt;
+mod ioas;
+mod ledger;
+mod map;
+mod mapping;
+mod memory;
+mod object;
+mod observe;
+pub mod volatile;
+
+pub use address::{Iova, IovaRange};
+pub use attachment::{Attachment, Target};
+pub use buffer::{DmaBuffer, HugePage, SharedBuffer};
+pub use context::{Iommufd, IommufdBuilder, Notices};
+pub use device::{Device, DeviceDriver, PageTableId};
+pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
+pub use group::{Group, GroupId, GroupIdentity};
+pub use hw_info::{Capabilities, HwInfo, VendorInfo, VtdInfo};
+pub use hwpt::HwPt;
+pub use ioas::{Ioas, IovaRanges};
+pub use map::{Access, FileRange};
+pub use mapping::Mapping;
+pub use memory::{DmaMemory, DmaSlice, RawMemory};
+pub use observe::{DropRefusal, IoctlEvent, Leaks, Observer};

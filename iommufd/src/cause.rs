@@ -1,0 +1,143 @@
+//! What each errno means, ioctl by ioctl: from the kernel's source and documentation.
+
+use iommufd_sys::ioctl::Description;
+use rustix::io::Errno;
+
+use crate::error::{Error, KernelError};
+
+/// The typed error for `errno`, answered by `ioctl`.
+pub(crate) fn refusal(ioctl: Description, errno: Errno) -> Error {
+    if errno == Errno::NOTTY {
+        // The dispatcher's answer to a number it does not know, and to nothing else.
+        return Error::Unsupported {
+            feature: ioctl.name,
+            since: ioctl.since,
+        };
+    }
+    KernelError::new(ioctl.name, errno, of_ioctl(ioctl.name, errno)).into()
+}
+
+/// The cause of a failed open of the device node.
+pub(crate) fn of_open(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOENT => {
+            "no such device node: the kernel lacks CONFIG_IOMMUFD, or its module is not loaded"
+        }
+        Errno::ACCESS | Errno::PERM => {
+            "the device node is not accessible to this user; it is root's by default"
+        }
+        Errno::MFILE | Errno::NFILE => "too many open files",
+        _ => "the device node could not be opened",
+    }
+}
+
+/// The cause of a failed system call that makes memory.
+pub(crate) fn of_memory(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOMEM => {
+            "not enough memory; huge pages must be reserved first (/proc/sys/vm/nr_hugepages)"
+        }
+        Errno::INVAL => "the size is not possible here, or the kernel has no such huge pages",
+        Errno::NOSYS => "the kernel was built without it",
+        Errno::MFILE | Errno::NFILE => "too many open files",
+        _ => "the memory could not be made",
+    }
+}
+
+fn of_ioctl(name: &str, errno: Errno) -> &'static str {
+    let special = match name {
+        "IOMMU_DESTROY" => destroy(errno),
+        "IOMMU_IOAS_ALLOW_IOVAS" => allow_iovas(errno),
+        "IOMMU_IOAS_MAP" | "IOMMU_IOAS_MAP_FILE" => map(errno),
+        "IOMMU_IOAS_UNMAP" => unmap(errno),
+        "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
+        "IOMMU_GET_HW_INFO" => hw_info(errno),
+        _ => None,
+    };
+    special.unwrap_or_else(|| common(errno))
+}
+
+/// What the dispatcher answers for every ioctl.
+fn common(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOENT => "no object of this kind has this id",
+        Errno::INVAL => "an argument was understood but is not possible",
+        Errno::OPNOTSUPP => "the kernel knows the argument but does not support this value of it",
+        Errno::TOOBIG => "the kernel is older than a field that was set",
+        Errno::FAULT => "memory that the call names is not accessible",
+        Errno::NOMEM => "the kernel is out of memory",
+        Errno::OVERFLOW => "an address calculation overflows",
+        Errno::BUSY => "something still uses the object",
+        Errno::PERM | Errno::ACCESS => "this process lacks the permission",
+        _ => "not a documented answer of this ioctl",
+    }
+}
+
+fn destroy(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::BUSY => "another object, an attachment or an open file still uses it",
+        Errno::NOENT => "no such object; it may have gone with its device",
+        _ => return None,
+    })
+}
+
+fn allow_iovas(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "a range of one byte, or two ranges that overlap",
+        Errno::ADDRINUSE => "a range overlaps addresses that an attached device reserves",
+        _ => return None,
+    })
+}
+
+fn map(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => {
+            "the IOVA, length or page offset is not aligned to what the attached IOMMUs need, or the IOVA is \
+             reserved or outside of their aperture; for a file: it is no memfd, or the range passes its end"
+        }
+        Errno::EXIST => "the fixed IOVA range overlaps an existing mapping",
+        Errno::NOSPC => "no free IOVA range is long enough",
+        Errno::FAULT => {
+            "the memory cannot be pinned: it is not mapped in this process, not writable, or no ordinary memory"
+        }
+        Errno::OVERFLOW => "the IOVA, address or length passes the end of its address space",
+        Errno::BADF => "the file is not open",
+        Errno::NODEV => "the dma-buf was revoked",
+        Errno::OPNOTSUPP => "the kernel does not support this kind of file or flag",
+        Errno::NOENT => "the address space is gone",
+        _ => return None,
+    })
+}
+
+fn unmap(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOENT => "nothing is mapped there, or the range would cut a mapping",
+        Errno::BUSY => {
+            "a hardware queue uses the memory, or a map or unmap of the range is under way"
+        }
+        Errno::DEADLK => "an emulated device did not release its pins of the memory",
+        _ => return None,
+    })
+}
+
+fn hwpt_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOENT => "the device is not bound to this context",
+        Errno::INVAL => "the parent is not one that this kind of table can have",
+        Errno::OPNOTSUPP => "the IOMMU of the device does not support the options",
+        Errno::ADDRINUSE => {
+            "a mapping or an allowed range lies where the IOMMU cannot translate, or is aligned too finely for it"
+        }
+        Errno::FAULT => "memory that is mapped already cannot be pinned",
+        Errno::NODEV => "the device has no IOMMU that can do this",
+        _ => return None,
+    })
+}
+
+fn hw_info(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOENT => "the device has no IOMMU behind it (a mediated device), or is not bound",
+        Errno::OPNOTSUPP => "the IOMMU offers no information of this type",
+        _ => return None,
+    })
+}

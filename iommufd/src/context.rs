@@ -1,0 +1,375 @@
+//! `/dev/iommu`: one open context, and the one function through which all its ioctls go.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
+use iommufd_sys::iommufd as sys;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::cause;
+use crate::error::{Accounting, Error, KernelError, Result};
+use crate::fork::Process;
+use crate::funnel::{self, PointerFree};
+use crate::group::Groups;
+use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer};
+
+/// An open `/dev/iommu`: the context in which all other objects live.
+///
+/// Cloning gives another handle of the same context. The file is closed when the last handle and
+/// the last object of the context are gone, so a context is never pulled away from under them.
+///
+/// Since Linux 6.2.
+///
+/// ```no_run
+/// # fn main() -> iommufd::Result<()> {
+/// use iommufd::{Ioas, Iommufd};
+///
+/// let iommufd = Iommufd::open()?;
+/// let ioas = Ioas::new(&iommufd)?;
+/// for range in ioas.iova_ranges()?.iter() {
+///     println!("usable: {range}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Iommufd {
+    context: Arc<Context>,
+}
+
+impl Iommufd {
+    /// Opens `/dev/iommu`.
+    ///
+    /// # Errors
+    /// `ENOENT`: the kernel has no iommufd, or no device node for it. `EACCES`: the node is not
+    /// yours to open (it is `root`'s, mode 0660, unless the system says otherwise).
+    pub fn open() -> Result<Self> {
+        Self::builder().open()
+    }
+
+    /// Takes over an open `/dev/iommu`, as a sandboxed process is given it.
+    ///
+    /// Whoever else holds the same open file shares the kernel's context and must be trusted with
+    /// it: they can destroy any object in it.
+    ///
+    /// # Errors
+    /// [`Error::NotIommufd`] if the file is something else.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self> {
+        Self::builder().from_fd(fd)
+    }
+
+    /// Sets what must be known before the first object is made.
+    #[must_use]
+    pub fn builder() -> IommufdBuilder {
+        IommufdBuilder { observer: None }
+    }
+
+    /// What the kernel would not let go of when handles of this context were dropped.
+    #[must_use]
+    pub fn leaks(&self) -> Leaks {
+        self.context.leaks.read()
+    }
+
+    /// Tells the observer of an ioctl that a driver made on a file of its own, such as a VFIO
+    /// device's; call it with no lock held.
+    pub fn observe(&self, event: &IoctlEvent) {
+        if let Some(observer) = &self.context.observer {
+            observer.ioctl(event);
+        }
+    }
+
+    /// Whether an observer is set: without one, nobody needs the time of a call.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.context.observer.is_some()
+    }
+
+    /// Whether this is the process that opened the context.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a child of it.
+    pub fn check_process(&self) -> Result<()> {
+        self.context.check_process()
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// Refuses an object `what` of another context.
+    pub(crate) fn must_be(&self, other: &Self, what: &'static str) -> Result<()> {
+        if Arc::ptr_eq(&self.context, &other.context) {
+            Ok(())
+        } else {
+            Err(Error::ForeignContext { what })
+        }
+    }
+}
+
+/// Lends the file, for a driver to bind a device to.
+impl AsFd for Iommufd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.context.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for Iommufd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iommufd")
+            .field("fd", &self.context.fd)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a context is to be opened: see [`Iommufd::builder`].
+pub struct IommufdBuilder {
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl IommufdBuilder {
+    /// Lets `observer` see every ioctl of the context.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Opens `/dev/iommu`.
+    ///
+    /// # Errors
+    /// As for [`Iommufd::open`].
+    pub fn open(self) -> Result<Iommufd> {
+        self.open_at(Path::new("/dev/iommu"))
+    }
+
+    /// Opens the iommufd device node at another path.
+    ///
+    /// # Errors
+    /// As for [`Iommufd::open`], and [`Error::NotIommufd`] if it is something else.
+    pub fn open_at(self, path: &Path) -> Result<Iommufd> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+            KernelError::new("open of /dev/iommu", errno, cause::of_open(errno))
+        })?;
+        self.from_fd(fd)
+    }
+
+    /// Takes over an open `/dev/iommu`.
+    ///
+    /// # Errors
+    /// As for [`Iommufd::from_fd`].
+    pub fn from_fd(self, fd: OwnedFd) -> Result<Iommufd> {
+        let context = Arc::new(Context {
+            fd,
+            process: Process::current(),
+            observer: self.observer,
+            groups: Groups::default(),
+            leaks: LeakCounters::default(),
+            lacks_map_file: AtomicBool::new(false),
+        });
+        // A question that changes nothing and that every iommufd answers.
+        match context.rlimit_mode() {
+            Ok(_) => Ok(Iommufd { context }),
+            Err(_) => Err(Error::NotIommufd),
+        }
+    }
+}
+
+impl fmt::Debug for IommufdBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IommufdBuilder")
+            .field("observed", &self.observer.is_some())
+            .finish()
+    }
+}
+
+/// What all objects of one open `/dev/iommu` share.
+pub(crate) struct Context {
+    fd: OwnedFd,
+    process: Process,
+    observer: Option<Arc<dyn Observer>>,
+    pub(crate) groups: Groups,
+    leaks: LeakCounters,
+    /// `IOMMU_IOAS_MAP_FILE` itself answered that its number is unknown.
+    pub(crate) lacks_map_file: AtomicBool,
+}
+
+impl Context {
+    /// Refuses to act in a child of the process that opened the context.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.process == Process::current() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
+    }
+
+    /// Makes one ioctl whose argument carries no pointer.
+    pub(crate) fn call<T: PointerFree>(&self, ioctl: &Ioctl<T>, arg: &mut T) -> Result<()> {
+        self.call_noting(ioctl, arg, &mut self.notices())
+    }
+
+    /// As [`call`](Self::call), while a lock is held: the observer hears of it when `notices` is
+    /// dropped, after the lock.
+    pub(crate) fn call_noting<T: PointerFree>(
+        &self,
+        ioctl: &Ioctl<T>,
+        arg: &mut T,
+        notices: &mut Notices<'_>,
+    ) -> Result<()> {
+        self.check_process()?;
+        self.noted(ioctl, notices, || {
+            funnel::plain(self.fd.as_fd(), ioctl, arg)
+        })
+        .map_err(|errno| cause::refusal(ioctl.describe(), errno))
+    }
+
+    /// Runs one ioctl of this context, timed and noted if anybody wants to know.
+    pub(crate) fn noted<T>(
+        &self,
+        ioctl: &Ioctl<T>,
+        notices: &mut Notices<'_>,
+        call: impl FnOnce() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if self.observer.is_none() {
+            return call();
+        }
+        let begin = Instant::now();
+        let result = call();
+        notices.note(IoctlEvent::new(ioctl.describe(), result, begin.elapsed()));
+        result
+    }
+
+    /// A place for what the observer shall hear. Make it *before* taking a lock: it is then
+    /// dropped, and delivers, after the lock is released.
+    pub(crate) fn notices(&self) -> Notices<'_> {
+        Notices {
+            context: self,
+            events: Vec::new(),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Destroys the object `id` in a drop: a refusal is counted and reported, never lost.
+    ///
+    /// Returns whether the kernel confirmed it. In a child of a fork nothing is done: the object
+    /// is the parent's.
+    pub(crate) fn destroy_in_drop(&self, id: u32, object: &'static str) -> bool {
+        match self.destroy(id) {
+            Ok(()) => true,
+            Err(Error::Forked) => false,
+            Err(error) => {
+                self.leaks.objects.fetch_add(1, Ordering::Relaxed);
+                self.report(object, &error);
+                false
+            }
+        }
+    }
+
+    /// Destroys the object `id`, which must be the caller's own.
+    pub(crate) fn destroy(&self, id: u32) -> Result<()> {
+        let mut arg = sys::iommu_destroy::sized();
+        arg.id = id;
+        self.call(&nr::DESTROY, &mut arg)
+    }
+
+    /// Counts and reports an object that a drop could not let go of.
+    pub(crate) fn object_stays(&self, object: &'static str, error: &Error) {
+        self.leaks.objects.fetch_add(1, Ordering::Relaxed);
+        self.report(object, error);
+    }
+
+    /// Counts and reports a mapping that a drop could not undo.
+    pub(crate) fn mapping_stays(&self, error: &Error) {
+        self.leaks.mappings.fetch_add(1, Ordering::Relaxed);
+        self.report("mapping", error);
+    }
+
+    /// Counts memory that is kept for good.
+    pub(crate) fn memories_stay(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.leaks.memories.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn report(&self, object: &'static str, error: &Error) {
+        if let Some(observer) = &self.observer {
+            observer.refused_drop(&DropRefusal { object, error });
+        }
+    }
+
+    /// Whose pinned memory counts, as far as the kernel tells.
+    pub(crate) fn accounting(&self) -> Accounting {
+        match self.rlimit_mode() {
+            Ok(0) => Accounting::PerUser,
+            Ok(1) => Accounting::PerProcess,
+            _ => Accounting::Unknown,
+        }
+    }
+
+    fn rlimit_mode(&self) -> Result<u64> {
+        let mut arg = sys::iommu_option::sized();
+        arg.option_id = sys::IOMMU_OPTION_RLIMIT_MODE;
+        // The constant is a C enum's; the field that takes it has 16 bits.
+        arg.op = u16::try_from(sys::IOMMU_OPTION_OP_GET).unwrap_or(u16::MAX);
+        self.call(&nr::OPTION, &mut arg)?;
+        Ok(arg.val64)
+    }
+}
+
+/// Ioctls that were made under a lock, told to the observer when this is dropped: after the lock.
+pub struct Notices<'c> {
+    context: &'c Context,
+    events: Vec<IoctlEvent>,
+}
+
+impl Notices<'_> {
+    /// Adds an ioctl that a driver has made.
+    pub fn note(&mut self, event: IoctlEvent) {
+        if self.context.observer.is_some() {
+            self.events.push(event);
+        }
+    }
+}
+
+impl Drop for Notices<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.context.observer {
+            for event in &self.events {
+                observer.ioctl(event);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Notices<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Notices").field(&self.events).finish()
+    }
+}
+
+#[derive(Default)]
+struct LeakCounters {
+    objects: AtomicU64,
+    mappings: AtomicU64,
+    memories: AtomicU64,
+}
+
+impl LeakCounters {
+    fn read(&self) -> Leaks {
+        Leaks {
+            objects: self.objects.load(Ordering::Relaxed),
+            mappings: self.mappings.load(Ordering::Relaxed),
+            memories: self.memories.load(Ordering::Relaxed),
+        }
+    }
+}

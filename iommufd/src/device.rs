@@ -1,0 +1,198 @@
+//! A device that a driver has bound to a context, and what it may be attached to.
+
+// UNSAFETY: declares the contract between a driver and this crate; calls nothing unsafe itself.
+#![expect(unsafe_code, reason = "the driver's contract is an unsafe trait")]
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::attachment::{Attachment, Target};
+use crate::context::{Iommufd, Notices};
+use crate::error::{Error, KernelError, Refused, Result};
+use crate::group::{Group, GroupIdentity};
+use crate::hw_info::HwInfo;
+
+/// The kernel's id of a page table or address space, for a driver to attach its device to.
+///
+/// Only this crate makes one, and only for the length of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageTableId(u32);
+
+impl PageTableId {
+    pub(crate) fn new(id: u32) -> Self {
+        Self(id)
+    }
+
+    /// The number for the driver's ioctl.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// The driver's side of a bound device: VFIO's character device, or a test's stand-in.
+///
+/// Dropping the driver releases the device: it must close the file that holds the binding.
+///
+/// # Safety
+/// - The device stays bound to the context it was bound to, under the same id, until the driver
+///   is dropped.
+/// - `attach` and `detach` report success only if the kernel did.
+/// - The driver itself starts no DMA and attaches to nothing on its own account.
+pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
+    /// Attaches the device to `target`; if it is attached already, moves it there atomically.
+    ///
+    /// A lock is held meanwhile: what the observer shall hear goes into `notices`.
+    ///
+    /// # Errors
+    /// The kernel's refusal; an earlier attachment is then still in place.
+    ///
+    /// # Safety
+    /// `target` must be alive in the context to which the device is bound.
+    unsafe fn attach(
+        &self,
+        target: PageTableId,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError>;
+
+    /// Detaches the device. As in [`attach`](Self::attach), a lock is held meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's refusal; the attachment is then still in place.
+    ///
+    /// # Safety
+    /// Nothing may rely any longer on the device's being attached.
+    unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError>;
+
+    /// What besides the device itself keeps the driver's file open, such as mapped registers:
+    /// closing releases nothing while there is anything.
+    fn holders(&self) -> usize {
+        0
+    }
+}
+
+/// A device that is bound to a context: it can be attached to address spaces and page tables.
+///
+/// Made by a driver, such as the `vfio` crate. Cloning gives another handle; the device is
+/// released when the last one is gone. An attachment holds the device.
+///
+/// Since Linux 6.6.
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<DeviceInner>,
+}
+
+/// # Invariants
+/// `id` is the device's in this context as long as `driver` is alive.
+struct DeviceInner {
+    id: u32,
+    driver: Arc<dyn DeviceDriver>,
+    group: Group,
+    iommufd: Iommufd,
+}
+
+impl Device {
+    /// A device that `driver` has bound to `iommufd`.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    ///
+    /// # Safety
+    /// `id` is what the bind answered, the device is bound to this very context, and `identity`
+    /// tells the truth about its group if it tells anything. No other `Device` is made of it.
+    pub unsafe fn from_bound(
+        iommufd: &Iommufd,
+        id: u32,
+        identity: GroupIdentity,
+        driver: Arc<dyn DeviceDriver>,
+    ) -> Result<Self> {
+        iommufd.check_process()?;
+        // INVARIANT: the caller promises it.
+        Ok(Self {
+            inner: Arc::new(DeviceInner {
+                id,
+                driver,
+                group: iommufd.context().groups.find(identity),
+                iommufd: iommufd.clone(),
+            }),
+        })
+    }
+
+    /// Attaches the device: from now on its DMA goes through `target`, and is refused where
+    /// nothing is mapped.
+    ///
+    /// An [`Ioas`](crate::Ioas) makes the kernel find or make a page table for it.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyAttached`]: use [`Attachment::replace`]. [`Error::GroupAttachedElsewhere`]:
+    /// devices of one IOMMU group share one table. [`Error::ForeignContext`]. `EADDRINUSE`:
+    /// something is mapped, or allowed, where the device has reserved addresses. `EFAULT`,
+    /// `ENOMEM`: mapped memory cannot be pinned. `EINVAL`: the table does not fit the device's
+    /// IOMMU. `EBUSY`: a device of the group is being reset. [`Error::Forked`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
+    pub fn attach(&self, target: impl Into<Target>) -> Result<Attachment> {
+        Attachment::new(self, target.into())
+    }
+
+    /// What the IOMMU behind the device is and can do.
+    ///
+    /// # Errors
+    /// `ENOENT`: the device is a mediated one, with no IOMMU behind it. [`Error::Unsupported`]
+    /// before Linux 6.6. [`Error::Forked`].
+    #[doc(alias = "IOMMU_GET_HW_INFO")]
+    pub fn hw_info(&self) -> Result<HwInfo> {
+        HwInfo::of(&self.inner.iommufd, self.inner.id)
+    }
+
+    /// The IOMMU group, with all its devices of this context.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.inner.group
+    }
+
+    /// The context to which it is bound.
+    #[must_use]
+    pub fn iommufd(&self) -> &Iommufd {
+        &self.inner.iommufd
+    }
+
+    /// Releases the device, now and for certain.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], with the device, if other handles, an attachment, or something of the
+    /// driver's such as mapped registers still holds it.
+    pub fn try_close(self) -> Result<(), Refused<Self>> {
+        let in_use = |holders| Error::InUse {
+            object: "device",
+            holders,
+        };
+        let inner = Arc::try_unwrap(self.inner).map_err(|inner| {
+            let holders = Arc::strong_count(&inner).saturating_sub(1);
+            Refused::new(Self { inner }, in_use(holders))
+        })?;
+        match inner.driver.holders() {
+            0 => Ok(()),
+            holders => {
+                let inner = Arc::new(inner);
+                Err(Refused::new(Self { inner }, in_use(holders)))
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.inner.id
+    }
+
+    pub(crate) fn driver(&self) -> &Arc<dyn DeviceDriver> {
+        &self.inner.driver
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("id", &self.inner.id)
+            .field("driver", &self.inner.driver)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,315 @@
+//! What can go wrong, and how to get back what an operation had consumed.
+
+use std::fmt;
+
+use iommufd_sys::ioctl::Linux;
+use rustix::io::Errno;
+
+use crate::address::{Iova, IovaRange};
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kernel's refusal of one system call.
+///
+/// `cause` says what the errno means *for this call*: the same `EINVAL` has a different cause
+/// in every ioctl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {errno}: {cause}")]
+#[non_exhaustive]
+pub struct KernelError {
+    /// The ioctl or system call, by its C name.
+    pub operation: &'static str,
+    /// What the kernel answered.
+    pub errno: Errno,
+    /// What that answer means for this operation.
+    pub cause: &'static str,
+}
+
+impl KernelError {
+    /// A refusal of `operation`, with the cause that its documentation names for `errno`.
+    ///
+    /// For drivers that implement [`DeviceDriver`](crate::DeviceDriver).
+    #[must_use]
+    pub fn new(operation: &'static str, errno: Errno, cause: &'static str) -> Self {
+        Self {
+            operation,
+            errno,
+            cause,
+        }
+    }
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused the call.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+
+    /// This kernel does not have the feature at all: found by asking it, never from its version.
+    #[error("this kernel has no {feature} (Linux has it since {since})")]
+    #[non_exhaustive]
+    Unsupported {
+        /// What is missing.
+        feature: &'static str,
+        /// The first release that has it.
+        since: Linux,
+    },
+
+    /// Pages could not be pinned: the limit of locked memory, or memory itself, is exhausted.
+    #[error(
+        "{operation}: cannot pin {needed} bytes: the locked-memory limit (RLIMIT_MEMLOCK) is {limit}, \
+         accounted {accounting}; raise the limit, or give the process CAP_IPC_LOCK"
+    )]
+    #[non_exhaustive]
+    LockedMemory {
+        /// The ioctl that had to pin.
+        operation: &'static str,
+        /// Bytes that this operation needed; what is pinned already counts as well.
+        needed: u64,
+        /// The limit of this process.
+        limit: MemlockLimit,
+        /// Whose pinned memory counts against the limit.
+        accounting: Accounting,
+    },
+
+    /// The two objects come from different `/dev/iommu` contexts, whose ids mean different things.
+    #[error("the {what} belongs to another iommufd context")]
+    #[non_exhaustive]
+    ForeignContext {
+        /// The object that does not belong.
+        what: &'static str,
+    },
+
+    /// The context was opened before a fork, and this is the child.
+    ///
+    /// Both processes would act on the same kernel objects; only the one that made them may.
+    #[error("this iommufd context belongs to the parent of a fork; open one in this process")]
+    Forked,
+
+    /// The file is not an open `/dev/iommu`.
+    #[error("the file descriptor is not an iommufd context (/dev/iommu)")]
+    NotIommufd,
+
+    /// A part of a memory region was named that the region does not have.
+    #[error("offset {offset:#x} with length {len:#x} is outside of a region of {region:#x} bytes")]
+    #[non_exhaustive]
+    OutOfBounds {
+        /// Where the part begins.
+        offset: usize,
+        /// Its length in bytes.
+        len: usize,
+        /// The length of the whole region in bytes.
+        region: usize,
+    },
+
+    /// An access of a register or word at an offset that its width does not divide.
+    #[error("offset {offset:#x} is not aligned to the access width of {width} bytes")]
+    #[non_exhaustive]
+    Misaligned {
+        /// Where the access begins.
+        offset: usize,
+        /// Its width in bytes.
+        width: usize,
+    },
+
+    /// A buffer or range of no bytes.
+    #[error("the {what} is empty")]
+    #[non_exhaustive]
+    Empty {
+        /// What has no bytes.
+        what: &'static str,
+    },
+
+    /// The range would cut a mapping in two; the kernel never splits one.
+    #[error("the range {range} covers the mapping {mapping} only in part")]
+    #[non_exhaustive]
+    PartlyCovered {
+        /// What was to be unmapped.
+        range: IovaRange,
+        /// The mapping at its edge.
+        mapping: IovaRange,
+    },
+
+    /// No mapping lies in the range.
+    #[error("nothing is mapped in {range}")]
+    #[non_exhaustive]
+    NothingMapped {
+        /// What was to be unmapped.
+        range: IovaRange,
+    },
+
+    /// Some mappings of an unmapped range stayed: their guards are as they were.
+    #[error("{unmapped} bytes were unmapped, but {} mappings stayed, the first at {first}: {reason}", .remaining)]
+    #[non_exhaustive]
+    PartlyUnmapped {
+        /// Bytes that are gone.
+        unmapped: u64,
+        /// How many mappings are still there.
+        remaining: usize,
+        /// Where the first of them begins.
+        first: Iova,
+        /// Why the kernel kept it.
+        reason: KernelError,
+    },
+
+    /// The device is attached already; use [`Attachment::replace`](crate::Attachment::replace).
+    #[error("the device is already attached")]
+    AlreadyAttached,
+
+    /// Another device of the same IOMMU group is attached to another page table.
+    #[error(
+        "another device of IOMMU group {group} is attached elsewhere; one group has one page table"
+    )]
+    #[non_exhaustive]
+    GroupAttachedElsewhere {
+        /// The group.
+        group: crate::GroupId,
+    },
+
+    /// The replace would move other devices too: the kernel attaches whole IOMMU groups.
+    #[error(
+        "{members} devices that share an IOMMU group, or may share one, are attached and would all move; \
+         use Group::replace, or say the group when the device is bound"
+    )]
+    #[non_exhaustive]
+    GroupShared {
+        /// How many devices would, or might, move.
+        members: usize,
+    },
+
+    /// No device of the group is attached.
+    #[error("no device of the group is attached")]
+    NotAttached,
+
+    /// The handle is not the last one: something else still keeps the object.
+    #[error("the {object} is still in use: {holders} other handles or children hold it")]
+    #[non_exhaustive]
+    InUse {
+        /// What was to be destroyed or closed.
+        object: &'static str,
+        /// How many others hold it.
+        holders: usize,
+    },
+}
+
+impl Error {
+    /// The errno that the kernel answered, if it was the kernel that refused.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Kernel(error) | Self::PartlyUnmapped { reason: error, .. } => Some(error.errno),
+            Self::LockedMemory { .. } => Some(Errno::NOMEM),
+            _ => None,
+        }
+    }
+}
+
+/// `RLIMIT_MEMLOCK` of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemlockLimit {
+    /// No limit.
+    Unlimited,
+    /// A limit in bytes.
+    Bytes(u64),
+}
+
+impl fmt::Display for MemlockLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("unlimited"),
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+/// Whose pinned memory counts against `RLIMIT_MEMLOCK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Accounting {
+    /// All contexts of the user together: what `/dev/iommu` does unless told otherwise.
+    PerUser,
+    /// This process alone: what the type1 container does.
+    PerProcess,
+    /// The kernel did not say.
+    Unknown,
+}
+
+impl fmt::Display for Accounting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PerUser => "over all iommufd contexts of this user",
+            Self::PerProcess => "for this process alone",
+            Self::Unknown => "in a way the kernel did not tell",
+        })
+    }
+}
+
+/// A refused operation that had consumed its value: here it is back, as it was.
+pub struct Refused<T> {
+    value: T,
+    error: Error,
+}
+
+impl<T> Refused<T> {
+    /// An operation on `value` that failed with `error`.
+    #[must_use]
+    pub fn new(value: T, error: impl Into<Error>) -> Self {
+        Self {
+            value,
+            error: error.into(),
+        }
+    }
+
+    /// Why it was refused.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The value, to go on with or to try again.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
+    /// The value and the reason.
+    pub fn into_parts(self) -> (T, Error) {
+        (self.value, self.error)
+    }
+
+    /// The same refusal around another value, for a type that wraps this one.
+    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U> {
+        Refused {
+            value: wrap(self.value),
+            error: self.error,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+/// `?` in a function that returns [`Error`] drops the value, as any early return would.
+impl<T> From<Refused<T>> for Error {
+    fn from(refused: Refused<T>) -> Self {
+        refused.error
+    }
+}

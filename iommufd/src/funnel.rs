@@ -1,0 +1,164 @@
+//! The one door to the kernel: every ioctl on `/dev/iommu` is issued in this file.
+
+// UNSAFETY: an ioctl makes the kernel read and write memory.
+#![expect(unsafe_code, reason = "issues the ioctls")]
+
+use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
+
+use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
+use iommufd_sys::ioctl::{SizedArg, write_size};
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+use rustix::ioctl::{IoctlOutput, Opcode};
+
+/// An argument in which the kernel finds no address to read or write through.
+///
+/// # Safety
+/// The kernel must touch no memory of the process for this ioctl but the argument itself.
+pub(crate) unsafe trait PointerFree: SizedArg {}
+
+// SAFETY: two numbers.
+unsafe impl PointerFree for sys::iommu_destroy {}
+// SAFETY: flags and the id that comes back.
+unsafe impl PointerFree for sys::iommu_ioas_alloc {}
+// SAFETY: `fd` names a file, `start` is an offset in it.
+unsafe impl PointerFree for sys::iommu_ioas_map_file {}
+// SAFETY: an IOVA range; the kernel only forgets addresses for it.
+unsafe impl PointerFree for sys::iommu_ioas_unmap {}
+// SAFETY: an option and its value.
+unsafe impl PointerFree for sys::iommu_option {}
+
+/// Issues an ioctl whose argument carries no address.
+pub(crate) fn plain<T: PointerFree>(
+    fd: BorrowedFd<'_>,
+    ioctl: &Ioctl<T>,
+    arg: &mut T,
+) -> Result<(), Errno> {
+    // SAFETY: `PointerFree` says that the kernel touches nothing but `arg`.
+    unsafe { issue(fd, ioctl, arg) }
+}
+
+/// `IOMMU_IOAS_MAP`: lets devices reach the memory at `arg.user_va`.
+///
+/// # Safety
+/// The `arg.length` bytes at `arg.user_va` stay mapped in this process, and are not covered by a
+/// Rust reference, until the kernel has confirmed that the mapping, or its IOAS, is gone.
+pub(crate) unsafe fn ioas_map(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_ioas_map,
+) -> Result<(), Errno> {
+    // SAFETY: the kernel pins what `user_va` names, now or at any later attach; the caller
+    // promises that it stays valid. Nothing else in the argument is an address of the process.
+    unsafe { issue(fd, &nr::IOAS_MAP, arg) }
+}
+
+/// `IOMMU_IOAS_IOVA_RANGES` into `ranges`, as many as fit.
+pub(crate) fn iova_ranges(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_ioas_iova_ranges,
+    ranges: &mut [sys::iommu_iova_range],
+) -> Result<(), Errno> {
+    arg.num_iovas = count(ranges.len());
+    arg.allowed_iovas = address_of_mut(ranges);
+    // SAFETY: the kernel writes at most `num_iovas` ranges to `allowed_iovas`, which is the
+    // exclusively borrowed slice; any bytes are a valid range.
+    unsafe { issue(fd, &nr::IOAS_IOVA_RANGES, arg) }
+}
+
+/// `IOMMU_IOAS_ALLOW_IOVAS` with `ranges`.
+pub(crate) fn allow_iovas(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_ioas_allow_iovas,
+    ranges: &[sys::iommu_iova_range],
+) -> Result<(), Errno> {
+    arg.num_iovas = count(ranges.len());
+    arg.allowed_iovas = address_of(ranges);
+    // SAFETY: the kernel only reads `num_iovas` ranges at `allowed_iovas`, the borrowed slice.
+    unsafe { issue(fd, &nr::IOAS_ALLOW_IOVAS, arg) }
+}
+
+/// `IOMMU_GET_HW_INFO`, with the vendor's part into `data`.
+pub(crate) fn hw_info(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_hw_info,
+    data: &mut [u8],
+) -> Result<(), Errno> {
+    arg.data_len = count(data.len());
+    arg.data_uptr = address_of_mut(data);
+    // SAFETY: the kernel writes at most `data_len` bytes to `data_uptr`, the exclusively borrowed
+    // slice, zeroes included.
+    unsafe { issue(fd, &nr::GET_HW_INFO, arg) }
+}
+
+/// `IOMMU_HWPT_ALLOC` of a table that carries no vendor data.
+pub(crate) fn hwpt_alloc(fd: BorrowedFd<'_>, arg: &mut sys::iommu_hwpt_alloc) -> Result<(), Errno> {
+    arg.data_type = sys::IOMMU_HWPT_DATA_NONE;
+    arg.data_len = 0;
+    arg.data_uptr = 0;
+    // SAFETY: with no data the kernel reads no address.
+    unsafe { issue(fd, &nr::HWPT_ALLOC, arg) }
+}
+
+/// A slice never has more elements than a `u32` counts where the kernel takes one: if it had, the
+/// kernel would see fewer, which is harmless.
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn address_of<T>(slice: &[T]) -> u64 {
+    slice.as_ptr().expose_provenance() as u64
+}
+
+fn address_of_mut<T>(slice: &mut [T]) -> u64 {
+    slice.as_mut_ptr().expose_provenance() as u64
+}
+
+/// # Safety
+/// Every address in `arg` must be good for what the kernel does with it for this ioctl.
+unsafe fn issue<T: SizedArg>(
+    fd: BorrowedFd<'_>,
+    ioctl: &Ioctl<T>,
+    arg: &mut T,
+) -> Result<(), Errno> {
+    write_size(arg);
+    let call = Call {
+        opcode: ioctl.request(),
+        arg,
+    };
+    // SAFETY: the number belongs to the argument's type, as the typed description says; the
+    // argument's `size` is its own; what it points to is the caller's promise. On a file that is
+    // no iommufd the numbers are VFIO's type, and a context is only made of a file that answered
+    // as an iommufd does.
+    unsafe { rustix::ioctl::ioctl(fd, call) }
+}
+
+/// An ioctl with the number and argument of a typed description.
+struct Call<'a, T> {
+    opcode: u32,
+    arg: &'a mut T,
+}
+
+// SAFETY:
+// - `as_ptr` is the exclusively borrowed argument, so the kernel may write to it;
+// - `IS_MUTATING` is true, so nothing is assumed of its contents afterwards;
+// - the output is nothing, so no pointer is read back.
+unsafe impl<T> rustix::ioctl::Ioctl for Call<'_, T> {
+    type Output = ();
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::from_mut(self.arg).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        _output: IoctlOutput,
+        _argument: *mut c_void,
+    ) -> rustix::io::Result<()> {
+        Ok(())
+    }
+}

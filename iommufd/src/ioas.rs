@@ -1,0 +1,279 @@
+//! I/O address spaces: which addresses there are, and how they come and go.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::iommufd as nr;
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+use zerocopy::FromZeros;
+
+use crate::address::{Iova, IovaRange};
+use crate::cause;
+use crate::context::{Context, Iommufd};
+use crate::error::{Error, Refused, Result};
+use crate::funnel;
+use crate::ledger::Ledger;
+use crate::object::Object;
+
+/// An I/O address space: which IOVA leads to which memory, for every device attached to it.
+///
+/// Cloning gives another handle of the same address space. It holds the memory that is mapped in
+/// it until the kernel has confirmed the unmap, whatever becomes of the [`Mapping`](crate::Mapping)
+/// guards; page tables and mappings hold the address space.
+///
+/// Since Linux 6.2.
+#[derive(Clone)]
+#[doc(alias = "IOMMU_IOAS_ALLOC")]
+pub struct Ioas {
+    pub(crate) inner: Arc<IoasInner>,
+}
+
+impl Ioas {
+    /// An empty address space. Until a device is attached every IOVA can be mapped.
+    ///
+    /// # Errors
+    /// `ENOMEM`; [`Error::Forked`].
+    pub fn new(iommufd: &Iommufd) -> Result<Self> {
+        let mut arg = sys::iommu_ioas_alloc::sized();
+        iommufd.context().call(&nr::IOAS_ALLOC, &mut arg)?;
+        Ok(Self {
+            inner: Arc::new(IoasInner {
+                object: Object::new(iommufd, arg.out_ioas_id, "address space"),
+                ledger: Ledger::default(),
+                layout: Arc::default(),
+            }),
+        })
+    }
+
+    /// The addresses that can be mapped now, and how they must be aligned.
+    ///
+    /// Attaching a device, allocating a page table, and undoing either, changes the answer:
+    /// [`IovaRanges::is_current`] tells.
+    ///
+    /// # Errors
+    /// `ENOMEM`; [`Error::Forked`].
+    #[doc(alias = "IOMMU_IOAS_IOVA_RANGES")]
+    pub fn iova_ranges(&self) -> Result<IovaRanges> {
+        // A few holes are usual: MSI windows, the ends of the aperture.
+        let mut room = 16;
+        loop {
+            // Read first: a change during the query makes the answer stale, never current.
+            let asked_at = self.inner.layout.load(Ordering::Acquire);
+            let mut raw = vec![sys::iommu_iova_range::new_zeroed(); room];
+            let mut arg = sys::iommu_ioas_iova_ranges::sized();
+            arg.ioas_id = self.inner.id();
+            let context = self.inner.context();
+            context.check_process()?;
+            let answer = context.noted(&nr::IOAS_IOVA_RANGES, &mut context.notices(), || {
+                funnel::iova_ranges(context.fd(), &mut arg, &mut raw)
+            });
+            let needed = arg.num_iovas as usize;
+            match answer {
+                Ok(()) => {
+                    raw.truncate(needed);
+                    return Ok(IovaRanges {
+                        ranges: raw.iter().filter_map(valid_range).collect(),
+                        alignment: arg.out_iova_alignment,
+                        changes: Arc::clone(&self.inner.layout),
+                        asked_at,
+                    });
+                }
+                // Too little room; the kernel says how much it takes, and it may grow meanwhile.
+                Err(Errno::MSGSIZE) if needed > room => room = needed,
+                Err(errno) => return Err(cause::refusal(nr::IOAS_IOVA_RANGES.describe(), errno)),
+            }
+        }
+    }
+
+    /// Keeps the kernel to these addresses: it chooses IOVAs only in `ranges`, and refuses a
+    /// device that needs one of them for itself. No ranges at all allow every address again.
+    ///
+    /// Fixed mappings are not kept to them.
+    ///
+    /// # Errors
+    /// `EINVAL`: two ranges overlap, or one is a single byte. `EADDRINUSE`: an attached device
+    /// reserves an address of them. [`Error::Forked`].
+    #[doc(alias = "IOMMU_IOAS_ALLOW_IOVAS")]
+    pub fn allow_iovas(&self, ranges: &[IovaRange]) -> Result<()> {
+        let raw: Vec<_> = ranges
+            .iter()
+            .map(|range| {
+                let mut raw = sys::iommu_iova_range::new_zeroed();
+                raw.start = range.start().get();
+                raw.last = range.last().get();
+                raw
+            })
+            .collect();
+        let mut arg = sys::iommu_ioas_allow_iovas::sized();
+        arg.ioas_id = self.inner.id();
+        let context = self.inner.context();
+        context.check_process()?;
+        context
+            .noted(&nr::IOAS_ALLOW_IOVAS, &mut context.notices(), || {
+                funnel::allow_iovas(context.fd(), &mut arg, &raw)
+            })
+            .map_err(|errno| cause::refusal(nr::IOAS_ALLOW_IOVAS.describe(), errno))
+    }
+
+    /// Unmaps everything. Returns how many bytes were mapped.
+    ///
+    /// Their [`Mapping`](crate::Mapping) guards stay, emptied: dropping them asks the kernel for
+    /// nothing. Waits for maps and unmaps of this address space that are under way, and keeps
+    /// others out meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::PartlyUnmapped`] if the kernel kept something (`EBUSY`: a hardware queue uses it;
+    /// `EDEADLK`: an emulated device pins it); [`Error::Forked`].
+    pub fn unmap_all(&self) -> Result<u64> {
+        self.inner.unmap_within(IovaRange::ALL)
+    }
+
+    /// Unmaps all that lies in `range`. Returns how many bytes were mapped.
+    ///
+    /// Otherwise as [`unmap_all`](Self::unmap_all).
+    ///
+    /// # Errors
+    /// [`Error::PartlyCovered`], with nothing done, if a mapping lies in the range only in part;
+    /// [`Error::NothingMapped`]; else as for [`unmap_all`](Self::unmap_all).
+    #[doc(alias = "IOMMU_IOAS_UNMAP")]
+    pub fn unmap_range(&self, range: IovaRange) -> Result<u64> {
+        match self.inner.unmap_within(range)? {
+            0 => Err(Error::NothingMapped { range }),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// How many mappings there are, and how many bytes they cover.
+    #[must_use]
+    pub fn mapped(&self) -> (usize, u64) {
+        self.inner.ledger().totals()
+    }
+
+    /// Destroys the address space, with all that is still mapped in it.
+    ///
+    /// Dropping the last handle does the same, but cannot tell.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], with the handle and without asking the kernel, if other handles, page
+    /// tables or mappings hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
+    pub fn try_destroy(self) -> Result<(), Refused<Self>> {
+        let mut inner = Arc::try_unwrap(self.inner).map_err(|inner| {
+            let error = Error::InUse {
+                object: "address space",
+                holders: Arc::strong_count(&inner).saturating_sub(1),
+            };
+            Refused::new(Self { inner }, error)
+        })?;
+        inner.object.destroy().map_err(|error| {
+            let inner = Arc::new(inner);
+            Refused::new(Self { inner }, error)
+        })
+    }
+
+    /// The context it lives in.
+    #[must_use]
+    pub fn iommufd(&self) -> &Iommufd {
+        self.inner.iommufd()
+    }
+}
+
+impl fmt::Debug for Ioas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ioas")
+            .field("id", &self.inner.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The address space itself.
+///
+/// # Invariants
+/// `object` is an address space that nobody else destroys. `ledger` records all memory that the
+/// kernel may reach through it, and lets go of it only after the kernel's confirmation.
+pub(crate) struct IoasInner {
+    object: Object,
+    ledger: Ledger,
+    /// Counts what may have changed the usable addresses.
+    layout: Arc<AtomicU64>,
+}
+
+impl IoasInner {
+    pub(crate) fn id(&self) -> u32 {
+        self.object.id()
+    }
+
+    pub(crate) fn iommufd(&self) -> &Iommufd {
+        self.object.iommufd()
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        self.iommufd().context()
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// A device or page table has come or gone: the usable addresses may have changed.
+    pub(crate) fn layout_changed(&self) {
+        self.layout.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for IoasInner {
+    fn drop(&mut self) {
+        let gone = self.object.destroy_in_drop();
+        let held = std::mem::take(&mut self.ledger).into_held();
+        if !gone && !held.is_empty() {
+            // The kernel may still reach it through what it would not destroy. In a child of a
+            // fork it is the parent's to release.
+            self.context().memories_stay(held.len());
+            let _kept = ManuallyDrop::new(held);
+        }
+    }
+}
+
+/// The addresses that could be mapped when [`Ioas::iova_ranges`] asked.
+#[derive(Debug, Clone)]
+pub struct IovaRanges {
+    ranges: Vec<IovaRange>,
+    alignment: u64,
+    /// The address space's count of changes, and what it was before the question.
+    changes: Arc<AtomicU64>,
+    asked_at: u64,
+}
+
+impl IovaRanges {
+    /// The ranges, by address.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = IovaRange> + '_ {
+        self.ranges.iter().copied()
+    }
+
+    /// What IOVA, length and place in the page of a mapping must be multiples of, in bytes.
+    #[must_use]
+    pub fn alignment(&self) -> u64 {
+        self.alignment
+    }
+
+    /// Whether all of `range` can be mapped.
+    #[must_use]
+    pub fn contains(&self, range: IovaRange) -> bool {
+        self.ranges.iter().any(|usable| usable.contains(range))
+    }
+
+    /// Whether the answer still holds, as far as this process has not attached, detached,
+    /// allocated or destroyed anything since that may have changed it.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.changes.load(Ordering::Acquire) == self.asked_at
+    }
+}
+
+/// The kernel's range, if it is one.
+fn valid_range(raw: &sys::iommu_iova_range) -> Option<IovaRange> {
+    IovaRange::new(Iova::new(raw.start), Iova::new(raw.last))
+}

@@ -1,0 +1,251 @@
+//! Which memory an address space holds: the record that proves when memory may be let go.
+//!
+//! Pages are pinned lazily, and a map can land on an IOVA before an unmap of it has returned. So
+//! an entry exists before its MAP is issued, has an identity other than its IOVA, and goes when
+//! the kernel has confirmed that *it* is gone, never because an address looks free.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::address::IovaRange;
+use crate::memory::DmaMemory;
+
+/// What is held for one entry; nothing for a foreign file, whose pages the kernel keeps itself.
+pub(crate) type Held = Option<Arc<dyn DmaMemory>>;
+
+/// The entries of one address space.
+///
+/// Exact maps and unmaps go on side by side. A range unmap is *exclusive*: it waits until none
+/// are under way and keeps new ones out, as the kernel may free an IOVA of the range before it
+/// returns, and nothing else may take it meanwhile.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+    /// Signalled when the last exact operation ends, and when the exclusive one does.
+    changed: Condvar,
+}
+
+/// Names one entry. Whoever has it is the only one to have it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EntryKey(usize);
+
+#[derive(Default)]
+struct State {
+    slots: Vec<Slot>,
+    /// The first free slot.
+    free: Option<usize>,
+    /// Exact maps and unmaps whose ioctl is under way.
+    under_way: usize,
+    /// An exclusive operation runs or waits.
+    exclusive: bool,
+}
+
+enum Slot {
+    /// The next free slot.
+    Free(Option<usize>),
+    /// The MAP has not answered yet; the memory is held all the same.
+    Mapping(Held),
+    /// The kernel has confirmed the MAP.
+    Mapped { range: IovaRange, held: Held },
+    /// A range unmap has emptied the entry; its guard has not noticed yet.
+    Emptied,
+}
+
+/// What an unmap has to do.
+pub(crate) enum Unmap {
+    /// Unmap exactly this, then say so with [`Ledger::end_unmap`].
+    Issue(IovaRange),
+    /// A range unmap has done it already: there is nothing to ask of the kernel.
+    Done,
+}
+
+impl Ledger {
+    /// Records the memory of a MAP that is about to be issued.
+    pub(crate) fn begin_map(&self, held: Held) -> EntryKey {
+        let mut state = self.shared();
+        state.under_way += 1;
+        EntryKey(state.insert(Slot::Mapping(held)))
+    }
+
+    /// The kernel has mapped the entry at `range`.
+    pub(crate) fn mapped(&self, key: &EntryKey, range: IovaRange) {
+        let mut state = self.state.lock();
+        if let Slot::Mapping(held) = state.replace(key, Slot::Emptied) {
+            state.replace(key, Slot::Mapped { range, held });
+        }
+        self.end_shared(state);
+    }
+
+    /// The kernel has refused the MAP: what was held is free, to be dropped with no lock held.
+    pub(crate) fn not_mapped(&self, key: EntryKey) -> Held {
+        let mut state = self.state.lock();
+        let held = state.remove(key);
+        self.end_shared(state);
+        held
+    }
+
+    /// Begins the exact unmap of an entry.
+    pub(crate) fn begin_unmap(&self, key: &EntryKey) -> Unmap {
+        let mut state = self.shared();
+        match state.slots.get(key.0) {
+            Some(Slot::Mapped { range, .. }) => {
+                let range = *range;
+                state.under_way += 1;
+                Unmap::Issue(range)
+            }
+            _ => Unmap::Done,
+        }
+    }
+
+    /// The kernel has confirmed the unmap that [`begin_unmap`](Self::begin_unmap) asked for: what
+    /// was held is free, to be dropped with no lock held.
+    pub(crate) fn unmapped(&self, key: EntryKey) -> Held {
+        self.not_mapped(key)
+    }
+
+    /// The kernel has refused that unmap: the entry stays as it is.
+    pub(crate) fn still_mapped(&self) {
+        self.end_shared(self.state.lock());
+    }
+
+    /// Forgets an entry that a range unmap has emptied.
+    pub(crate) fn forget(&self, key: EntryKey) -> Held {
+        self.state.lock().remove(key)
+    }
+
+    /// Waits until no map or unmap is under way, and keeps new ones out.
+    pub(crate) fn exclusive(&self) -> Exclusive<'_> {
+        let mut state = self.state.lock();
+        while state.exclusive {
+            self.changed.wait(&mut state);
+        }
+        state.exclusive = true;
+        while state.under_way > 0 {
+            self.changed.wait(&mut state);
+        }
+        Exclusive { ledger: self }
+    }
+
+    /// All that is still held, when the address space itself is gone or given up.
+    pub(crate) fn into_held(self) -> Vec<Arc<dyn DmaMemory>> {
+        let slots = self.state.into_inner().slots;
+        slots.into_iter().filter_map(Slot::into_held).collect()
+    }
+
+    /// How many entries are recorded, and how many bytes are mapped.
+    pub(crate) fn totals(&self) -> (usize, u64) {
+        let state = self.state.lock();
+        state
+            .mapped_within(IovaRange::ALL)
+            .fold((0, 0), |(count, bytes), (_, range)| {
+                (count + 1, bytes + range.len().unwrap_or(u64::MAX))
+            })
+    }
+
+    /// The state, when no exclusive operation runs or waits.
+    fn shared(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        while state.exclusive {
+            self.changed.wait(&mut state);
+        }
+        state
+    }
+
+    fn end_shared(&self, mut state: MutexGuard<'_, State>) {
+        state.under_way -= 1;
+        let wake = state.exclusive && state.under_way == 0;
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// The right to unmap ranges: no exact map or unmap is under way while it lives.
+pub(crate) struct Exclusive<'l> {
+    ledger: &'l Ledger,
+}
+
+impl Exclusive<'_> {
+    /// The mappings that touch `range`, by address.
+    pub(crate) fn touching(&self, range: IovaRange) -> Vec<(EntryKey, IovaRange)> {
+        let state = self.ledger.state.lock();
+        let mut entries: Vec<_> = state
+            .mapped_within(range)
+            .map(|(index, range)| (EntryKey(index), range))
+            .collect();
+        entries.sort_by_key(|(_, range)| range.start());
+        entries
+    }
+
+    /// The kernel has confirmed that the entry is gone: what was held is free, to be dropped when
+    /// this right is. Its guard finds the entry emptied.
+    pub(crate) fn emptied(&self, key: &EntryKey) -> Held {
+        self.ledger
+            .state
+            .lock()
+            .replace(key, Slot::Emptied)
+            .into_held()
+    }
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        self.ledger.state.lock().exclusive = false;
+        self.ledger.changed.notify_all();
+    }
+}
+
+impl State {
+    fn insert(&mut self, slot: Slot) -> usize {
+        match self.free {
+            Some(index) => {
+                if let Some(Slot::Free(next)) = self.slots.get(index) {
+                    self.free = *next;
+                    self.slots[index] = slot;
+                }
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    fn replace(&mut self, key: &EntryKey, slot: Slot) -> Slot {
+        match self.slots.get_mut(key.0) {
+            Some(place) => std::mem::replace(place, slot),
+            None => Slot::Emptied,
+        }
+    }
+
+    fn remove(&mut self, key: EntryKey) -> Held {
+        let free = Slot::Free(self.free);
+        let held = self.replace(&key, free).into_held();
+        self.free = Some(key.0);
+        held
+    }
+
+    fn mapped_within(&self, range: IovaRange) -> impl Iterator<Item = (usize, IovaRange)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, slot)| match slot {
+                Slot::Mapped { range: mapped, .. } if mapped.overlaps(range) => {
+                    Some((index, *mapped))
+                }
+                _ => None,
+            })
+    }
+}
+
+impl Slot {
+    fn into_held(self) -> Held {
+        match self {
+            Self::Mapping(held) | Self::Mapped { held, .. } => held,
+            Self::Free(_) | Self::Emptied => None,
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Mapping memory into an address space.
+
+// UNSAFETY: tells the kernel where the memory of a mapping is.
+#![expect(
+    unsafe_code,
+    reason = "issues IOMMU_IOAS_MAP for memory that the ledger holds"
+)]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::{Description, iommufd as nr};
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use crate::address::{Iova, IovaRange};
+use crate::cause;
+use crate::context::Notices;
+use crate::error::{Error, MemlockLimit, Result};
+use crate::funnel;
+use crate::ioas::{Ioas, IoasInner};
+use crate::ledger::Held;
+use crate::mapping::Mapping;
+use crate::memory::DmaSlice;
+
+/// What a device may do with mapped memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// The device reads: memory to device.
+    Read,
+    /// The device writes: device to memory. (Some IOMMUs let it read as well.)
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl Access {
+    fn flags(self) -> u32 {
+        match self {
+            Self::Read => sys::IOMMU_IOAS_MAP_READABLE,
+            Self::Write => sys::IOMMU_IOAS_MAP_WRITEABLE,
+            Self::ReadWrite => sys::IOMMU_IOAS_MAP_READABLE | sys::IOMMU_IOAS_MAP_WRITEABLE,
+        }
+    }
+}
+
+/// A part of a file (a memfd, or a dma-buf of a VFIO device) to be mapped.
+#[derive(Debug, Clone, Copy)]
+pub struct FileRange<'f> {
+    file: BorrowedFd<'f>,
+    start: u64,
+    len: u64,
+}
+
+impl<'f> FileRange<'f> {
+    /// `len` bytes of `file` from byte `start` on.
+    #[must_use]
+    pub fn new(file: &'f impl AsFd, start: u64, len: u64) -> Self {
+        Self {
+            file: file.as_fd(),
+            start,
+            len,
+        }
+    }
+}
+
+/// Mapping memory.
+impl Ioas {
+    /// Maps memory at an address that the kernel chooses.
+    ///
+    /// The address space holds the memory until the kernel has confirmed the unmap: by
+    /// [`Mapping::unmap`] or its drop, by [`unmap_all`](Ioas::unmap_all), or with the address
+    /// space itself.
+    ///
+    /// While no page table or device uses the address space, nothing is pinned: memory that
+    /// cannot be pinned is then found out by the attach.
+    ///
+    /// # Errors
+    /// `ENOSPC`: no free range is long enough. `EINVAL`: the length, or the place in its page, is
+    /// not a multiple of [`IovaRanges::alignment`](crate::IovaRanges::alignment). `EFAULT`: the
+    /// memory cannot be pinned. [`Error::LockedMemory`] (`ENOMEM`). [`Error::Empty`].
+    /// [`Error::Forked`].
+    #[doc(alias = "IOMMU_IOAS_MAP")]
+    pub fn map(&self, memory: impl Into<DmaSlice>, access: Access) -> Result<Mapping> {
+        self.map_memory(memory.into(), None, access)
+    }
+
+    /// Maps memory at `iova`.
+    ///
+    /// # Errors
+    /// `EEXIST`: something is mapped there. `EINVAL`: also if the addresses are not all in
+    /// [`iova_ranges`](Ioas::iova_ranges). `EOVERFLOW`: the end passes the address space's. Else
+    /// as for [`map`](Ioas::map).
+    #[doc(alias = "IOMMU_IOAS_MAP_FIXED_IOVA")]
+    pub fn map_at(
+        &self,
+        iova: Iova,
+        memory: impl Into<DmaSlice>,
+        access: Access,
+    ) -> Result<Mapping> {
+        self.map_memory(memory.into(), Some(iova), access)
+    }
+
+    /// Maps pages of a file at an address that the kernel chooses; it keeps the file itself.
+    ///
+    /// This is safe for any file, as writing to one is: whoever makes a slice of a file's pages
+    /// (`memmap2`'s `unsafe fn map`) promises that nobody writes to the file meanwhile, and a
+    /// device is one more who may. The file of a [`DmaBuffer`](crate::DmaBuffer) is never lent,
+    /// so its slices are safe from this.
+    ///
+    /// Since Linux 6.13 for a memfd, 6.19 for a dma-buf.
+    ///
+    /// # Errors
+    /// `EINVAL`: the file is no memfd or dma-buf, or the range passes its end (found out only
+    /// when pages are pinned). [`Error::Unsupported`] before Linux 6.13. Else as for
+    /// [`map`](Ioas::map).
+    #[doc(alias = "IOMMU_IOAS_MAP_FILE")]
+    pub fn map_file(&self, file: FileRange<'_>, access: Access) -> Result<Mapping> {
+        self.map_foreign_file(file, None, access)
+    }
+
+    /// Maps pages of a file at `iova`.
+    ///
+    /// # Errors
+    /// As for [`map_file`](Ioas::map_file) and [`map_at`](Ioas::map_at).
+    pub fn map_file_at(&self, iova: Iova, file: FileRange<'_>, access: Access) -> Result<Mapping> {
+        self.map_foreign_file(file, Some(iova), access)
+    }
+
+    fn map_memory(&self, slice: DmaSlice, iova: Option<Iova>, access: Access) -> Result<Mapping> {
+        let place = Place::new(slice.len() as u64, iova, access)?;
+        let ioas = &self.inner;
+        ioas.record(slice.memory(), &place, |notices| {
+            // SAFETY: the descriptor is lent for this one mapping, which the ledger records with
+            // the memory.
+            if let Some((file, start)) = unsafe { slice.file() }
+                && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
+            {
+                match ioas.issue_file(&place, file, start, notices) {
+                    // A kernel from before 6.13: the same pages have an address as well.
+                    Err(refused) if refused.errno == Errno::NOTTY => {
+                        ioas.context().lacks_map_file.store(true, Ordering::Relaxed);
+                    }
+                    answer => return answer,
+                }
+            }
+            // SAFETY: the ledger has an entry with the memory, and keeps it until the kernel has
+            // confirmed that this mapping or the address space is gone. `DmaMemory` promises that
+            // memory which is alive stays mapped at its address, uncovered by references; `slice`
+            // lies within it.
+            unsafe { ioas.issue_memory(&place, slice.address(), notices) }
+        })
+    }
+
+    fn map_foreign_file(
+        &self,
+        file: FileRange<'_>,
+        iova: Option<Iova>,
+        access: Access,
+    ) -> Result<Mapping> {
+        let place = Place::new(file.len, iova, access)?;
+        self.inner.record(None, &place, |notices| {
+            self.inner
+                .issue_file(&place, file.file, file.start, notices)
+        })
+    }
+}
+
+/// A MAP that the kernel refused.
+struct MapRefused {
+    ioctl: Description,
+    errno: Errno,
+}
+
+/// Where to map, and for what.
+struct Place {
+    flags: u32,
+    iova: u64,
+    len: u64,
+}
+
+impl Place {
+    fn new(len: u64, iova: Option<Iova>, access: Access) -> Result<Self> {
+        if len == 0 {
+            return Err(Error::Empty { what: "mapping" });
+        }
+        let fixed = match iova {
+            Some(_) => sys::IOMMU_IOAS_MAP_FIXED_IOVA,
+            None => 0,
+        };
+        Ok(Self {
+            flags: access.flags() | fixed,
+            iova: iova.unwrap_or_default().get(),
+            len,
+        })
+    }
+}
+
+impl IoasInner {
+    /// Records `held`, lets `issue` ask the kernel, and keeps the record if it agreed.
+    fn record(
+        self: &Arc<Self>,
+        held: Held,
+        place: &Place,
+        issue: impl FnOnce(&mut Notices<'_>) -> Result<Iova, MapRefused>,
+    ) -> Result<Mapping> {
+        self.context().check_process()?;
+        let mut notices = self.context().notices();
+        let entry = self.ledger().begin_map(held);
+        match issue(&mut notices) {
+            Ok(iova) => {
+                let range = IovaRange::saturating(iova, place.len);
+                self.ledger().mapped(&entry, range);
+                Ok(Mapping::new(self, entry, range))
+            }
+            Err(refused) => {
+                drop(self.ledger().not_mapped(entry));
+                Err(self.explain(place, &refused))
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`funnel::ioas_map`], for the `place.len` bytes at `address`.
+    unsafe fn issue_memory(
+        &self,
+        place: &Place,
+        address: u64,
+        notices: &mut Notices<'_>,
+    ) -> Result<Iova, MapRefused> {
+        let mut arg = sys::iommu_ioas_map::sized();
+        arg.flags = place.flags;
+        arg.ioas_id = self.id();
+        arg.user_va = address;
+        arg.length = place.len;
+        arg.iova = place.iova;
+        let context = self.context();
+        let answer = context.noted(&nr::IOAS_MAP, notices, || {
+            // SAFETY: the caller promises it.
+            unsafe { funnel::ioas_map(context.fd(), &mut arg) }
+        });
+        answered(nr::IOAS_MAP.describe(), answer, arg.iova)
+    }
+
+    fn issue_file(
+        &self,
+        place: &Place,
+        file: BorrowedFd<'_>,
+        start: u64,
+        notices: &mut Notices<'_>,
+    ) -> Result<Iova, MapRefused> {
+        let mut arg = sys::iommu_ioas_map_file::sized();
+        arg.flags = place.flags;
+        arg.ioas_id = self.id();
+        arg.fd = file.as_raw_fd();
+        arg.start = start;
+        arg.length = place.len;
+        arg.iova = place.iova;
+        let context = self.context();
+        let answer = context.noted(&nr::IOAS_MAP_FILE, notices, || {
+            funnel::plain(context.fd(), &nr::IOAS_MAP_FILE, &mut arg)
+        });
+        answered(nr::IOAS_MAP_FILE.describe(), answer, arg.iova)
+    }
+
+    /// Makes an error of a refusal: out of memory is told with the limit that may be the cause.
+    fn explain(&self, place: &Place, refused: &MapRefused) -> Error {
+        if refused.errno != Errno::NOMEM {
+            return cause::refusal(refused.ioctl, refused.errno);
+        }
+        Error::LockedMemory {
+            operation: refused.ioctl.name,
+            needed: place.len,
+            limit: match getrlimit(Resource::Memlock).current {
+                Some(bytes) => MemlockLimit::Bytes(bytes),
+                None => MemlockLimit::Unlimited,
+            },
+            accounting: self.context().accounting(),
+        }
+    }
+}
+
+fn answered(ioctl: Description, answer: Result<(), Errno>, iova: u64) -> Result<Iova, MapRefused> {
+    match answer {
+        Ok(()) => Ok(Iova::new(iova)),
+        Err(errno) => Err(MapRefused { ioctl, errno }),
+    }
+}

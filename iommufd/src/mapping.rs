@@ -1,0 +1,223 @@
+//! The guard of one mapping, and every way to unmap.
+
+use std::fmt;
+use std::sync::Arc;
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::iommufd as nr;
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+
+use crate::address::{Iova, IovaRange};
+use crate::context::Notices;
+use crate::error::{Error, Refused, Result};
+use crate::ioas::IoasInner;
+use crate::ledger::{EntryKey, Exclusive, Held, Unmap};
+
+/// One mapping: unmapped when dropped.
+///
+/// It holds its address space. Unmapping can take long: it returns when no device reaches the
+/// memory any more and its pages are unpinned. So drop a large mapping, or better
+/// [`unmap`](Self::unmap) it, where waiting is all right.
+///
+/// Forgetting a mapping leaks nothing but its place: the memory stays mapped and alive until the
+/// address space goes, or [`unmap_all`](crate::Ioas::unmap_all) empties it.
+///
+/// # Invariants
+/// `entry` is this mapping's in the ledger of `ioas`, until it is unmapped.
+#[must_use = "dropping a mapping unmaps it"]
+pub struct Mapping {
+    ioas: Arc<IoasInner>,
+    entry: Option<EntryKey>,
+    range: IovaRange,
+}
+
+impl Mapping {
+    pub(crate) fn new(ioas: &Arc<IoasInner>, entry: EntryKey, range: IovaRange) -> Self {
+        Self {
+            ioas: Arc::clone(ioas),
+            entry: Some(entry),
+            range,
+        }
+    }
+
+    /// The first address for the device.
+    #[must_use]
+    pub fn iova(&self) -> Iova {
+        self.range.start()
+    }
+
+    /// All the addresses.
+    #[must_use]
+    pub fn range(&self) -> IovaRange {
+        self.range
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.range.len().unwrap_or(u64::MAX)
+    }
+
+    /// Always false: a mapping has at least one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Unmaps it. On return no device reaches the memory through it any more.
+    ///
+    /// # Errors
+    /// The kernel's refusal, with the mapping as it was: `EBUSY`: a hardware queue uses the
+    /// memory; `EDEADLK`: an emulated device pins it. [`Error::Forked`].
+    #[doc(alias = "IOMMU_IOAS_UNMAP")]
+    pub fn unmap(mut self) -> Result<(), Refused<Self>> {
+        match self.undo() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        let Some(entry) = self.entry.take() else {
+            return Ok(());
+        };
+        self.ioas.unmap_entry(entry).map_err(|(entry, error)| {
+            self.entry = Some(entry);
+            error
+        })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        match self.undo() {
+            Ok(()) | Err(Error::Forked) => {}
+            Err(error) => self.ioas.context().mapping_stays(&error),
+        }
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IoasInner {
+    /// Unmaps exactly one entry, and lets its memory go when the kernel has confirmed it.
+    fn unmap_entry(&self, entry: EntryKey) -> Result<(), (EntryKey, Error)> {
+        if let Err(error) = self.context().check_process() {
+            return Err((entry, error));
+        }
+        let mut notices = self.context().notices();
+        let range = match self.ledger().begin_unmap(&entry) {
+            Unmap::Issue(range) => range,
+            Unmap::Done => {
+                drop(self.ledger().forget(entry));
+                return Ok(());
+            }
+        };
+        let answer = self.issue_unmap(range, &mut notices);
+        match answer {
+            Ok(_) => drop(self.ledger().unmapped(entry)),
+            Err(error) => {
+                self.ledger().still_mapped();
+                if error.errno() != Some(Errno::NOENT) {
+                    return Err((entry, error));
+                }
+                self.settle(&entry, range, &mut notices);
+                drop(self.ledger().forget(entry));
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel does not find a mapping that the ledger has: somebody else who holds the same
+    /// `/dev/iommu` has unmapped it. Makes sure that it is gone, and that what is unmapped to make
+    /// sure is not another mapping that has taken its place.
+    fn settle(&self, entry: &EntryKey, range: IovaRange, notices: &mut Notices<'_>) {
+        let _released: Held;
+        let exclusive = self.ledger().exclusive();
+        if exclusive.touching(range).len() == 1 {
+            // Nobody else has the range, and nobody can take it now. Whatever the answer: after
+            // this there is nothing.
+            self.issue_unmap(range, notices).ok();
+        }
+        _released = exclusive.emptied(entry);
+    }
+
+    /// Unmaps all entries within `range`; returns how many bytes that was.
+    pub(crate) fn unmap_within(&self, range: IovaRange) -> Result<u64> {
+        self.context().check_process()?;
+        // Both are dropped after the exclusive right, as they were made before it.
+        let mut notices = self.context().notices();
+        let mut released: Vec<Held> = Vec::new();
+        let exclusive = self.ledger().exclusive();
+        let entries = exclusive.touching(range);
+        if let Some((_, mapping)) = entries.iter().find(|(_, entry)| !range.contains(*entry)) {
+            return Err(Error::PartlyCovered {
+                range,
+                mapping: *mapping,
+            });
+        }
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        match self.issue_unmap(range, &mut notices) {
+            Ok(bytes) => {
+                released.extend(entries.iter().map(|(key, _)| exclusive.emptied(key)));
+                Ok(bytes)
+            }
+            Err(_) => self.unmap_each(&exclusive, &entries, &mut released, &mut notices),
+        }
+    }
+
+    /// After a failed range unmap, which may have unmapped some and does not say which: asks for
+    /// every entry by itself.
+    fn unmap_each(
+        &self,
+        exclusive: &Exclusive<'_>,
+        entries: &[(EntryKey, IovaRange)],
+        released: &mut Vec<Held>,
+        notices: &mut Notices<'_>,
+    ) -> Result<u64> {
+        let mut unmapped = 0_u64;
+        let mut kept = Vec::new();
+        for (key, range) in entries {
+            match self.issue_unmap(*range, notices) {
+                Ok(_) => {}
+                Err(error) if error.errno() == Some(Errno::NOENT) => {}
+                Err(Error::Kernel(reason)) => {
+                    kept.push((range.start(), reason));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            released.push(exclusive.emptied(key));
+            unmapped = unmapped.saturating_add(range.len().unwrap_or(u64::MAX));
+        }
+        match kept.first() {
+            None => Ok(unmapped),
+            Some(&(first, reason)) => Err(Error::PartlyUnmapped {
+                unmapped,
+                remaining: kept.len(),
+                first,
+                reason,
+            }),
+        }
+    }
+
+    fn issue_unmap(&self, range: IovaRange, notices: &mut Notices<'_>) -> Result<u64> {
+        let mut arg = sys::iommu_ioas_unmap::sized();
+        arg.ioas_id = self.id();
+        arg.iova = range.start().get();
+        // The whole address space has no length; the kernel's sign for it is the largest number.
+        arg.length = range.len().unwrap_or(u64::MAX);
+        self.context()
+            .call_noting(&nr::IOAS_UNMAP, &mut arg, notices)?;
+        Ok(arg.length)
+    }
+}

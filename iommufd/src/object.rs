@@ -1,0 +1,75 @@
+//! A kernel object: an id that is destroyed once, by whoever owns it.
+
+use crate::context::Iommufd;
+use crate::error::Result;
+
+/// An object of the kernel's, by its id.
+///
+/// Ids are handed out again as soon as they are free, so an id is never copied out of here but
+/// for the length of a call.
+///
+/// # Invariants
+/// While `life` is `Alive`, `id` names an object of this context that only this value destroys.
+#[derive(Debug)]
+pub(crate) struct Object {
+    iommufd: Iommufd,
+    id: u32,
+    kind: &'static str,
+    life: Life,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Alive,
+    /// The kernel has confirmed the destroy.
+    Gone,
+    /// The kernel has refused it in a drop: the object stays until the context is closed.
+    GivenUp,
+}
+
+impl Object {
+    /// Takes over `id`, which an ioctl has just handed out for a new object.
+    pub(crate) fn new(iommufd: &Iommufd, id: u32, kind: &'static str) -> Self {
+        // INVARIANT: the kernel has handed out the id just now, and told nobody else.
+        Self {
+            iommufd: iommufd.clone(),
+            id,
+            kind,
+            life: Life::Alive,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn iommufd(&self) -> &Iommufd {
+        &self.iommufd
+    }
+
+    /// Destroys the object; after a refusal it is as it was.
+    pub(crate) fn destroy(&mut self) -> Result<()> {
+        self.iommufd.context().destroy(self.id)?;
+        self.life = Life::Gone;
+        Ok(())
+    }
+
+    /// Destroys the object in a drop, at most once, and says whether it is gone. A refusal is
+    /// counted and reported.
+    pub(crate) fn destroy_in_drop(&mut self) -> bool {
+        if self.life == Life::Alive {
+            self.life = if self.iommufd.context().destroy_in_drop(self.id, self.kind) {
+                Life::Gone
+            } else {
+                Life::GivenUp
+            };
+        }
+        self.life == Life::Gone
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        self.destroy_in_drop();
+    }
+}
