@@ -169,6 +169,8 @@ impl Group {
     /// Attaches `device`, of this group, to `target`, of the same context.
     pub(crate) fn attach(&self, device: &Device, target: Target) -> Result<()> {
         let context = device.iommufd().context();
+        // Before the lock, which in a child of a fork may be held for ever.
+        context.check_process()?;
         let mut notices = context.notices();
         let mut members = self.state.members.lock();
         if members.iter().any(|member| member.device == device.id()) {
@@ -196,6 +198,8 @@ impl Group {
     /// Detaches `device`, if it is attached.
     pub(crate) fn detach(&self, device: &Device) -> Result<()> {
         let context = device.iommufd().context();
+        // Before the lock, as in `attach`.
+        context.check_process()?;
         let mut notices = context.notices();
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
         let _released: Member;
@@ -230,7 +234,10 @@ impl GroupState {
         target: &Target,
         allowed: impl FnOnce(&Self, &[Member]) -> Result<()>,
     ) -> Result<()> {
-        let mut notices = target.iommufd().context().notices();
+        let context = target.iommufd().context();
+        // Before the lock, as in `attach`.
+        context.check_process()?;
+        let mut notices = context.notices();
         // Dropped after the lock: it may be the last that keeps the old page table.
         let mut released = Vec::new();
         let mut members = self.members.lock();
@@ -272,7 +279,6 @@ impl GroupState {
 
 impl Member {
     fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<()> {
-        target.iommufd().check_process()?;
         // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
         // checked. The group keeps a clone of it as long as the device is attached to it.
         let answer = unsafe { self.driver.attach(target.page_table_id(), notices) };
@@ -280,7 +286,6 @@ impl Member {
     }
 
     fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {
-        self.target.iommufd().check_process()?;
         // SAFETY: the attachment that relied on it is what asks for the detach, and is used up.
         let answer = unsafe { self.driver.detach(notices) };
         Ok(answer?)
