@@ -249,3 +249,108 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::address::Iova;
+    use crate::buffer::DmaBuffer;
+
+    fn memory() -> Arc<dyn DmaMemory> {
+        DmaBuffer::new(4096).unwrap().share()
+    }
+
+    fn page(number: u64) -> IovaRange {
+        IovaRange::with_len(Iova::new(number * 4096), 4096).unwrap()
+    }
+
+    fn map(ledger: &Ledger, memory: &Arc<dyn DmaMemory>, range: IovaRange) -> EntryKey {
+        let key = ledger.begin_map(Some(Arc::clone(memory)));
+        ledger.mapped(&key, range);
+        key
+    }
+
+    #[test]
+    fn memory_is_held_from_before_the_map_until_the_unmap_is_confirmed() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let key = ledger.begin_map(Some(Arc::clone(&memory)));
+        assert_eq!(Arc::strong_count(&memory), 2);
+        ledger.mapped(&key, page(1));
+        assert!(matches!(ledger.begin_unmap(&key), Unmap::Issue(range) if range == page(1)));
+        ledger.still_mapped();
+        assert_eq!(Arc::strong_count(&memory), 2);
+        assert!(matches!(ledger.begin_unmap(&key), Unmap::Issue(_)));
+        drop(ledger.unmapped(key));
+        assert_eq!(Arc::strong_count(&memory), 1);
+        assert_eq!(ledger.totals(), (0, 0));
+    }
+
+    #[test]
+    fn a_refused_map_holds_nothing() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let key = ledger.begin_map(Some(Arc::clone(&memory)));
+        drop(ledger.not_mapped(key));
+        assert_eq!(Arc::strong_count(&memory), 1);
+        assert!(ledger.into_held().is_empty());
+    }
+
+    #[test]
+    fn places_are_used_again_and_never_twice() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let keys: Vec<_> = (0..4).map(|n| map(&ledger, &memory, page(n))).collect();
+        for key in keys {
+            drop(ledger.forget(key));
+        }
+        let again: Vec<_> = (0..5).map(|n| map(&ledger, &memory, page(n))).collect();
+        let mut indexes: Vec<_> = again.iter().map(|key| key.0).collect();
+        indexes.sort_unstable();
+        assert_eq!(indexes, [0, 1, 2, 3, 4]);
+        assert_eq!(ledger.totals(), (5, 5 * 4096));
+    }
+
+    #[test]
+    fn a_range_unmap_empties_entries_and_their_guards_ask_for_nothing() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let inside = map(&ledger, &memory, page(1));
+        let outside = map(&ledger, &memory, page(9));
+        let exclusive = ledger.exclusive();
+        let touching = exclusive.touching(page(1));
+        assert_eq!(touching.len(), 1);
+        let released = exclusive.emptied(&touching[0].0);
+        drop(exclusive);
+        drop(released);
+        assert_eq!(Arc::strong_count(&memory), 2);
+        assert!(matches!(ledger.begin_unmap(&inside), Unmap::Done));
+        drop(ledger.forget(inside));
+        assert!(matches!(ledger.begin_unmap(&outside), Unmap::Issue(_)));
+    }
+
+    #[test]
+    fn an_exclusive_operation_waits_and_keeps_others_waiting() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let under_way = ledger.begin_map(Some(Arc::clone(&memory)));
+        let (tell, told) = mpsc::channel();
+        let soon = Duration::from_millis(50);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let exclusive = ledger.exclusive();
+                tell.send("exclusive").unwrap();
+                std::thread::sleep(soon);
+                drop(exclusive);
+            });
+            assert!(told.recv_timeout(soon).is_err());
+            // Waiting for the map that is under way, it keeps a new one out already.
+            threads.spawn(|| {
+                drop(map(&ledger, &memory, page(2)));
+                tell.send("map").unwrap();
+            });
+            assert!(told.recv_timeout(soon).is_err());
+            ledger.mapped(&under_way, page(1));
+            assert_eq!(told.recv().unwrap(), "exclusive");
+            assert_eq!(told.recv().unwrap(), "map");
+        });
+    }
+}
