@@ -57,7 +57,9 @@ impl Iommufd {
     /// Takes over an open `/dev/iommu`, as a sandboxed process is given it.
     ///
     /// Whoever else holds the same open file shares the kernel's context and must be trusted with
-    /// it: they can destroy any object in it.
+    /// it: they can destroy any object in it. That is so for a second `Iommufd` of a duplicate in
+    /// this process, too: objects of the two are not mixed, and one does not know what the other
+    /// has attached.
     ///
     /// # Errors
     /// [`Error::NotIommufd`] if the file is something else.

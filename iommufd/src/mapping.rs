@@ -42,6 +42,9 @@ impl Mapping {
     }
 
     /// The first address for the device.
+    ///
+    /// It is only a number: keep the mapping as long as the device uses it.
+    /// `ioas.map(…)?.iova()` in one expression unmaps at its end.
     #[must_use]
     pub fn iova(&self) -> Iova {
         self.range.start()

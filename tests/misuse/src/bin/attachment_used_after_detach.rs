@@ -1,0 +1,16 @@
+//! Fails with E0382: an attachment is used after the device was detached.
+
+use iommufd::{Attachment, Ioas, Result};
+
+fn case(attachment: Attachment, ioas: &Ioas) -> Result<Attachment> {
+    let device = attachment.device().clone();
+    attachment.detach()?;
+    #[cfg(feature = "misuse")]
+    return Ok(attachment.replace(ioas)?);
+    #[cfg(not(feature = "misuse"))]
+    device.attach(ioas)
+}
+
+fn main() {
+    let _checked = case;
+}

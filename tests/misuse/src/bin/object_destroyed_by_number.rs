@@ -1,0 +1,15 @@
+//! Fails with E0624: an object is destroyed by its number, whosever it is by now.
+
+use iommufd::{Ioas, Iommufd, Result};
+
+fn case(iommufd: &Iommufd) -> Result<()> {
+    let ioas = Ioas::new(iommufd)?;
+    #[cfg(feature = "misuse")]
+    iommufd.context().destroy(1)?;
+    ioas.try_destroy()?;
+    Ok(())
+}
+
+fn main() {
+    let _checked = case;
+}
