@@ -1,0 +1,289 @@
+//! A VFIO character device that is open, but not bound yet.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use iommufd::{GroupIdentity, Iommufd, KernelError};
+use iommufd_sys::ioctl::ArgszArg;
+use iommufd_sys::ioctl::vfio as nr;
+use iommufd_sys::vfio as sys;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::address::PciAddress;
+use crate::bound::{self, BindFailure};
+use crate::cause;
+use crate::device::Device;
+use crate::error::{Error, Refused, Result};
+use crate::ioctl::{self, Audience};
+use crate::readiness::Readiness;
+use crate::sysfs::{self, CharDevice, Roots};
+
+/// An open VFIO character device, `/dev/vfio/devices/vfioN`, that is not bound to an `iommufd` yet.
+///
+/// Nothing but [`bind`](Self::bind) can be done with one. Dropping it closes the file.
+///
+/// Since Linux 6.6.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use iommufd::{Ioas, Iommufd};
+/// use vfio::Cdev;
+///
+/// let iommufd = Iommufd::open()?;
+/// let device = Cdev::open_pci("0000:00:04.0".parse()?)?.bind(&iommufd)?;
+/// let ioas = Ioas::new(&iommufd)?;
+/// let attachment = device.attach(&ioas)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # System calls
+/// `openat` and `fstat`; `VFIO_DEVICE_GET_INFO`, which a device that is not bound refuses;
+/// `VFIO_DEVICE_BIND_IOMMUFD` and `IOMMU_GET_HW_INFO`. Sysfs is read (`openat`, `readlink`, `read`,
+/// `getdents64`, `faccessat`) where it is there; only [`open_pci`](Self::open_pci) needs it.
+pub struct Cdev {
+    fd: OwnedFd,
+    address: Option<PciAddress>,
+    group: GroupIdentity,
+}
+
+impl Cdev {
+    /// Opens the character device at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Open`]: `ENOENT`: there is no such node; `EACCES`: it is not yours; `ENODEV`: the
+    /// device is going away. [`Error::NotVfio`]: it is something else. [`Error::NoIommu`]: a
+    /// noiommu device, whose DMA nothing confines.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_within(&Roots::default(), path.as_ref())
+    }
+
+    fn open_within(roots: &Roots, path: &Path) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if sysfs::is_noiommu(&name) {
+            return Err(Error::NoIommu);
+        }
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::Open {
+            path: PathBuf::from(path),
+            error: KernelError::new("open", errno, cause::of_open(errno)),
+        })?;
+        Self::adopt(roots, fd).map_err(Error::from)
+    }
+
+    /// Opens the character device of the PCI function at `address`, which sysfs names.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] if the function is not bound to a VFIO driver, or VFIO offers it
+    /// without an IOMMU only: the text says what to do. [`Error::NoSuchDevice`] and
+    /// [`Error::Sysfs`] as for [`Readiness::of`]. Else as for [`open`](Self::open).
+    pub fn open_pci(address: PciAddress) -> Result<Self> {
+        let roots = Roots::default();
+        let readiness = Readiness::within(&roots, address)?;
+        let usable = readiness
+            .cdev()
+            .filter(|path| path.exists() && !path.to_string_lossy().contains("noiommu-"))
+            .map(PathBuf::from);
+        match usable {
+            Some(path) => Self::open_within(&roots, &path),
+            None => Err(Error::NotReady {
+                address,
+                blockers: readiness.into_blockers(),
+            }),
+        }
+    }
+
+    /// Takes over an open character device that nobody has bound, as a sandboxed process is given
+    /// it.
+    ///
+    /// Whoever else holds the same open file can drive the device as well, and is trusted with it.
+    ///
+    /// The IOMMU group is read from sysfs if that is there; where it is not,
+    /// [`with_group`](Self::with_group) says it.
+    ///
+    /// # Errors
+    /// The file, with [`Error::AlreadyBound`]: what it is attached to cannot be told;
+    /// [`Error::NoIommu`]: it is a noiommu device; [`Error::NotVfio`]: it is something else. Where
+    /// there is no sysfs, [`bind`](Self::bind) finds out the last two, if not this.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
+        Self::adopt(&Roots::default(), fd)
+    }
+
+    fn adopt(roots: &Roots, fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
+        let (address, group) = match Self::identify(roots, &fd) {
+            Ok(known) => known,
+            Err(error) => return Err(Refused::new(fd, error)),
+        };
+        Ok(Self { fd, address, group })
+    }
+
+    fn identify(roots: &Roots, fd: &OwnedFd) -> Result<(Option<PciAddress>, GroupIdentity)> {
+        let stat = rustix::fs::fstat(fd)
+            .map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
+            return Err(Error::NotVfio);
+        }
+        let device = stat.st_rdev;
+        let known = match roots.char_device(rustix::fs::major(device), rustix::fs::minor(device)) {
+            CharDevice::Vfio(node) if node.is_noiommu() => return Err(Error::NoIommu),
+            CharDevice::Vfio(node) => (node.address, node.group),
+            CharDevice::Other => return Err(Error::NotVfio),
+            CharDevice::Unknown => (None, GroupIdentity::Unknown),
+        };
+        // Before the bind a device refuses everything else, which tells bound from unbound.
+        let mut info = sys::vfio_device_info::sized();
+        let ioctl = &nr::DEVICE_GET_INFO;
+        match ioctl::fixed(fd.as_fd(), Audience::Nobody, ioctl, &mut info) {
+            Ok(_) => Err(Error::AlreadyBound),
+            Err(Errno::INVAL) => Ok(known),
+            Err(Errno::NOTTY) => Err(Error::NotVfio),
+            Err(errno) => Err(cause::refusal(ioctl.describe(), errno).into()),
+        }
+    }
+
+    /// Says which IOMMU group the device is in, where there is no sysfs that tells; what sysfs has
+    /// told stands.
+    ///
+    /// Without it, in a context with several such devices, a device cannot be moved from one page
+    /// table to another: it could take others with it. (A wrong statement lets that happen to the
+    /// devices that really share the group. No device gets at memory that is not mapped where it
+    /// then is: the kernel counts who uses a page table, and refuses to let go of one in use.)
+    #[must_use]
+    pub fn with_group(mut self, group: GroupIdentity) -> Self {
+        if self.group == GroupIdentity::Unknown {
+            self.group = group;
+        }
+        self
+    }
+
+    /// What is known of the IOMMU group.
+    #[must_use]
+    pub fn group(&self) -> GroupIdentity {
+        self.group
+    }
+
+    /// The PCI function that it is, if it is one and sysfs told.
+    #[must_use]
+    pub fn address(&self) -> Option<PciAddress> {
+        self.address
+    }
+
+    /// Binds the device to `iommufd`: from now on it can be used.
+    ///
+    /// A device is bound once; it is released when it is closed.
+    ///
+    /// # Errors
+    /// The device, with the kernel's refusal. `EINVAL`: the file is bound already, the device is
+    /// open and bound elsewhere, or its DMA is not coherent with the CPU's caches. `EBUSY`: its
+    /// group is open (`/dev/vfio/GROUP`). `EPERM`: another device of the IOMMU group is in use
+    /// elsewhere, or interrupts are not isolated. `EACCES`: a virtual function that asks for a VF
+    /// token. [`iommufd::Error::Forked`].
+    ///
+    /// [`Error::NoIommu`] is found out only after the kernel has bound the device; the file is
+    /// then closed, and there is nothing to give back.
+    #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
+    pub fn bind(self, iommufd: &Iommufd) -> Result<Device, BindError> {
+        let Self { fd, address, group } = self;
+        match bound::bind(fd, iommufd, group) {
+            Ok((bound, iommu)) => Ok(Device::new(bound, iommu, address)),
+            Err(BindFailure::Refused(fd, error)) => Err(BindError {
+                cdev: Some(Self { fd, address, group }),
+                error,
+            }),
+            Err(BindFailure::RolledBack(error)) => Err(BindError { cdev: None, error }),
+        }
+    }
+}
+
+impl fmt::Debug for Cdev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fd, address, group } = self;
+        f.debug_struct("Cdev")
+            .field("fd", fd)
+            .field("address", address)
+            .field("group", group)
+            .finish()
+    }
+}
+
+/// A bind that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct BindError {
+    cdev: Option<Cdev>,
+    #[source]
+    error: Error,
+}
+
+impl BindError {
+    /// Why.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The device as it was, if the kernel refused to bind it; `None` if it had been bound, and
+    /// was closed when a later step failed.
+    #[must_use]
+    pub fn into_cdev(self) -> Option<Cdev> {
+        self.cdev
+    }
+}
+
+impl From<BindError> for Error {
+    fn from(failed: BindError) -> Self {
+        failed.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn what_is_not_a_vfio_device_is_refused_and_given_back() {
+        let file = OwnedFd::from(File::open("/dev/null").unwrap());
+        let refused = Cdev::from_fd(file).unwrap_err();
+        assert!(matches!(refused.error(), Error::NotVfio));
+        rustix::io::fcntl_getfd(refused.into_value()).unwrap();
+
+        // Without sysfs the kernel's answer tells.
+        let nowhere = Roots {
+            sys: "/nonexistent".into(),
+            ..Roots::default()
+        };
+        let file = OwnedFd::from(File::open("/dev/null").unwrap());
+        assert!(matches!(
+            Cdev::adopt(&nowhere, file).unwrap_err().error(),
+            Error::NotVfio
+        ));
+
+        let regular = OwnedFd::from(File::open("/proc/self/exe").unwrap());
+        assert!(matches!(
+            Cdev::from_fd(regular).unwrap_err().error(),
+            Error::NotVfio
+        ));
+        assert!(matches!(Cdev::open("/dev/null"), Err(Error::NotVfio)));
+    }
+
+    #[test]
+    fn a_missing_node_is_named() {
+        let error = Cdev::open("/dev/vfio/devices/vfio-nonexistent").unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::NOENT));
+        assert!(
+            error.to_string().contains("vfio-nonexistent: open: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn noiommu_is_refused_before_it_is_opened() {
+        assert!(matches!(
+            Cdev::open("/dev/vfio/devices/noiommu-vfio0"),
+            Err(Error::NoIommu)
+        ));
+    }
+}

@@ -1,0 +1,351 @@
+//! The configuration space of a PCI function.
+
+use crate::error::{Error, Result};
+use crate::query::malformed;
+use crate::region::Region;
+use crate::word::Word;
+
+/// The command register (PCI Express Base, "Command Register").
+const COMMAND: u64 = 0x04;
+/// Of the command register: the function may make memory requests, interrupts by MSI among them.
+const BUS_MASTER: u16 = 1 << 2;
+/// The status register (PCI Express Base, "Status Register").
+const STATUS: u64 = 0x06;
+/// Of the status register: there is a list of capabilities.
+const CAPABILITIES_LIST: u16 = 1 << 4;
+/// The header type register; the low 7 bits are the layout.
+const HEADER_TYPE: u64 = 0x0e;
+/// The layout of a `CardBus` bridge, the only one with its pointer elsewhere.
+const CARDBUS: u8 = 2;
+/// Where the first capability is, and where a `CardBus` bridge says it.
+const CAPABILITIES_POINTER: u64 = 0x34;
+const CARDBUS_POINTER: u64 = 0x14;
+/// The first capability comes after the header, which has 64 bytes.
+const HEADER_END: u8 = 0x40;
+/// Where the extended capabilities begin, and what ends each chain: all there is.
+const EXTENDED: u16 = 0x100;
+const EXTENDED_END: u64 = 0x1000;
+
+/// What kind of capability it is (PCI Code and ID Assignment, "Capability IDs").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CapabilityId(pub u8);
+
+impl CapabilityId {
+    /// Power management.
+    pub const POWER_MANAGEMENT: Self = Self(0x01);
+    /// Message signalled interrupts.
+    pub const MSI: Self = Self(0x05);
+    /// Specific to the vendor; virtio's are these.
+    pub const VENDOR: Self = Self(0x09);
+    /// PCI Express.
+    pub const PCI_EXPRESS: Self = Self(0x10);
+    /// Message signalled interrupts, with a table in a BAR.
+    pub const MSI_X: Self = Self(0x11);
+}
+
+/// What kind of extended capability it is (PCI Code and ID Assignment, "Extended Capability IDs").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedCapabilityId(pub u16);
+
+impl ExtendedCapabilityId {
+    /// Advanced error reporting.
+    pub const ADVANCED_ERROR_REPORTING: Self = Self(0x0001);
+    /// Access control services, which decide what shares an IOMMU group.
+    pub const ACS: Self = Self(0x000d);
+    /// Address translation services: the device caches translations.
+    pub const ATS: Self = Self(0x000f);
+    /// Single root I/O virtualization.
+    pub const SRIOV: Self = Self(0x0010);
+    /// Page requests.
+    pub const PRI: Self = Self(0x0013);
+    /// Process address space identifiers.
+    pub const PASID: Self = Self(0x001b);
+}
+
+/// A capability and where it is (PCI Express Base, "PCI-Compatible Configuration Registers").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capability {
+    /// Its kind.
+    pub id: CapabilityId,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+}
+
+/// An extended capability and where it is (PCI Express Base, "PCI Express Extended Capabilities").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExtendedCapability {
+    /// Its kind.
+    pub id: ExtendedCapabilityId,
+    /// The version of its layout.
+    pub version: u8,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+}
+
+/// The configuration space of a PCI function: 256 bytes, or 4096 of PCI Express.
+///
+/// The kernel emulates some of it: what would break the machine cannot be written. It holds the
+/// device open.
+#[derive(Debug, Clone)]
+pub struct ConfigSpace {
+    region: Region,
+}
+
+impl ConfigSpace {
+    pub(crate) fn new(region: Region) -> Self {
+        Self { region }
+    }
+
+    /// The length in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.region.size()
+    }
+
+    /// Reads the register at byte `offset`.
+    ///
+    /// # Errors
+    /// As for [`Region::read`].
+    pub fn read<W: Word>(&self, offset: u64) -> Result<W> {
+        self.region.read(offset)
+    }
+
+    /// Writes the register at byte `offset`.
+    ///
+    /// # Errors
+    /// As for [`Region::write`].
+    pub fn write<W: Word>(&self, offset: u64, value: W) -> Result<()> {
+        self.region.write(offset, value)
+    }
+
+    /// Vendor and device identifier (PCI Express Base, "Vendor ID Register", "Device ID Register").
+    ///
+    /// # Errors
+    /// As for [`Region::read`].
+    pub fn ids(&self) -> Result<(u16, u16)> {
+        Ok((self.read(0)?, self.read(2)?))
+    }
+
+    /// Lets the function make memory requests: DMA, and interrupts by MSI and MSI-X.
+    ///
+    /// The kernel clears this when the device is opened and closed; a reset may clear it.
+    ///
+    /// # Errors
+    /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set.
+    pub fn enable_bus_master(&self) -> Result<()> {
+        self.set_bus_master(true)
+    }
+
+    /// Keeps the function from making memory requests.
+    ///
+    /// # Errors
+    /// As for [`enable_bus_master`](Self::enable_bus_master).
+    pub fn disable_bus_master(&self) -> Result<()> {
+        self.set_bus_master(false)
+    }
+
+    fn set_bus_master(&self, on: bool) -> Result<()> {
+        let bound = self.region.bound();
+        // In a child of a fork the lock may be held for ever.
+        bound.iommufd().check_process()?;
+        // Two threads must not undo each other's change of the register.
+        let _edit = bound.config_edits.lock();
+        let command: u16 = self.read(COMMAND)?;
+        let wanted = if on {
+            command | BUS_MASTER
+        } else {
+            command & !BUS_MASTER
+        };
+        self.write(COMMAND, wanted)?;
+        let taken = self.read::<u16>(COMMAND)? & BUS_MASTER == wanted & BUS_MASTER;
+        taken.then_some(()).ok_or(Error::NotTaken {
+            what: "bus mastering",
+        })
+    }
+
+    /// The capabilities, in the order of their list; none if there is no list.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if the list leaves its place or goes round in circles; as for
+    /// [`Region::read`].
+    pub fn capabilities(&self) -> Result<Vec<Capability>> {
+        if self.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
+            return Ok(Vec::new());
+        }
+        let layout = self.read::<u8>(HEADER_TYPE)? & 0x7f;
+        let pointer = if layout == CARDBUS {
+            CARDBUS_POINTER
+        } else {
+            CAPABILITIES_POINTER
+        };
+        walk(self.read(pointer)?, |offset| self.read(offset))
+    }
+
+    /// The extended capabilities, in the order of their list; none if the function has only 256
+    /// bytes of configuration space.
+    ///
+    /// # Errors
+    /// As for [`capabilities`](Self::capabilities).
+    pub fn extended_capabilities(&self) -> Result<Vec<ExtendedCapability>> {
+        if self.size() < EXTENDED_END {
+            return Ok(Vec::new());
+        }
+        walk_extended(|offset| self.read(offset))
+    }
+
+    /// Where the first capability of that kind is, if there is one.
+    ///
+    /// # Errors
+    /// As for [`capabilities`](Self::capabilities).
+    pub fn find(&self, id: CapabilityId) -> Result<Option<u64>> {
+        let all = self.capabilities()?;
+        Ok(all
+            .iter()
+            .find(|capability| capability.id == id)
+            .map(|capability| capability.offset))
+    }
+
+    /// Where the first extended capability of that kind is, if there is one.
+    ///
+    /// # Errors
+    /// As for [`capabilities`](Self::capabilities).
+    pub fn find_extended(&self, id: ExtendedCapabilityId) -> Result<Option<u64>> {
+        let all = self.extended_capabilities()?;
+        Ok(all
+            .iter()
+            .find(|capability| capability.id == id)
+            .map(|capability| capability.offset))
+    }
+}
+
+/// Follows the list of capabilities from `first`; `read` gives identifier (low byte) and pointer.
+fn walk(first: u8, read: impl Fn(u64) -> Result<u16>) -> Result<Vec<Capability>> {
+    let broken = |reason| malformed("the list of capabilities", reason);
+    let mut found = Vec::new();
+    let mut seen = [false; 1 << 8];
+    // The low two bits of every pointer are reserved.
+    let mut next = first & !3;
+    while next != 0 {
+        if next < HEADER_END {
+            return Err(broken("it points into the header"));
+        }
+        if std::mem::replace(&mut seen[usize::from(next)], true) {
+            return Err(broken("it is a cycle"));
+        }
+        let offset = u64::from(next);
+        let [id, pointer] = read(offset)?.to_le_bytes();
+        // What a function answers that is no longer there.
+        if id == u8::MAX {
+            return Err(broken("it leads to nothing"));
+        }
+        found.push(Capability {
+            id: CapabilityId(id),
+            offset,
+        });
+        next = pointer & !3;
+    }
+    Ok(found)
+}
+
+/// Follows the list of extended capabilities; `read` gives a header: identifier in bits `[15:0]`,
+/// version in `[19:16]`, pointer in `[31:20]`.
+fn walk_extended(read: impl Fn(u64) -> Result<u32>) -> Result<Vec<ExtendedCapability>> {
+    let broken = |reason| malformed("the list of extended capabilities", reason);
+    let mut found = Vec::new();
+    let mut seen = [false; 1 << 12];
+    let mut next = EXTENDED;
+    while next != 0 {
+        if next < EXTENDED {
+            return Err(broken("it points before its start"));
+        }
+        if std::mem::replace(&mut seen[usize::from(next)], true) {
+            return Err(broken("it is a cycle"));
+        }
+        let offset = u64::from(next);
+        let header = read(offset)?;
+        // All zeroes is an empty list; all ones is a function that is not, or no longer, there.
+        if header == 0 || header == u32::MAX {
+            break;
+        }
+        let [low, high, version_and_pointer, pointer] = header.to_le_bytes();
+        let id = ExtendedCapabilityId(u16::from_le_bytes([low, high]));
+        found.push(ExtendedCapability {
+            id,
+            version: version_and_pointer & 0xf,
+            offset,
+        });
+        next = (u16::from(pointer) << 4 | u16::from(version_and_pointer >> 4)) & !3;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(first: u8, space: &[(u8, [u8; 2])]) -> Result<Vec<(u8, u64)>> {
+        let found = walk(first, |offset| {
+            let entry = space.iter().find(|(at, _)| u64::from(*at) == offset);
+            Ok(u16::from_le_bytes(
+                entry.map_or([0xff, 0xff], |(_, bytes)| *bytes),
+            ))
+        })?;
+        Ok(found
+            .iter()
+            .map(|capability| (capability.id.0, capability.offset))
+            .collect())
+    }
+
+    #[test]
+    fn a_list_is_followed() {
+        let found = list(0x43, &[(0x40, [5, 0xc2]), (0xc0, [0x11, 0])]).unwrap();
+        assert_eq!(found, [(5, 0x40), (0x11, 0xc0)]);
+        assert_eq!(list(0, &[]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_broken_list_ends() {
+        assert!(list(0x40, &[(0x40, [5, 0x40])]).is_err());
+        assert!(list(0x40, &[(0x40, [5, 0x50]), (0x50, [1, 0x40])]).is_err());
+        assert!(list(0x34, &[]).is_err());
+        assert!(list(0xfc, &[]).is_err());
+        assert!(list(0x40, &[(0x40, [5, 0x04])]).is_err());
+    }
+
+    fn extended(space: &[(u16, u32)]) -> Result<Vec<(u16, u8, u64)>> {
+        let found = walk_extended(|offset| {
+            Ok(space
+                .iter()
+                .find(|(at, _)| u64::from(*at) == offset)
+                .map_or(0, |entry| entry.1))
+        })?;
+        Ok(found
+            .iter()
+            .map(|found| (found.id.0, found.version, found.offset))
+            .collect())
+    }
+
+    #[test]
+    fn an_extended_list_is_followed() {
+        let found = extended(&[
+            (0x100, 0x1402_0001),
+            (0x140, 0xffc1_000f),
+            (0xffc, 0x0001_001b),
+        ]);
+        assert_eq!(
+            found.unwrap(),
+            [(1, 2, 0x100), (0xf, 1, 0x140), (0x1b, 1, 0xffc)]
+        );
+        assert_eq!(extended(&[]).unwrap(), []);
+        assert_eq!(extended(&[(0x100, u32::MAX)]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_broken_extended_list_ends() {
+        assert!(extended(&[(0x100, 0x1001_0001)]).is_err());
+        assert!(extended(&[(0x100, 0x0401_0001)]).is_err());
+        assert!(extended(&[(0x100, 0x2001_0001), (0x200, 0x1001_0002)]).is_err());
+    }
+}

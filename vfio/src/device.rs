@@ -1,0 +1,277 @@
+//! A VFIO device that is bound and can be used.
+
+use std::fmt;
+use std::sync::Arc;
+
+use iommufd::{Attachment, Target};
+use iommufd_sys::ioctl::vfio as nr;
+
+use crate::address::PciAddress;
+use crate::bar::BarMapping;
+use crate::bound::Bound;
+use crate::config::ConfigSpace;
+use crate::error::{Error, Refused, Result};
+use crate::holders::{Hold, Holders, Kind};
+use crate::info::DeviceInfo;
+use crate::irq::{Interrupts, IrqInfo, IrqKind};
+use crate::region::{Region, RegionIndex, RegionInfo};
+
+/// A VFIO device, bound to an `iommufd`.
+///
+/// Cloning gives another handle. What is made of it (regions, mappings, interrupts, attachments)
+/// holds it open; when the last is gone, its file is closed, and the kernel detaches and unbinds
+/// it. That can wait up to a minute for others who are using it: [`try_close`](Self::try_close)
+/// says when, and what is in the way.
+///
+/// # System calls
+/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, `VFIO_DEVICE_DETACH_IOMMUFD_PT`, `VFIO_DEVICE_GET_INFO`,
+/// `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and `VFIO_DEVICE_RESET`, by the methods
+/// of these names; `close`.
+///
+/// Since Linux 6.6.
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    iommu: iommufd::Device,
+    bound: Arc<Bound>,
+    address: Option<PciAddress>,
+}
+
+impl Device {
+    pub(crate) fn new(
+        bound: Arc<Bound>,
+        iommu: iommufd::Device,
+        address: Option<PciAddress>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                iommu,
+                bound,
+                address,
+            }),
+        }
+    }
+
+    pub(crate) fn bound(&self) -> &Arc<Bound> {
+        &self.inner.bound
+    }
+
+    /// The device as `iommufd` knows it: its page tables, group and IOMMU.
+    #[must_use]
+    pub fn iommu(&self) -> &iommufd::Device {
+        &self.inner.iommu
+    }
+
+    /// The PCI function that it is, if it is one and sysfs told.
+    #[must_use]
+    pub fn address(&self) -> Option<PciAddress> {
+        self.inner.address
+    }
+
+    /// Attaches the device: from now on its DMA goes through `target`, and is refused where
+    /// nothing is mapped. Until then all of it is refused.
+    ///
+    /// # Errors
+    /// As for [`iommufd::Device::attach`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
+    pub fn attach(&self, target: impl Into<Target>) -> iommufd::Result<Attachment> {
+        self.inner.iommu.attach(target)
+    }
+
+    /// What the device is.
+    ///
+    /// # Errors
+    /// [`Error::BrokenChain`] and [`Error::Malformed`], if the kernel's answer makes no sense;
+    /// `ENODEV`: the device is going away; [`iommufd::Error::Forked`].
+    #[doc(alias = "VFIO_DEVICE_GET_INFO")]
+    pub fn info(&self) -> Result<DeviceInfo> {
+        DeviceInfo::of(self.bound())
+    }
+
+    /// What the region at `index` is.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`] if the device has none there; else as for [`info`](Self::info).
+    #[doc(alias = "VFIO_DEVICE_GET_REGION_INFO")]
+    pub fn region_info(&self, index: RegionIndex) -> Result<RegionInfo> {
+        RegionInfo::of(self.bound(), index)
+    }
+
+    /// All the regions that the device has, each under its own index.
+    ///
+    /// # Errors
+    /// As for [`info`](Self::info).
+    pub fn regions(&self) -> Result<Vec<RegionInfo>> {
+        let mut regions = Vec::new();
+        for index in (0..self.info()?.regions).map(RegionIndex::new) {
+            match self.region_info(index) {
+                Ok(info) => regions.push(info),
+                Err(Error::NoRegion { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(regions)
+    }
+
+    /// Opens a region for reading and writing by system call.
+    ///
+    /// # Errors
+    /// As for [`region_info`](Self::region_info).
+    pub fn region(&self, index: RegionIndex) -> Result<Region> {
+        let info = self.region_info(index)?;
+        Ok(Region::new(Hold::new(self.bound(), Kind::Region), info))
+    }
+
+    /// The configuration space of a PCI function.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`] if the device is no PCI function; else as for [`info`](Self::info).
+    pub fn config(&self) -> Result<ConfigSpace> {
+        if !self.info()?.flags.contains(crate::info::DeviceFlags::PCI) {
+            return Err(Error::NoRegion {
+                index: RegionIndex::CONFIG,
+            });
+        }
+        Ok(ConfigSpace::new(self.region(RegionIndex::CONFIG)?))
+    }
+
+    /// Maps a BAR, or another region that can be mapped, into the process.
+    ///
+    /// # Errors
+    /// [`Error::NotMappable`]: use [`region`](Self::region), which always works. `EBUSY`: another
+    /// driver has claimed the BAR. `ENOMEM`. Else as for [`region_info`](Self::region_info).
+    pub fn map_bar(&self, index: RegionIndex) -> Result<BarMapping> {
+        let info = self.region_info(index)?;
+        BarMapping::new(Hold::new(self.bound(), Kind::Mapping), info)
+    }
+
+    /// How many interrupts of a kind the device has, of a PCI function.
+    ///
+    /// # Errors
+    /// `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
+    #[doc(alias = "VFIO_DEVICE_GET_IRQ_INFO")]
+    pub fn irq_info(&self, kind: IrqKind) -> Result<IrqInfo> {
+        IrqInfo::of(self.bound(), kind)
+    }
+
+    /// Enables `count` vectors of MSI.
+    ///
+    /// # Errors
+    /// As for [`Interrupts::enable`].
+    pub fn msi(&self, count: u32) -> Result<Interrupts> {
+        Interrupts::enable(self, IrqKind::Msi, count)
+    }
+
+    /// Enables `count` vectors of MSI-X.
+    ///
+    /// # Errors
+    /// As for [`Interrupts::enable`].
+    pub fn msix(&self, count: u32) -> Result<Interrupts> {
+        Interrupts::enable(self, IrqKind::MsiX, count)
+    }
+
+    /// Resets the device, and nothing else.
+    ///
+    /// Registers are as after power-on, and bus mastering may be off. Attachment and mappings of
+    /// memory stay; accesses of mapped registers wait meanwhile.
+    ///
+    /// # Errors
+    /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
+    /// `EAGAIN`: another reset is under way. [`iommufd::Error::Forked`].
+    #[doc(alias = "VFIO_DEVICE_RESET")]
+    pub fn reset(&self) -> Result<()> {
+        self.bound().without_argument(&nr::DEVICE_RESET)?;
+        Ok(())
+    }
+
+    /// What holds the device besides this handle: all of it must go before it can be closed.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        Holders {
+            devices: Arc::strong_count(&self.inner).saturating_sub(1),
+            ..self.inner.holders()
+        }
+    }
+
+    /// Closes the device: on return the kernel has detached, unbound and released it, as far as
+    /// this process is concerned.
+    ///
+    /// Detaches nothing by itself. The kernel keeps a device open as long as anybody has its file:
+    /// a duplicate in another process (a child of a fork, too), or KVM.
+    ///
+    /// # Errors
+    /// The device, with [`Error::StillHeld`] that names what holds it: its attachment, mapped
+    /// registers, interrupts, open regions, other handles. [`iommufd::Error::Forked`].
+    pub fn try_close(self) -> Result<(), Refused<Self>> {
+        if let Err(error) = self.iommu().iommufd().check_process() {
+            return Err(Refused::new(self, error));
+        }
+        let inner = Arc::try_unwrap(self.inner).map_err(|inner| {
+            let device = Self { inner };
+            let holders = device.holders();
+            Refused::new(device, Error::StillHeld(holders))
+        })?;
+        // This was the only handle: nobody can make what would hold the device any more.
+        let holders = inner.holders();
+        let Inner {
+            iommu,
+            bound,
+            address,
+        } = inner;
+        if !holders.is_empty() {
+            let device = Self::new(bound, iommu, address);
+            return Err(Refused::new(device, Error::StillHeld(holders)));
+        }
+        match iommu.try_close() {
+            // The last reference: closes the file.
+            Ok(()) => {
+                drop(bound);
+                Ok(())
+            }
+            Err(refused) => {
+                let (iommu, error) = refused.into_parts();
+                let iommu_handles = match error {
+                    iommufd::Error::InUse { holders, .. } => holders,
+                    error => return Err(Refused::new(Self::new(bound, iommu, address), error)),
+                };
+                let device = Self::new(bound, iommu, address);
+                let holders = Holders {
+                    iommu_handles,
+                    ..Holders::default()
+                };
+                Err(Refused::new(device, Error::StillHeld(holders)))
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What holds the device besides its handles.
+    fn holders(&self) -> Holders {
+        let tally = &self.bound.tally;
+        // One reference is this one's, one is in `iommu`, and one is in each hold. `iommufd` keeps
+        // one more as long as the kernel has the device attached.
+        let known = tally.all().saturating_add(2);
+        Holders {
+            devices: 0,
+            iommu_handles: 0,
+            attached: Arc::strong_count(&self.bound) > known,
+            mappings: tally.mappings(),
+            regions: tally.regions(),
+            interrupts: self.bound.interrupts.get(),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Device");
+        if let Some(address) = self.address() {
+            debug.field("address", &address);
+        }
+        debug.field("iommu", self.iommu()).finish()
+    }
+}

@@ -1,0 +1,360 @@
+//! What can go wrong, and how to get back what an operation had consumed.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use iommufd::KernelError;
+use rustix::io::Errno;
+
+use crate::address::PciAddress;
+use crate::capability::BrokenChain;
+use crate::holders::Holders;
+use crate::irq::IrqKind;
+use crate::readiness::Blocker;
+use crate::region::RegionIndex;
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The core refused, or the kernel did: a [`KernelError`] names the ioctl, the errno and its
+    /// cause.
+    #[error(transparent)]
+    Iommufd(#[from] iommufd::Error),
+
+    /// A device node could not be opened.
+    #[error("{}: {error}", .path.display())]
+    #[non_exhaustive]
+    Open {
+        /// The node.
+        path: PathBuf,
+        /// The kernel's refusal.
+        error: KernelError,
+    },
+
+    /// The PCI function exists, but cannot be used yet. The text says what to do.
+    #[error("{address} cannot be used yet:{}", lines(.blockers))]
+    #[non_exhaustive]
+    NotReady {
+        /// The function.
+        address: PciAddress,
+        /// All that has to be dealt with first.
+        blockers: Vec<Blocker>,
+    },
+
+    /// There is no PCI function at this address.
+    #[error("there is no PCI function at {address} (lspci -D lists those there are)")]
+    #[non_exhaustive]
+    NoSuchDevice {
+        /// The address.
+        address: PciAddress,
+    },
+
+    /// A file of sysfs could not be read.
+    #[error("cannot read {} ({error}); is sysfs mounted?", .path.display())]
+    #[non_exhaustive]
+    Sysfs {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+
+    /// The file is not a VFIO character device.
+    #[error("not a VFIO character device (/dev/vfio/devices/vfioN)")]
+    NotVfio,
+
+    /// The device has no IOMMU: its DMA is by physical address, so no safe code may drive it.
+    #[error("a noiommu device: its DMA can reach all of memory, and safe code cannot use it")]
+    NoIommu,
+
+    /// Somebody has bound the file already, to a context that is not known here.
+    #[error(
+        "the device file is bound to an iommufd already; what it is attached to cannot be told"
+    )]
+    AlreadyBound,
+
+    /// The answer of the kernel, or of the device, contradicts itself.
+    #[error("{source_of} is malformed: {reason}")]
+    #[non_exhaustive]
+    Malformed {
+        /// What gave the answer.
+        source_of: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// The chain of capabilities in an answer of the kernel is broken.
+    #[error("{operation}: {reason}")]
+    #[non_exhaustive]
+    BrokenChain {
+        /// The ioctl.
+        operation: &'static str,
+        /// What is wrong with the chain.
+        reason: BrokenChain,
+    },
+
+    /// The device has no such region.
+    #[error("the device has no {index}")]
+    #[non_exhaustive]
+    NoRegion {
+        /// The region.
+        index: RegionIndex,
+    },
+
+    /// The kernel does not let the region be mapped at all; read and write it through
+    /// [`Region`](crate::Region).
+    #[error("{index} cannot be mapped; read and write it through vfio::Region")]
+    #[non_exhaustive]
+    NotMappable {
+        /// The region.
+        index: RegionIndex,
+    },
+
+    /// The kernel does not let this part of the region be mapped (it may hold the MSI-X table, for
+    /// example); read and write it through [`Region`](crate::Region).
+    #[error(
+        "offset {offset:#x} of {index} is in a part that the kernel does not map; \
+         read and write it through vfio::Region"
+    )]
+    #[non_exhaustive]
+    NotMapped {
+        /// The region.
+        index: RegionIndex,
+        /// Where the access begins.
+        offset: u64,
+    },
+
+    /// An access that passes the end of its region.
+    #[error(
+        "offset {offset:#x} with length {len:#x} is outside of {index}, which has {size:#x} bytes"
+    )]
+    #[non_exhaustive]
+    OutOfBounds {
+        /// The region.
+        index: RegionIndex,
+        /// Where the access begins.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// The length of the region in bytes.
+        size: u64,
+    },
+
+    /// An access of a register at an offset that its width does not divide.
+    #[error("offset {offset:#x} of {index} is not aligned to the access width of {width} bytes")]
+    #[non_exhaustive]
+    Misaligned {
+        /// The region.
+        index: RegionIndex,
+        /// Where the access begins.
+        offset: u64,
+        /// Its width in bytes.
+        width: u64,
+    },
+
+    /// The kernel transferred less than all, and gave no reason.
+    #[error("{operation} at {offset:#x} of {index} moved {moved} of {asked} bytes")]
+    #[non_exhaustive]
+    ShortTransfer {
+        /// The read or write.
+        operation: &'static str,
+        /// The region.
+        index: RegionIndex,
+        /// Where the access began.
+        offset: u64,
+        /// How many bytes were asked for.
+        asked: usize,
+        /// How many were moved.
+        moved: usize,
+    },
+
+    /// A bit of a register did not take the value that was written.
+    #[error("the device does not let {what} be set")]
+    #[non_exhaustive]
+    NotTaken {
+        /// The bit.
+        what: &'static str,
+    },
+
+    /// The device has no interrupts of this kind.
+    #[error("the device has no {kind} interrupts")]
+    #[non_exhaustive]
+    NoInterrupts {
+        /// The kind.
+        kind: IrqKind,
+    },
+
+    /// There are fewer vectors than asked for; none were enabled.
+    #[error("{requested} {kind} vectors were asked for, but only {available} can be had")]
+    #[non_exhaustive]
+    FewerVectors {
+        /// The kind.
+        kind: IrqKind,
+        /// How many were asked for.
+        requested: u32,
+        /// How many can be had.
+        available: u32,
+    },
+
+    /// Interrupts are enabled already; disable them to enable others.
+    #[error("{kind} interrupts are enabled already; a device has one kind at a time")]
+    #[non_exhaustive]
+    InterruptsEnabled {
+        /// The kind that is enabled.
+        kind: IrqKind,
+    },
+
+    /// An interrupt vector that was not enabled.
+    #[error("there is no vector {vector}: {enabled} are enabled, from 0 on")]
+    #[non_exhaustive]
+    NoVector {
+        /// The vector.
+        vector: u32,
+        /// How many are enabled.
+        enabled: u32,
+    },
+
+    /// The device is not closed: something still holds it.
+    #[error("the device stays open, as it is held by {0}")]
+    StillHeld(Holders),
+}
+
+impl Error {
+    /// The errno that the kernel answered, if it was the kernel that refused.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Iommufd(error) => error.errno(),
+            Self::Open { error, .. } => Some(error.errno),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sysfs(path: PathBuf, error: io::Error) -> Self {
+        Self::Sysfs { path, error }
+    }
+}
+
+impl From<KernelError> for Error {
+    fn from(error: KernelError) -> Self {
+        Self::Iommufd(error.into())
+    }
+}
+
+fn lines(blockers: &[Blocker]) -> String {
+    use fmt::Write;
+    let mut text = String::new();
+    for blocker in blockers {
+        // A string takes whatever is written to it.
+        write!(text, "\n- {blocker}").ok();
+    }
+    text
+}
+
+/// A refused operation that had consumed its value: here it is back, as it was.
+///
+/// ```no_run
+/// # fn example(device: vfio::Device) {
+/// if let Err(refused) = device.try_close() {
+///     println!("not yet: {refused}");
+///     let device = refused.into_value();
+///     // … let go of what holds it, and try again …
+/// #   drop(device);
+/// }
+/// # }
+/// ```
+pub struct Refused<T> {
+    value: T,
+    error: Error,
+}
+
+impl<T> Refused<T> {
+    pub(crate) fn new(value: T, error: impl Into<Error>) -> Self {
+        Self {
+            value,
+            error: error.into(),
+        }
+    }
+
+    /// Why it was refused.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The value, to go on with or to try again.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
+    /// The value and the reason.
+    pub fn into_parts(self) -> (T, Error) {
+        (self.value, self.error)
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+/// `?` in a function that returns [`Error`] drops the value, as any early return would.
+impl<T> From<Refused<T>> for Error {
+    fn from(refused: Refused<T>) -> Self {
+        refused.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_ready_says_what_to_do() {
+        let address = "00:04.0".parse().unwrap();
+        let error = Error::NotReady {
+            address,
+            blockers: vec![Blocker::NoIommuGroup, Blocker::NoMsiIsolation],
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with("0000:00:04.0 cannot be used yet:\n- no IOMMU"),
+            "{text}"
+        );
+        assert!(text.contains("\n- interrupts are not isolated"), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_the_kernel_keeps_its_errno() {
+        let error = Error::from(KernelError::new(
+            "VFIO_DEVICE_RESET",
+            Errno::INVAL,
+            "no reset",
+        ));
+        assert_eq!(error.errno(), Some(Errno::INVAL));
+        assert_eq!(
+            error.to_string(),
+            format!("VFIO_DEVICE_RESET: {}: no reset", Errno::INVAL)
+        );
+        assert_eq!(Error::NotVfio.errno(), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! What keeps a device open.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::bound::Bound;
+use crate::irq::IrqKind;
+
+/// What still holds a device that was to be closed.
+///
+/// Counted in this process, for what this SDK made: a descriptor that was duplicated elsewhere, or
+/// KVM, may hold the device as well, and nothing tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Holders {
+    /// Other handles of the device.
+    pub devices: usize,
+    /// Handles that `iommufd` gave of it, besides its attachment.
+    pub iommu_handles: usize,
+    /// Whether the device is attached to an address space or page table.
+    pub attached: bool,
+    /// Mapped regions.
+    pub mappings: usize,
+    /// Regions that are open for reading and writing, configuration space among them.
+    pub regions: usize,
+    /// Interrupts that are enabled.
+    pub interrupts: Option<IrqKind>,
+}
+
+impl Holders {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.attached {
+            parts.push("its attachment".to_owned());
+        }
+        if let Some(kind) = self.interrupts {
+            parts.push(format!("its {kind} interrupts"));
+        }
+        for (count, one, many) in [
+            (self.mappings, "mapped region", "mapped regions"),
+            (self.regions, "open region", "open regions"),
+            (self.devices, "other handle", "other handles"),
+            (self.iommu_handles, "iommufd handle", "iommufd handles"),
+        ] {
+            match count {
+                0 => {}
+                1 => parts.push(format!("1 {one}")),
+                _ => parts.push(format!("{count} {many}")),
+            }
+        }
+        match parts.split_last() {
+            None => f.write_str("nothing"),
+            Some((last, [])) => f.write_str(last),
+            Some((last, rest)) => write!(f, "{} and {last}", rest.join(", ")),
+        }
+    }
+}
+
+/// How many holds of each kind there are.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    mappings: AtomicUsize,
+    regions: AtomicUsize,
+    interrupts: AtomicUsize,
+}
+
+/// The kinds of things that hold a device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Mapping,
+    Region,
+    Interrupts,
+}
+
+impl Tally {
+    pub(crate) fn mappings(&self) -> usize {
+        self.mappings.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn regions(&self) -> usize {
+        self.regions.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn all(&self) -> usize {
+        let interrupts = self.interrupts.load(Ordering::Acquire);
+        self.mappings()
+            .saturating_add(self.regions())
+            .saturating_add(interrupts)
+    }
+
+    fn of(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Mapping => &self.mappings,
+            Kind::Region => &self.regions,
+            Kind::Interrupts => &self.interrupts,
+        }
+    }
+}
+
+/// Keeps a bound device open, and is counted.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    bound: Arc<Bound>,
+    kind: Kind,
+}
+
+impl Hold {
+    pub(crate) fn new(bound: &Arc<Bound>, kind: Kind) -> Self {
+        bound.tally.of(kind).fetch_add(1, Ordering::AcqRel);
+        Self {
+            bound: Arc::clone(bound),
+            kind,
+        }
+    }
+
+    pub(crate) fn bound(&self) -> &Bound {
+        &self.bound
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        Self::new(&self.bound, self.kind)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.bound
+            .tally
+            .of(self.kind)
+            .fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_are_named() {
+        let mut holders = Holders::default();
+        assert!(holders.is_empty());
+        holders.attached = true;
+        assert_eq!(holders.to_string(), "its attachment");
+        holders.interrupts = Some(IrqKind::Msi);
+        holders.mappings = 2;
+        holders.devices = 1;
+        assert_eq!(
+            holders.to_string(),
+            "its attachment, its MSI interrupts, 2 mapped regions and 1 other handle"
+        );
+    }
+}

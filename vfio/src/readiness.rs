@@ -1,0 +1,579 @@
+//! Whether a PCI function can be used through VFIO yet, and if not, what to do about it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use iommufd::GroupId;
+use rustix::fs::{Access, access};
+
+use crate::address::PciAddress;
+use crate::error::{Error, Result};
+use crate::sysfs::{self, Roots};
+
+/// Kernel drivers that do no DMA of their own, so they may stay on other devices of a group.
+const HARMLESS_DRIVERS: [&str; 2] = ["pcieport", "pci-stub"];
+
+/// What stands between a PCI function and its use through VFIO, as sysfs tells.
+///
+/// It is a snapshot, made without opening the device; a kernel can still refuse the bind for what
+/// sysfs does not show, such as another process that has the device open.
+///
+/// ```no_run
+/// # fn main() -> vfio::Result<()> {
+/// let readiness = vfio::Readiness::of("0000:00:04.0".parse().expect("an address"))?;
+/// for blocker in readiness.blockers() {
+///     println!("{blocker}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    address: PciAddress,
+    ids: Option<(u16, u16)>,
+    driver: Option<String>,
+    group: Option<GroupId>,
+    siblings: Vec<Sibling>,
+    cdev: Option<PathBuf>,
+    msi_isolation: MsiIsolation,
+    blockers: Vec<Blocker>,
+}
+
+/// Another device of the same IOMMU group: the IOMMU cannot tell the two apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sibling {
+    /// Its name on its bus; for a PCI function, its address.
+    pub name: String,
+    /// The driver that is bound to it.
+    pub driver: Option<String>,
+    /// Whether that is a VFIO driver.
+    pub vfio: bool,
+}
+
+/// Whether a device is kept from raising interrupts that are not its own: without that, a device
+/// can upset the machine by writes that look like interrupts, and the kernel refuses the bind.
+///
+/// No file tells it for one device. What is told here is read off the names of the machine's
+/// interrupt controllers; the kernel's answer to the bind is what counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MsiIsolation {
+    /// Interrupts are remapped by the IOMMU.
+    Remapped,
+    /// They are not, and the administrator accepted it (`iommufd.allow_unsafe_interrupts`).
+    Waived,
+    /// They are not.
+    Missing,
+    /// This machine does not tell.
+    Unknown,
+}
+
+/// One reason why a device cannot be used yet. Its text says what to do, as commands for root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blocker {
+    /// No driver is bound to the function.
+    #[non_exhaustive]
+    NoDriver {
+        /// The function.
+        address: PciAddress,
+    },
+    /// Another driver than VFIO's is bound to the function.
+    #[non_exhaustive]
+    OtherDriver {
+        /// The function.
+        address: PciAddress,
+        /// The driver.
+        driver: String,
+    },
+    /// The function is in no IOMMU group: nothing translates its DMA.
+    NoIommuGroup,
+    /// VFIO offers the function only without an IOMMU, for code that may reach all of memory.
+    NoIommu,
+    /// A device of the same group is used by a driver that does DMA of its own.
+    #[non_exhaustive]
+    SiblingInUse {
+        /// The name of that device on its bus.
+        sibling: String,
+        /// Its driver.
+        driver: String,
+        /// The group.
+        group: GroupId,
+    },
+    /// The function is bound to a VFIO driver, but there is no character device for it.
+    NoCharacterDevice,
+    /// A device node is missing.
+    #[non_exhaustive]
+    NoNode {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A device node cannot be read and written by this process.
+    #[non_exhaustive]
+    NotAccessible {
+        /// The node.
+        path: PathBuf,
+    },
+    /// Interrupts are not isolated.
+    NoMsiIsolation,
+}
+
+impl Readiness {
+    /// Looks at the function at `address`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`] if there is no such function; [`Error::Sysfs`] if sysfs is not
+    /// mounted or cannot be read.
+    pub fn of(address: PciAddress) -> Result<Self> {
+        Self::within(&Roots::default(), address)
+    }
+
+    pub(crate) fn within(roots: &Roots, address: PciAddress) -> Result<Self> {
+        let folder = roots.pci_device(address);
+        if !folder.exists() {
+            let bus = roots.sys.join("bus/pci/devices");
+            return Err(match fs::metadata(&bus) {
+                Ok(_) => Error::NoSuchDevice { address },
+                Err(error) => Error::sysfs(bus, error),
+            });
+        }
+        let told = |error| Error::sysfs(folder.clone(), error);
+        let vfio_name = sysfs::vfio_name(&folder).map_err(told)?;
+        let group = sysfs::group_of(&folder).map_err(told)?;
+        let siblings = match group {
+            Some(group) => siblings(roots, group, address)
+                .map_err(|error| Error::sysfs(roots.group_devices(group), error))?,
+            None => Vec::new(),
+        };
+        let mut readiness = Self {
+            address,
+            ids: sysfs::hex(&folder.join("vendor")).zip(sysfs::hex(&folder.join("device"))),
+            driver: sysfs::link_name(&folder.join("driver")).map_err(told)?,
+            group,
+            siblings,
+            cdev: vfio_name.as_deref().map(|name| roots.vfio_node(name)),
+            msi_isolation: msi_isolation(roots),
+            blockers: Vec::new(),
+        };
+        readiness.blockers = readiness.find_blockers(roots, &folder, vfio_name.as_deref());
+        Ok(readiness)
+    }
+
+    fn find_blockers(&self, roots: &Roots, folder: &Path, vfio_name: Option<&str>) -> Vec<Blocker> {
+        let mut blockers = Vec::new();
+        if self.group.is_none() {
+            blockers.push(Blocker::NoIommuGroup);
+        }
+        match (vfio_name, &self.driver) {
+            (Some(name), _) if sysfs::is_noiommu(name) => blockers.push(Blocker::NoIommu),
+            (Some(name), _) => {
+                // Without its number the device has no character device, only a group.
+                if folder.join("vfio-dev").join(name).join("dev").exists() {
+                    blockers.extend(node(&roots.vfio_node(name)));
+                } else {
+                    blockers.push(Blocker::NoCharacterDevice);
+                }
+            }
+            (None, None) => blockers.push(Blocker::NoDriver {
+                address: self.address,
+            }),
+            (None, Some(driver)) if driver.ends_with("vfio-pci") => {
+                blockers.push(Blocker::NoCharacterDevice);
+            }
+            (None, Some(driver)) => blockers.push(Blocker::OtherDriver {
+                address: self.address,
+                driver: driver.clone(),
+            }),
+        }
+        for sibling in &self.siblings {
+            if let (Some(driver), false, Some(group)) = (&sibling.driver, sibling.vfio, self.group)
+                && !HARMLESS_DRIVERS.contains(&driver.as_str())
+            {
+                blockers.push(Blocker::SiblingInUse {
+                    sibling: sibling.name.clone(),
+                    driver: driver.clone(),
+                    group,
+                });
+            }
+        }
+        if self.msi_isolation == MsiIsolation::Missing {
+            blockers.push(Blocker::NoMsiIsolation);
+        }
+        blockers.extend(node(&roots.dev.join("iommu")));
+        blockers
+    }
+
+    /// The function this is about.
+    #[must_use]
+    pub fn address(&self) -> PciAddress {
+        self.address
+    }
+
+    /// Vendor and device identifier (PCI Express Base, "Type 0/1 Common Configuration Space").
+    #[must_use]
+    pub fn ids(&self) -> Option<(u16, u16)> {
+        self.ids
+    }
+
+    /// The driver that is bound to the function.
+    #[must_use]
+    pub fn driver(&self) -> Option<&str> {
+        self.driver.as_deref()
+    }
+
+    /// The IOMMU group of the function.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupId> {
+        self.group
+    }
+
+    /// The other devices of the group.
+    #[must_use]
+    pub fn siblings(&self) -> &[Sibling] {
+        &self.siblings
+    }
+
+    /// The VFIO character device of the function, for [`Cdev::open`](crate::Cdev::open).
+    #[must_use]
+    pub fn cdev(&self) -> Option<&Path> {
+        self.cdev.as_deref()
+    }
+
+    /// Whether interrupts are isolated on this machine.
+    #[must_use]
+    pub fn msi_isolation(&self) -> MsiIsolation {
+        self.msi_isolation
+    }
+
+    /// All that has to be dealt with first.
+    #[must_use]
+    pub fn blockers(&self) -> &[Blocker] {
+        &self.blockers
+    }
+
+    /// Whether nothing that sysfs shows stands in the way.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.blockers.is_empty()
+    }
+
+    pub(crate) fn into_blockers(self) -> Vec<Blocker> {
+        self.blockers
+    }
+}
+
+/// What a user wants to know at a glance, and then every blocker on lines of its own.
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        if let Some((vendor, device)) = self.ids {
+            write!(f, " [{vendor:04x}:{device:04x}]")?;
+        }
+        match &self.driver {
+            Some(driver) => write!(f, ", driver {driver}")?,
+            None => f.write_str(", no driver")?,
+        }
+        match self.group {
+            Some(group) => write!(f, ", IOMMU group {group}")?,
+            None => f.write_str(", no IOMMU group")?,
+        }
+        match self.siblings.len() {
+            0 => {}
+            1 => f.write_str(" shared with 1 device")?,
+            others => write!(f, " shared with {others} devices")?,
+        }
+        f.write_str(if self.is_ready() {
+            ": ready"
+        } else {
+            ": not ready"
+        })?;
+        self.blockers
+            .iter()
+            .try_for_each(|blocker| write!(f, "\n{blocker}"))
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDriver { address } => {
+                write!(f, "no driver is bound to it; bind vfio-pci:{}", Binding(*address))
+            }
+            Self::OtherDriver { address, driver } => write!(
+                f,
+                "it is bound to the driver {driver}; make sure that nobody uses it, then move it to \
+                 vfio-pci:\n    echo {address} > /sys/bus/pci/devices/{address}/driver/unbind{}",
+                Binding(*address)
+            ),
+            Self::NoIommuGroup => f.write_str(
+                "no IOMMU translates its DMA; enable the IOMMU in the firmware's settings (VT-d, \
+                 AMD-Vi, SMMU), and for Intel boot the kernel with intel_iommu=on",
+            ),
+            Self::NoIommu => f.write_str(
+                "VFIO offers it in noiommu mode only, where its DMA can reach all of memory; enable \
+                 the IOMMU, and bind the device again with \
+                 /sys/module/vfio/parameters/enable_unsafe_noiommu_mode at N",
+            ),
+            Self::SiblingInUse { sibling, driver, group } => write!(
+                f,
+                "{sibling}, in the same IOMMU group {group}, is used by the driver {driver}; a group \
+                 is given away as a whole, so free it first:\n    \
+                 echo {sibling} > /sys/kernel/iommu_groups/{group}/devices/{sibling}/driver/unbind"
+            ),
+            Self::NoCharacterDevice => f.write_str(
+                "VFIO has no character device for it; the kernel needs CONFIG_VFIO_DEVICE_CDEV \
+                 (Linux 6.6)",
+            ),
+            Self::NoNode { path } => write!(
+                f,
+                "the device node {} does not exist; in a container or sandbox it must be passed in, \
+                 elsewhere load the module: modprobe {}",
+                path.display(),
+                if path.ends_with("iommu") { "iommufd" } else { "vfio-pci" }
+            ),
+            Self::NotAccessible { path } => write!(
+                f,
+                "this user may not read and write {path}; run as root, or:\n    \
+                 chown \"$USER\" {path}",
+                path = path.display()
+            ),
+            Self::NoMsiIsolation => f.write_str(
+                "interrupts are not isolated, so the device could raise any of them; enable interrupt \
+                 remapping in the firmware's settings (and boot without intremap=off), or, if you trust \
+                 the device:\n    echo 1 > /sys/module/iommufd/parameters/allow_unsafe_interrupts",
+            ),
+        }
+    }
+}
+
+/// The commands that bind a free function to vfio-pci.
+struct Binding(PciAddress);
+
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.0;
+        write!(
+            f,
+            "\n    modprobe vfio-pci\
+             \n    echo vfio-pci > /sys/bus/pci/devices/{address}/driver_override\
+             \n    echo {address} > /sys/bus/pci/drivers_probe"
+        )
+    }
+}
+
+impl fmt::Display for MsiIsolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Remapped => "isolated by interrupt remapping",
+            Self::Waived => "not isolated, by choice of the administrator",
+            Self::Missing => "not isolated",
+            Self::Unknown => "not told by this machine",
+        })
+    }
+}
+
+fn siblings(roots: &Roots, group: GroupId, address: PciAddress) -> io::Result<Vec<Sibling>> {
+    let devices = roots.group_devices(group);
+    let own = address.to_string();
+    let mut siblings = Vec::new();
+    for name in sysfs::names(&devices)?
+        .into_iter()
+        .filter(|name| *name != own)
+    {
+        let folder = devices.join(&name);
+        siblings.push(Sibling {
+            driver: sysfs::link_name(&folder.join("driver"))?,
+            vfio: sysfs::vfio_name(&folder)?.is_some(),
+            name,
+        });
+    }
+    Ok(siblings)
+}
+
+fn node(path: &Path) -> Option<Blocker> {
+    let path = path.to_owned();
+    if !path.exists() {
+        Some(Blocker::NoNode { path })
+    } else if access(&path, Access::READ_OK | Access::WRITE_OK).is_err() {
+        Some(Blocker::NotAccessible { path })
+    } else {
+        None
+    }
+}
+
+/// On x86 the kernel names the chips of remapped interrupts `IR-PCI-MSI`, `IR-IO-APIC` and so on.
+/// Elsewhere, and without these names, nothing is known.
+fn msi_isolation(roots: &Roots) -> MsiIsolation {
+    let interrupts = roots.sys.join("kernel/irq");
+    let mut plain = false;
+    for number in sysfs::names(&interrupts).unwrap_or_default() {
+        let chip = sysfs::line(&interrupts.join(number).join("chip_name")).unwrap_or_default();
+        if chip.starts_with("IR-") {
+            return MsiIsolation::Remapped;
+        }
+        plain |= chip == "IO-APIC";
+    }
+    let waiver = roots
+        .sys
+        .join("module/iommufd/parameters/allow_unsafe_interrupts");
+    match (plain, sysfs::line(&waiver).as_deref()) {
+        (false, _) => MsiIsolation::Unknown,
+        (true, Ok("Y")) => MsiIsolation::Waived,
+        (true, _) => MsiIsolation::Missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysfs::fake::Tree;
+
+    const EDU: &str = "0000:00:04.0";
+
+    fn tree() -> Tree {
+        let tree = Tree::new();
+        tree.function(EDU, 3);
+        tree.file("dev/iommu", "");
+        tree
+    }
+
+    fn readiness(tree: &Tree) -> Readiness {
+        Readiness::within(&tree.roots, EDU.parse().unwrap()).unwrap()
+    }
+
+    fn words(tree: &Tree) -> String {
+        readiness(tree).to_string()
+    }
+
+    #[test]
+    fn a_bound_device_is_ready() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        let readiness = readiness(&tree);
+        assert!(readiness.is_ready(), "{readiness}");
+        assert_eq!(readiness.ids(), Some((0x1234, 0x11e8)));
+        assert_eq!(readiness.group(), Some(GroupId::new(3)));
+        assert_eq!(readiness.cdev(), Some(&*tree.roots.vfio_node("vfio0")));
+        assert_eq!(
+            readiness.to_string(),
+            "0000:00:04.0 [1234:11e8], driver vfio-pci, IOMMU group 3: ready"
+        );
+    }
+
+    #[test]
+    fn the_commands_name_the_device() {
+        let tree = tree();
+        assert!(words(&tree).contains(
+            "echo vfio-pci > /sys/bus/pci/devices/0000:00:04.0/driver_override\n    \
+             echo 0000:00:04.0 > /sys/bus/pci/drivers_probe"
+        ));
+        tree.bind(EDU, "e1000e");
+        let words = words(&tree);
+        assert!(words.contains("bound to the driver e1000e"), "{words}");
+        assert!(
+            words.contains("echo 0000:00:04.0 > /sys/bus/pci/devices/0000:00:04.0/driver/unbind"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn siblings_block_only_if_their_driver_does_dma() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        for (sibling, driver) in [
+            ("0000:00:01.0", "pcieport"),
+            ("0000:00:04.2", "other-vfio-pci"),
+        ] {
+            tree.function(sibling, 3);
+            tree.bind(sibling, driver);
+        }
+        tree.cdev("0000:00:04.2", "vfio1", "511:1");
+        tree.function("0000:00:04.3", 3);
+        tree.function("0000:00:05.0", 4);
+        tree.bind("0000:00:05.0", "nvme");
+        assert!(readiness(&tree).is_ready(), "{}", words(&tree));
+        assert_eq!(readiness(&tree).siblings().len(), 3);
+
+        tree.function("0000:00:04.1", 3);
+        tree.bind("0000:00:04.1", "nvme");
+        let readiness = readiness(&tree);
+        assert!(matches!(
+            readiness.blockers(),
+            [Blocker::SiblingInUse { sibling, driver, .. }]
+                if sibling == "0000:00:04.1" && driver == "nvme"
+        ));
+        assert!(words(&tree).contains(
+            "echo 0000:00:04.1 > /sys/kernel/iommu_groups/3/devices/0000:00:04.1/driver/unbind"
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let tree = Tree::new();
+        tree.file("sys/bus/pci/devices/0000:00:04.0/vendor", "garbage");
+        let readiness = readiness(&tree);
+        assert_eq!(readiness.ids(), None);
+        assert!(matches!(
+            readiness.blockers(),
+            [
+                Blocker::NoIommuGroup,
+                Blocker::NoDriver { .. },
+                Blocker::NoNode { .. }
+            ]
+        ));
+        let other = "00:05.0".parse().unwrap();
+        assert!(matches!(
+            Readiness::within(&tree.roots, other),
+            Err(Error::NoSuchDevice { .. })
+        ));
+        let nowhere = Roots {
+            sys: "/nonexistent".into(),
+            ..tree.roots.clone()
+        };
+        assert!(matches!(
+            Readiness::within(&nowhere, other),
+            Err(Error::Sysfs { .. })
+        ));
+    }
+
+    #[test]
+    fn a_kernel_without_character_devices_is_named() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        assert_eq!(readiness(&tree).blockers(), [Blocker::NoCharacterDevice]);
+        tree.file(
+            "sys/devices/pci0000:00/0000:00:04.0/vfio-dev/vfio0/uevent",
+            "",
+        );
+        assert_eq!(readiness(&tree).blockers(), [Blocker::NoCharacterDevice]);
+    }
+
+    #[test]
+    fn noiommu_is_a_blocker() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "noiommu-vfio0", "511:0");
+        assert_eq!(readiness(&tree).blockers(), [Blocker::NoIommu]);
+    }
+
+    #[test]
+    fn isolation_is_read_off_the_interrupt_chips() {
+        let tree = tree();
+        assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Unknown);
+        tree.file("sys/kernel/irq/9/chip_name", "IO-APIC\n");
+        assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Missing);
+        assert!(words(&tree).contains("allow_unsafe_interrupts"));
+        tree.file(
+            "sys/module/iommufd/parameters/allow_unsafe_interrupts",
+            "Y\n",
+        );
+        assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Waived);
+        tree.file("sys/kernel/irq/24/chip_name", "IR-PCI-MSI-0000:00:1f.2\n");
+        assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Remapped);
+    }
+}
