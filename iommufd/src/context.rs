@@ -87,6 +87,12 @@ impl Iommufd {
         }
     }
 
+    /// Counts, and tells the observer of, an object that a driver's drop could not let go of; call
+    /// it with no lock held.
+    pub fn refused_drop(&self, object: &'static str, error: &Error) {
+        self.context.object_stays(object, error);
+    }
+
     /// Whether an observer is set: without one, nobody needs the time of a call.
     #[must_use]
     pub fn is_observed(&self) -> bool {

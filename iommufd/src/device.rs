@@ -94,12 +94,15 @@ struct DeviceInner {
 impl Device {
     /// A device that `driver` has bound to `iommufd`.
     ///
+    /// If `identity` is wrong, a replace can move devices that the SDK takes for others: the
+    /// kernel, which counts what uses a page table, keeps memory safe all the same.
+    ///
     /// # Errors
     /// [`Error::Forked`].
     ///
     /// # Safety
-    /// `id` is what the bind answered, the device is bound to this very context, and `identity`
-    /// tells the truth about its group if it tells anything. No other `Device` is made of it.
+    /// `id` is what the bind answered, and the device is bound to this very context. No other
+    /// `Device` is made of it.
     pub unsafe fn from_bound(
         iommufd: &Iommufd,
         id: u32,
@@ -160,8 +163,11 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::InUse`], with the device, if other handles, an attachment, or something of the
-    /// driver's such as mapped registers still holds it.
+    /// driver's such as mapped registers still holds it. [`Error::Forked`].
     pub fn try_close(self) -> Result<(), Refused<Self>> {
+        if let Err(error) = self.inner.iommufd.check_process() {
+            return Err(Refused::new(self, error));
+        }
         let in_use = |holders| Error::InUse {
             object: "device",
             holders,
@@ -170,7 +176,9 @@ impl Device {
             let holders = Arc::strong_count(&inner).saturating_sub(1);
             Refused::new(Self { inner }, in_use(holders))
         })?;
-        match inner.driver.holders() {
+        // An attachment holds the device; one whose detach was refused in a drop stays all the same.
+        let attached = usize::from(inner.group.has_attached(inner.id));
+        match inner.driver.holders().saturating_add(attached) {
             0 => Ok(()),
             holders => {
                 let inner = Arc::new(inner);

@@ -171,21 +171,22 @@ impl Group {
         let context = device.iommufd().context();
         // Before the lock, which in a child of a fork may be held for ever.
         context.check_process()?;
-        let mut notices = context.notices();
-        let mut members = self.state.members.lock();
-        if members.iter().any(|member| member.device == device.id()) {
-            return Err(Error::AlreadyAttached);
-        }
-        if let GroupIdentity::Group(group) = self.state.identity
-            && members.iter().any(|member| !member.target.is(&target))
-        {
-            return Err(Error::GroupAttachedElsewhere { group });
-        }
         let member = Member {
             device: device.id(),
             driver: Arc::clone(device.driver()),
             target,
         };
+        let mut notices = context.notices();
+        // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
+        let mut members = self.state.members.lock();
+        if members.iter().any(|other| other.device == member.device) {
+            return Err(Error::AlreadyAttached);
+        }
+        if let GroupIdentity::Group(group) = self.state.identity
+            && members.iter().any(|other| !other.target.is(&member.target))
+        {
+            return Err(Error::GroupAttachedElsewhere { group });
+        }
         member.attach(&member.target, &mut notices)?;
         member.target.ioas().inner.layout_changed();
         members.push(member);
@@ -200,9 +201,10 @@ impl Group {
         let context = device.iommufd().context();
         // Before the lock, as in `attach`.
         context.check_process()?;
-        let mut notices = context.notices();
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
+        // And after the notices, so that an observer hears of things in their order.
         let _released: Member;
+        let mut notices = context.notices();
         let mut members = self.state.members.lock();
         let Some(at) = members
             .iter()
@@ -217,6 +219,12 @@ impl Group {
             .fetch_sub(1, Ordering::Relaxed);
         _released = members.swap_remove(at);
         Ok(())
+    }
+
+    /// Whether the device `id` is attached.
+    pub(crate) fn has_attached(&self, id: u32) -> bool {
+        let members = self.state.members.lock();
+        members.iter().any(|member| member.device == id)
     }
 
     /// What `device` is attached to.
@@ -237,9 +245,9 @@ impl GroupState {
         let context = target.iommufd().context();
         // Before the lock, as in `attach`.
         context.check_process()?;
-        let mut notices = context.notices();
-        // Dropped after the lock: it may be the last that keeps the old page table.
+        // Dropped after the lock and the notices, as in `detach`.
         let mut released = Vec::new();
+        let mut notices = context.notices();
         let mut members = self.members.lock();
         let first = members.first().ok_or(Error::NotAttached)?;
         target.iommufd().must_be(first.target.iommufd(), "target")?;

@@ -208,6 +208,8 @@ impl IoasInner {
         issue: impl FnOnce(&mut Notices<'_>) -> Result<Iova, MapRefused>,
     ) -> Result<Mapping> {
         self.context().check_process()?;
+        // Dropped after the notices: so an observer hears of things in their order.
+        let _released: Held;
         let mut notices = self.context().notices();
         let entry = self.ledger().begin_map(held);
         match issue(&mut notices) {
@@ -217,7 +219,8 @@ impl IoasInner {
                 Ok(Mapping::new(self, entry, range))
             }
             Err(refused) => {
-                drop(self.ledger().not_mapped(entry));
+                _released = self.ledger().not_mapped(entry);
+                drop(notices);
                 Err(self.explain(place, &refused))
             }
         }

@@ -115,49 +115,62 @@ impl IoasInner {
         if let Err(error) = self.context().check_process() {
             return Err((entry, error));
         }
+        // Dropped after the notices: so an observer hears of things in their order.
+        let _released: Held;
         let mut notices = self.context().notices();
         let range = match self.ledger().begin_unmap(&entry) {
             Unmap::Issue(range) => range,
             Unmap::Done => {
-                drop(self.ledger().forget(entry));
+                self.ledger().forget(entry);
                 return Ok(());
             }
         };
         let answer = self.issue_unmap(range, &mut notices);
         match answer {
-            Ok(_) => drop(self.ledger().unmapped(entry)),
+            Ok(_) => _released = self.ledger().unmapped(entry),
             Err(error) => {
                 self.ledger().still_mapped();
-                if error.errno() != Some(Errno::NOENT) {
+                if !is_missing(&error) {
                     return Err((entry, error));
                 }
-                self.settle(&entry, range, &mut notices);
-                drop(self.ledger().forget(entry));
+                match self.settle(&entry, range, &mut notices) {
+                    Ok(held) => _released = held,
+                    Err(error) => return Err((entry, error)),
+                }
+                self.ledger().forget(entry);
             }
         }
         Ok(())
     }
 
     /// The kernel does not find a mapping that the ledger has: somebody else who holds the same
-    /// `/dev/iommu` has unmapped it. Makes sure that it is gone, and that what is unmapped to make
-    /// sure is not another mapping that has taken its place.
-    fn settle(&self, entry: &EntryKey, range: IovaRange, notices: &mut Notices<'_>) {
-        let _released: Held;
+    /// `/dev/iommu` has unmapped it, or the kernel has not looked (as with faults injected into
+    /// it). Makes sure that it is gone, and that what is asked for again is not another mapping
+    /// that has taken its place. What was held is free, to be dropped with no lock held.
+    fn settle(
+        &self,
+        entry: &EntryKey,
+        range: IovaRange,
+        notices: &mut Notices<'_>,
+    ) -> Result<Held> {
         let exclusive = self.ledger().exclusive();
         if exclusive.touching(range).len() == 1 {
-            // Nobody else has the range, and nobody can take it now. Whatever the answer: after
-            // this there is nothing.
-            self.issue_unmap(range, notices).ok();
+            // Nobody else has the range, and nobody can take it now.
+            match self.issue_unmap(range, notices) {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
         }
-        _released = exclusive.emptied(entry);
+        Ok(exclusive.emptied(entry))
     }
 
     /// Unmaps all entries within `range`; returns how many bytes that was.
     pub(crate) fn unmap_within(&self, range: IovaRange) -> Result<u64> {
         self.context().check_process()?;
-        // Both are dropped after the exclusive right, as they were made before it.
-        let mut notices = self.context().notices();
+        // Made before the exclusive right they are dropped after it, the notices first: so an
+        // observer hears of things in their order.
         let mut released: Vec<Held> = Vec::new();
+        let mut notices = self.context().notices();
         let exclusive = self.ledger().exclusive();
         let entries = exclusive.touching(range);
         if let Some((_, mapping)) = entries.iter().find(|(_, entry)| !range.contains(*entry)) {
@@ -190,14 +203,18 @@ impl IoasInner {
         let mut unmapped = 0_u64;
         let mut kept = Vec::new();
         for (key, range) in entries {
-            match self.issue_unmap(*range, notices) {
-                Ok(_) => {}
-                Err(error) if error.errno() == Some(Errno::NOENT) => {}
-                Err(Error::Kernel(reason)) => {
+            let answer = match self.issue_unmap(*range, notices) {
+                // As in `settle`.
+                Err(error) if is_missing(&error) => self.issue_unmap(*range, notices),
+                answer => answer,
+            };
+            match answer {
+                Err(Error::Kernel(reason)) if reason.errno != Errno::NOENT => {
                     kept.push((range.start(), reason));
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
             }
             released.push(exclusive.emptied(key));
             unmapped = unmapped.saturating_add(range.len().unwrap_or(u64::MAX));
@@ -223,4 +240,9 @@ impl IoasInner {
             .call_noting(&nr::IOAS_UNMAP, &mut arg, notices)?;
         Ok(arg.length)
     }
+}
+
+/// Whether the kernel says that there is no such mapping.
+fn is_missing(error: &Error) -> bool {
+    error.errno() == Some(Errno::NOENT)
 }
