@@ -185,7 +185,10 @@ impl IommufdBuilder {
         // A question that changes nothing and that every iommufd answers.
         match context.rlimit_mode() {
             Ok(_) => Ok(Iommufd { context }),
-            Err(_) => Err(Error::NotIommufd),
+            // Other files do not know the number, or know it as something else.
+            Err(Error::Unsupported { .. }) => Err(Error::NotIommufd),
+            Err(error) if error.errno() == Some(Errno::INVAL) => Err(Error::NotIommufd),
+            Err(error) => Err(error),
         }
     }
 }

@@ -93,6 +93,14 @@ pub enum Error {
     #[error("the file descriptor is not an iommufd context (/dev/iommu)")]
     NotIommufd,
 
+    /// A device was to write to a file that this process may not write.
+    #[error("a device cannot be let write to the file: {reason}")]
+    #[non_exhaustive]
+    NotWritable {
+        /// Why it cannot be written.
+        reason: &'static str,
+    },
+
     /// A part of a memory region was named that the region does not have.
     #[error("offset {offset:#x} with length {len:#x} is outside of a region of {region:#x} bytes")]
     #[non_exhaustive]

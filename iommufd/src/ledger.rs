@@ -9,10 +9,19 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::address::IovaRange;
+use crate::file::WriteClaim;
 use crate::memory::DmaMemory;
 
-/// What is held for one entry; nothing for a foreign file, whose pages the kernel keeps itself.
-pub(crate) type Held = Option<Arc<dyn DmaMemory>>;
+/// What is held for one entry, as long as the kernel may reach it. Drop it with no lock held.
+#[must_use = "it is to be dropped where no lock is held"]
+pub(crate) enum Held {
+    /// Nothing (any more), or a foreign file that is only read: the kernel keeps its pages.
+    Nothing,
+    /// Memory of this process.
+    Memory(#[expect(dead_code, reason = "held, not used")] Arc<dyn DmaMemory>),
+    /// A foreign file that devices write.
+    File(#[expect(dead_code, reason = "held, not used")] WriteClaim),
+}
 
 /// The entries of one address space.
 ///
@@ -113,7 +122,8 @@ impl Ledger {
     pub(crate) fn forget(&self, key: EntryKey) {
         let mut state = self.state.lock();
         if let Some(Slot::Emptied) = state.slots.get(key.0) {
-            state.remove(key);
+            // An emptied entry holds nothing.
+            drop(state.remove(key));
         }
     }
 
@@ -131,9 +141,10 @@ impl Ledger {
     }
 
     /// All that is still held, when the address space itself is gone or given up.
-    pub(crate) fn into_held(self) -> Vec<Arc<dyn DmaMemory>> {
+    pub(crate) fn into_held(self) -> Vec<Held> {
         let slots = self.state.into_inner().slots;
-        slots.into_iter().filter_map(Slot::into_held).collect()
+        let held = slots.into_iter().map(Slot::into_held);
+        held.filter(|held| !matches!(held, Held::Nothing)).collect()
     }
 
     /// How many entries are recorded, and how many bytes are mapped.
@@ -248,7 +259,7 @@ impl Slot {
     fn into_held(self) -> Held {
         match self {
             Self::Mapping(held) | Self::Mapped { held, .. } => held,
-            Self::Free(_) | Self::Emptied => None,
+            Self::Free(_) | Self::Emptied => Held::Nothing,
         }
     }
 }
@@ -271,7 +282,7 @@ mod tests {
     }
 
     fn map(ledger: &Ledger, memory: &Arc<dyn DmaMemory>, range: IovaRange) -> EntryKey {
-        let key = ledger.begin_map(Some(Arc::clone(memory)));
+        let key = ledger.begin_map(Held::Memory(Arc::clone(memory)));
         ledger.mapped(&key, range);
         key
     }
@@ -279,7 +290,7 @@ mod tests {
     #[test]
     fn memory_is_held_from_before_the_map_until_the_unmap_is_confirmed() {
         let (ledger, memory) = (Ledger::default(), memory());
-        let key = ledger.begin_map(Some(Arc::clone(&memory)));
+        let key = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
         assert_eq!(Arc::strong_count(&memory), 2);
         ledger.mapped(&key, page(1));
         assert!(matches!(ledger.begin_unmap(&key), Unmap::Issue(range) if range == page(1)));
@@ -294,7 +305,7 @@ mod tests {
     #[test]
     fn a_refused_map_holds_nothing() {
         let (ledger, memory) = (Ledger::default(), memory());
-        let key = ledger.begin_map(Some(Arc::clone(&memory)));
+        let key = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
         drop(ledger.not_mapped(key));
         assert_eq!(Arc::strong_count(&memory), 1);
         assert!(ledger.into_held().is_empty());
@@ -335,7 +346,7 @@ mod tests {
     #[test]
     fn an_exclusive_operation_waits_and_keeps_others_waiting() {
         let (ledger, memory) = (Ledger::default(), memory());
-        let under_way = ledger.begin_map(Some(Arc::clone(&memory)));
+        let under_way = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
         let (tell, told) = mpsc::channel();
         let soon = Duration::from_millis(50);
         std::thread::scope(|threads| {

@@ -6,7 +6,7 @@
     reason = "issues IOMMU_IOAS_MAP for memory that the ledger holds"
 )]
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,7 @@ use crate::address::{Iova, IovaRange};
 use crate::cause;
 use crate::context::Notices;
 use crate::error::{Error, MemlockLimit, Result};
+use crate::file::{FileRange, WriteClaim};
 use crate::funnel;
 use crate::ioas::{Ioas, IoasInner};
 use crate::ledger::Held;
@@ -43,26 +44,6 @@ impl Access {
             Self::Read => sys::IOMMU_IOAS_MAP_READABLE,
             Self::Write => sys::IOMMU_IOAS_MAP_WRITEABLE,
             Self::ReadWrite => sys::IOMMU_IOAS_MAP_READABLE | sys::IOMMU_IOAS_MAP_WRITEABLE,
-        }
-    }
-}
-
-/// A part of a file (a memfd, or a dma-buf of a VFIO device) to be mapped.
-#[derive(Debug, Clone, Copy)]
-pub struct FileRange<'f> {
-    file: BorrowedFd<'f>,
-    start: u64,
-    len: u64,
-}
-
-impl<'f> FileRange<'f> {
-    /// `len` bytes of `file` from byte `start` on.
-    #[must_use]
-    pub fn new(file: &'f impl AsFd, start: u64, len: u64) -> Self {
-        Self {
-            file: file.as_fd(),
-            start,
-            len,
         }
     }
 }
@@ -106,10 +87,13 @@ impl Ioas {
 
     /// Maps pages of a file at an address that the kernel chooses; it keeps the file itself.
     ///
-    /// This is safe for any file, as writing to one is: whoever makes a slice of a file's pages
-    /// (`memmap2`'s `unsafe fn map`) promises that nobody writes to the file meanwhile, and a
-    /// device is one more who may. The file of a [`DmaBuffer`](crate::DmaBuffer) is never lent,
-    /// so its slices are safe from this.
+    /// This is safe for any file that this process may write, as writing to one is: whoever makes
+    /// a slice of a file's pages (`memmap2`'s `unsafe fn map`) promises that nobody writes to the
+    /// file meanwhile, and a device is one more who may. (The kernel lets devices write to files
+    /// that are open for reading only, or sealed; the SDK does not.) The file of a
+    /// [`DmaBuffer`](crate::DmaBuffer) is never lent, so its slices are safe from this.
+    ///
+    /// As long as it is mapped to be written, a memfd cannot be sealed against writing (`EBUSY`).
     ///
     /// Since Linux 6.13 for a memfd, 6.19 for a dma-buf.
     ///
@@ -133,7 +117,8 @@ impl Ioas {
     fn map_memory(&self, slice: DmaSlice, iova: Option<Iova>, access: Access) -> Result<Mapping> {
         let place = Place::new(slice.len() as u64, iova, access)?;
         let ioas = &self.inner;
-        ioas.record(slice.memory(), &place, |notices| {
+        let held = Held::Memory(Arc::clone(slice.memory()));
+        ioas.record(held, &place, |notices| {
             // SAFETY: the descriptor is lent for this one mapping, which the ledger records with
             // the memory.
             if let Some((file, start)) = unsafe { slice.file() }
@@ -162,7 +147,14 @@ impl Ioas {
         access: Access,
     ) -> Result<Mapping> {
         let place = Place::new(file.len, iova, access)?;
-        self.inner.record(None, &place, |notices| {
+        let held = match access {
+            Access::Read => Held::Nothing,
+            Access::Write | Access::ReadWrite => match WriteClaim::on(file.file)? {
+                Some(claim) => Held::File(claim),
+                None => Held::Nothing,
+            },
+        };
+        self.inner.record(held, &place, |notices| {
             self.inner
                 .issue_file(&place, file.file, file.start, notices)
         })

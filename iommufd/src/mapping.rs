@@ -154,8 +154,8 @@ impl IoasInner {
         notices: &mut Notices<'_>,
     ) -> Result<Held> {
         let exclusive = self.ledger().exclusive();
-        if exclusive.touching(range).len() == 1 {
-            // Nobody else has the range, and nobody can take it now.
+        if matches!(exclusive.touching(range).as_slice(), [(key, _)] if key == entry) {
+            // It is still there, nobody else has the range, and nobody can take it now.
             match self.issue_unmap(range, notices) {
                 Err(error) if !is_missing(&error) => return Err(error),
                 _ => {}

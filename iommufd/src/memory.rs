@@ -143,8 +143,8 @@ impl DmaSlice {
         Some((file, start.checked_add(self.offset as u64)?))
     }
 
-    pub(crate) fn memory(&self) -> Option<Arc<dyn DmaMemory>> {
-        Some(Arc::clone(&self.memory))
+    pub(crate) fn memory(&self) -> &Arc<dyn DmaMemory> {
+        &self.memory
     }
 }
 

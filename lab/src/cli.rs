@@ -1,0 +1,310 @@
+//! What was typed: a command, its options and what follows them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::help;
+
+/// The exit status for a command line that makes no sense.
+const USAGE: u8 = 2;
+
+/// The commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Runs the first example.
+    Demo,
+    /// Runs every test.
+    Test,
+    /// Runs one program.
+    Run,
+    /// Gives a prompt.
+    Shell,
+    /// Makes the machine ready.
+    Setup,
+    /// Regenerates the bindings.
+    Codegen,
+    /// Says where the kernel's source is.
+    Source,
+}
+
+/// An option's name, and what its value is called if it has one.
+type Known = (&'static str, Option<&'static str>);
+
+const KERNEL: Known = ("--kernel", Some("FILE"));
+const QEMU: Known = ("--qemu", Some("PATH"));
+const UPDATE: Known = ("--update", None);
+const TIMEOUT: Known = ("--timeout", Some("SECONDS"));
+const APPEND: Known = ("--append", Some("PARAMETERS"));
+const FILTER: Known = ("--filter", Some("NAME"));
+const SKIP_HOST: Known = ("--skip-host", None);
+const NO_FAIL_FAST: Known = ("--no-fail-fast", None);
+const CHECK: Known = ("--check", None);
+
+impl Command {
+    /// All of them, in the order of the help.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Demo,
+        Self::Test,
+        Self::Run,
+        Self::Shell,
+        Self::Setup,
+        Self::Codegen,
+        Self::Source,
+    ];
+
+    /// The word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Demo => "demo",
+            Self::Test => "test",
+            Self::Run => "run",
+            Self::Shell => "shell",
+            Self::Setup => "setup",
+            Self::Codegen => "codegen",
+            Self::Source => "source",
+        }
+    }
+
+    /// The command of that name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|command| command.name() == name)
+    }
+
+    fn options(self) -> &'static [Known] {
+        match self {
+            Self::Demo | Self::Run | Self::Shell => &[KERNEL, QEMU, UPDATE, TIMEOUT, APPEND],
+            Self::Test => &[
+                FILTER,
+                SKIP_HOST,
+                NO_FAIL_FAST,
+                KERNEL,
+                QEMU,
+                UPDATE,
+                TIMEOUT,
+                APPEND,
+            ],
+            Self::Setup => &[KERNEL, QEMU, UPDATE],
+            Self::Codegen => &[CHECK, UPDATE],
+            Self::Source => &[UPDATE],
+        }
+    }
+}
+
+/// The options, of which each command takes some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// A kernel image or source tarball to use.
+    pub(crate) kernel: Option<PathBuf>,
+    /// A QEMU to use.
+    pub(crate) qemu: Option<PathBuf>,
+    /// Whether to ask for a newer kernel.
+    pub(crate) update: bool,
+    /// The time limit of a boot.
+    pub(crate) timeout: Option<Duration>,
+    /// More kernel parameters.
+    pub(crate) append: Option<String>,
+    /// The tests to run.
+    pub(crate) filter: Option<String>,
+    /// Whether to leave out the tests that need no kernel.
+    pub(crate) skip_host: bool,
+    /// Whether to go on after a failure.
+    pub(crate) no_fail_fast: bool,
+    /// Whether to compare only.
+    pub(crate) check: bool,
+    /// What follows the options: a program and its arguments.
+    pub(crate) words: Vec<String>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Explain: all, or one command.
+    Help(Option<Command>),
+    /// Do it.
+    Do(Command, Options),
+}
+
+/// Reads the command line, without the program's own name.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request> {
+    let mut arguments = arguments.into_iter().peekable();
+    let Some(first) = arguments.next() else {
+        return Ok(Request::Help(None));
+    };
+    if matches!(first.as_str(), "help" | "--help" | "-h") {
+        return match arguments.next() {
+            None => Ok(Request::Help(None)),
+            Some(name) => known(&name).map(|command| Request::Help(Some(command))),
+        };
+    }
+    let command = known(&first)?;
+    let mut options = Options::default();
+    while let Some(word) = arguments.next_if(|word| word.starts_with('-')) {
+        if word == "--" {
+            break;
+        }
+        if matches!(word.as_str(), "--help" | "-h") {
+            return Ok(Request::Help(Some(command)));
+        }
+        let (name, attached) = match word.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word, None),
+        };
+        let Some(&(name, value_name)) = command.options().iter().find(|(known, _)| *known == name)
+        else {
+            return Err(misused(
+                command,
+                &format!("`{name}` is no option of `cargo lab {}`", command.name()),
+            ));
+        };
+        let value = match (value_name, attached) {
+            (None, Some(_)) => return Err(misused(command, &format!("{name} takes no value"))),
+            (None, None) => String::new(),
+            (Some(_), Some(value)) => value,
+            (Some(value_name), None) => arguments.next().ok_or_else(|| {
+                misused(
+                    command,
+                    &format!("{name} needs a value: {name} {value_name}"),
+                )
+            })?,
+        };
+        options.set(command, name, value)?;
+    }
+    options.words = arguments.collect();
+    check_words(command, &options.words)?;
+    Ok(Request::Do(command, options))
+}
+
+impl Options {
+    fn set(&mut self, command: Command, name: &str, value: String) -> Result<()> {
+        match name {
+            "--kernel" => self.kernel = Some(value.into()),
+            "--qemu" => self.qemu = Some(value.into()),
+            "--update" => self.update = true,
+            "--timeout" => match value.parse() {
+                Ok(seconds @ 1..=1_000_000) => self.timeout = Some(Duration::from_secs(seconds)),
+                _ => {
+                    return Err(misused(
+                        command,
+                        &format!("--timeout takes a number of seconds, not `{value}`"),
+                    ));
+                }
+            },
+            "--append" => self.append = Some(value),
+            "--filter" => self.filter = Some(value),
+            "--skip-host" => self.skip_host = true,
+            "--no-fail-fast" => self.no_fail_fast = true,
+            _ => self.check = true,
+        }
+        Ok(())
+    }
+}
+
+fn check_words(command: Command, words: &[String]) -> Result<()> {
+    match (command, words) {
+        (Command::Run, []) => Err(misused(
+            command,
+            "`cargo lab run` needs the name of a program",
+        )),
+        (Command::Run | Command::Shell, _) | (_, []) => Ok(()),
+        (Command::Test, [name, ..]) => Err(misused(
+            command,
+            &format!(
+                "`cargo lab test` takes no `{name}`; to run a part of the tests: --filter {name}"
+            ),
+        )),
+        (_, [word, ..]) => Err(misused(
+            command,
+            &format!("`cargo lab {}` takes no `{word}`", command.name()),
+        )),
+    }
+}
+
+fn known(name: &str) -> Result<Command> {
+    Command::named(name).ok_or_else(|| {
+        Error::new(format!("there is no command `{name}`"))
+            .next(format!("the commands are:\n{}", help::commands()))
+            .status(USAGE)
+    })
+}
+
+fn misused(command: Command, what: &str) -> Error {
+    Error::new(what)
+        .next(format!(
+            "{}\nsee `cargo lab help {}`",
+            help::usage(command),
+            command.name()
+        ))
+        .status(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    fn options(line: &str) -> Options {
+        match parsed(line).unwrap() {
+            Request::Do(_, options) => options,
+            Request::Help(_) => panic!("help was not asked for: {line}"),
+        }
+    }
+
+    #[test]
+    fn options_come_before_the_program_and_its_own_after() {
+        let options = options("run --timeout 5 --kernel=/k prog --timeout x -- y");
+        assert_eq!(options.timeout, Some(Duration::from_secs(5)));
+        assert_eq!(options.kernel.unwrap(), PathBuf::from("/k"));
+        assert_eq!(options.words, ["prog", "--timeout", "x", "--", "y"]);
+    }
+
+    #[test]
+    fn asks_for_help_in_every_way() {
+        for line in ["", "help", "--help", "-h"] {
+            assert_eq!(parsed(line).unwrap(), Request::Help(None), "{line}");
+        }
+        for line in ["help test", "test --help", "test --filter x -h"] {
+            assert_eq!(
+                parsed(line).unwrap(),
+                Request::Help(Some(Command::Test)),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn says_what_exists() {
+        let unknown = parsed("tset").unwrap_err();
+        assert_eq!(unknown.exit_status(), USAGE);
+        for command in Command::ALL {
+            assert!(unknown.to_string().contains(command.name()));
+        }
+        for line in [
+            "run",
+            "test x",
+            "test --timeout soon",
+            "test --check",
+            "run --timeout",
+            "setup --update=1",
+            "demo x",
+        ] {
+            assert_eq!(parsed(line).unwrap_err().exit_status(), USAGE, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_command_is_in_its_help() {
+        for command in Command::ALL {
+            for (name, _) in command.options() {
+                assert!(
+                    help::of(command).contains(name),
+                    "{name} is not in the help of {}",
+                    command.name()
+                );
+            }
+        }
+    }
+}

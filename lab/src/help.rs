@@ -1,0 +1,149 @@
+//! The help texts.
+
+use crate::cli::Command;
+
+/// What every command that boots takes.
+const BOOT: &str = "
+Options of every command that boots:
+  --timeout SECONDS    end the boot, with an error, after this time
+  --append PARAMETERS  more kernel parameters, in one word (`--append 'a=1 b=2'`)
+  --kernel FILE        use this kernel: an image (vmlinux, bzImage), or a source tarball (linux-source-*.tar.xz) to
+                       build one from
+  --qemu PATH          use this QEMU (for x86_64, version 10 or newer)
+  --update             see if there is a newer kernel first
+";
+
+/// What everybody should read first.
+const OVERVIEW: &str = "
+Boots a Linux with an emulated IOMMU and devices that do DMA behind it, and runs this workspace's programs and tests in
+it. No hardware is used and nothing but Debian packages is installed; the first command sets up what it needs.
+";
+
+const STATUS: &str = "
+Exit status: that of the program in the guest (128 and its number for a signal); 124 for a boot that ran into its time
+limit, 125 for any other failure of the lab itself, 2 for a command line that makes no sense.
+
+Kernel, source and package lists are kept in $IOMMU_LAB_CACHE, else $XDG_CACHE_HOME/iommu-lab, else
+~/.cache/iommu-lab (about 2 GB). Nothing there is needed but the time it took: remove it at will.
+";
+
+/// The help for all.
+pub(crate) fn all() -> String {
+    format!(
+        "Usage: cargo lab COMMAND [OPTIONS]\n{OVERVIEW}\nCommands:\n{}\n\n`cargo lab help COMMAND` says more.\n{STATUS}",
+        commands()
+    )
+}
+
+/// The commands, a line each.
+pub(crate) fn commands() -> String {
+    let lines: Vec<String> = Command::ALL
+        .into_iter()
+        .map(|command| format!("  {:<8} {}", command.name(), summary(command)))
+        .collect();
+    lines.join("\n")
+}
+
+fn summary(command: Command) -> &'static str {
+    match command {
+        Command::Demo => "run the first example: a DMA engine and a userspace buffer",
+        Command::Test => "run all tests: those of the host, then those that need the lab's kernel",
+        Command::Run => "run one program in the lab",
+        Command::Shell => "boot to a prompt",
+        Command::Setup => "install and build what the lab needs, and stop there",
+        Command::Codegen => "regenerate the bindings to the kernel's headers, or check them",
+        Command::Source => "print the path of the kernel's source, unpacked",
+    }
+}
+
+/// How a command is called.
+pub(crate) fn usage(command: Command) -> String {
+    let rest = match command {
+        Command::Demo | Command::Setup | Command::Source => "[OPTIONS]",
+        Command::Test => "[--filter NAME] [OPTIONS]",
+        Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
+        Command::Shell => "[OPTIONS] [PROGRAM...]",
+        Command::Codegen => "[--check]",
+    };
+    format!("usage: cargo lab {} {rest}", command.name())
+}
+
+/// The help for one command.
+pub(crate) fn of(command: Command) -> String {
+    let (text, boots) = match command {
+        Command::Demo => (DEMO, true),
+        Command::Test => (TEST, true),
+        Command::Run => (RUN, true),
+        Command::Shell => (SHELL, true),
+        Command::Setup => (SETUP, false),
+        Command::Codegen => (CODEGEN, false),
+        Command::Source => (SOURCE, false),
+    };
+    let usage = usage(command).replacen("usage", "Usage", 1);
+    format!("{usage}\n{text}{}", if boots { BOOT } else { "" })
+}
+
+const DEMO: &str = "
+Sets up what is missing, boots, gives a DMA engine (an `edu`) to vfio-pci and runs the example `dma_buffer` on it. The
+first time takes about five minutes, most of it for building a kernel; after that, seconds. Ends with status 0 only if
+the example did what it says. Its time limit is 120 s.
+";
+
+const TEST: &str = "
+Runs `cargo test --workspace`, then the tests that are ignored there because they need the lab's kernel: they are built
+as static programs (in target/lab) and run in one boot, one test at a time. The test runner's own lines are printed.
+Fails if a test fails, if the kernel warns, dies or hangs, and if there was nothing to run.
+
+  --filter NAME        run only the tests with NAME in their name, of the host and of the kernel
+  --skip-host          leave out the tests of the host
+  --no-fail-fast       go on to the kernel's tests when one of the host's failed
+
+Its time limit for the boot is 900 s.
+";
+
+const RUN: &str = "
+Runs one program in the lab and hands on its output, as it comes, and its exit status. PROGRAM is
+  - an example or a binary of this workspace, by name: it is built as a static program first;
+  - a path of a static program or of a shell script;
+  - a tool of the guest (busybox): `cargo lab run sh -c 'ls -l /dev/vfio'`.
+What follows PROGRAM is its own. It runs as root, its input is empty, its directory is an empty /tmp. The environment
+has LAB=1, and addresses of devices: LAB_EDU (a DMA engine), LAB_EDU_PAIR (two in one IOMMU group) and LAB_IGB (a network
+card with MSI-X, a reset method and SR-IOV). `bind-vfio ADDRESS` gives a device to vfio-pci:
+  cargo lab run sh -c 'bind-vfio $LAB_EDU && ls /dev/vfio/devices'
+Its time limit is 120 s.
+";
+
+const SHELL: &str = "
+Boots to a prompt. Each PROGRAM, named as for `cargo lab run`, is built and put in the path. Ctrl-D or `exit` powers
+off; Ctrl-A X kills the machine. Its time limit is 8 hours.
+";
+
+const SETUP: &str = "
+Does what every other command does first if it has to: installs packages, fetches Debian's kernel source and builds the
+lab's kernel from it. Nothing is done twice.
+
+Packages, on Debian and as root only, and only those that are missing:
+  gcc make flex bison bc libelf-dev xz-utils   build the kernel
+  qemu-system-x86                              from the release's backports if its own is older than 10
+Downloaded, not installed: linux-source-7.3 (the newest 7.x when that is gone) and busybox-static. The machine's own apt
+configuration is read, to know its mirror, and never changed.
+
+  --update             fetch and build a newer kernel, if there is one
+  --kernel FILE        build this source tarball, or just check for everything but a kernel if it is an image
+  --qemu PATH          use this QEMU
+";
+
+const CODEGEN: &str = "
+Regenerates iommufd-sys/src/generated from the kernel headers (linux-libc-dev) of the lab kernel's version. Installs
+libclang, which nothing else here needs.
+
+  --check              change nothing; if the bindings are not what the headers give, show the difference and fail.
+                       Then run the tests of iommufd-sys that compare it with the headers themselves
+  --update             use the headers of the newest kernel that there is
+";
+
+const SOURCE: &str = "
+Prints the path of the source tree that the lab's kernel is built from, fetching and unpacking it if need be.
+
+  --update             fetch a newer one, if there is one
+";

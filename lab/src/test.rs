@@ -1,0 +1,308 @@
+//! `cargo lab test`: all tests; those of the host by cargo, and those that need the lab's kernel in one boot.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::boot::{self, Job, Outcome, colour, quoted};
+use crate::cli::Options;
+use crate::codegen::TESTS_SOURCE;
+use crate::command;
+use crate::error::{Doing, Error, Result};
+use crate::programs::{self, Executable};
+use crate::progress::{say, span};
+use crate::run::hand_on;
+use crate::setup;
+use crate::tally::Tally;
+
+/// The time limit of the boot.
+const LIMIT: Duration = Duration::from_secs(900);
+/// The exit status of a test runner with a test that failed.
+const TESTS_FAILED: u8 = 101;
+
+/// `cargo lab test`.
+pub(crate) fn run(options: &Options) -> Result<u8> {
+    let lab = setup::prepare(options)?;
+    let filter = options.filter.as_deref();
+    let mut all = Tally::default();
+    let mut status = 0;
+    if !options.skip_host {
+        let (host, code) = on_host(filter)?;
+        all.add(&host);
+        status = code;
+        say(format!("host tests: {host}"));
+        if status != 0 && !options.no_fail_fast {
+            say("the kernel's tests were not run (--no-fail-fast runs them all the same)");
+            return Ok(status);
+        }
+    }
+
+    let runners = runners(filter)?;
+    let expected: usize = runners.iter().map(|runner| runner.tests).sum();
+    if expected == 0 {
+        return match filter {
+            // Every test of that name is one of the host's, and has been run.
+            Some(name) if all.ran() > 0 => {
+                say(format!("kernel tests: none has `{name}` in its name; nothing to boot for"));
+                Ok(status)
+            }
+            Some(name) => Err(Error::new(format!("no test has `{name}` in its name"))
+                .next("run `cargo lab test` without a filter to see their names")),
+            None => Err(Error::new("there was no kernel test to run")
+                .because("no test of the workspace is ignored, so none would be run in the lab")
+                .next("tests that need the lab's kernel are marked #[ignore = \"needs the lab: ...\"]")),
+        };
+    }
+
+    say(format!(
+        "booting for {expected} kernel tests in {} programs",
+        runners.len()
+    ));
+    let job = job(options, &runners);
+    let mut kernel = Tally::default();
+    let outcome = boot::run(&lab, &programs::target_directory(), &job, &mut |bytes| {
+        hand_on(bytes);
+        kernel.read(bytes);
+    })?;
+    if kernel.is_inside_a_line() {
+        eprintln!(); // The last test program ended without a result.
+    }
+    say(format!(
+        "kernel tests: {kernel}, in a boot of {}",
+        span(outcome.elapsed)
+    ));
+    let verdict = verdict(&outcome, &kernel, expected)?;
+    Ok(if status == 0 { verdict } else { status })
+}
+
+/// Runs the tests that need no lab.
+fn on_host(filter: Option<&str>) -> Result<(Tally, u8)> {
+    let mut cargo = programs::cargo();
+    // Its output is a pipe, so it is told what a terminal would tell it.
+    let paint = if colour() { "always" } else { "never" };
+    cargo.args(["test", "--workspace", "--color", paint]);
+    if colour() {
+        cargo.args(["--", "--color", "always"]).args(filter);
+    } else if filter.is_some() {
+        cargo.arg("--").args(filter);
+    }
+    let shown = command::show(&cargo);
+    say(format!("running `{shown}`"));
+    let mut child = cargo
+        .stdout(Stdio::piped())
+        .spawn()
+        .doing(|| format!("cannot start `{shown}`"))?;
+    let mut tally = Tally::default();
+    if let Some(mut out) = child.stdout.take() {
+        let mut buffer = vec![0; 1 << 16];
+        while let count @ 1.. = out
+            .read(&mut buffer)
+            .doing(|| format!("cannot read the output of `{shown}`"))?
+        {
+            hand_on(&buffer[..count]);
+            tally.read(&buffer[..count]);
+        }
+    }
+    let status = child
+        .wait()
+        .doing(|| format!("cannot wait for `{shown}`"))?;
+    let code = match status.code() {
+        Some(code) => u8::try_from(code).unwrap_or(TESTS_FAILED),
+        None => TESTS_FAILED,
+    };
+    Ok((tally, code))
+}
+
+/// A test program with tests for the lab.
+#[derive(Clone, Debug)]
+struct Runner {
+    /// Its name in the guest.
+    name: String,
+    path: PathBuf,
+    /// Where its source is, for a person.
+    source: String,
+    /// How many of its tests are to run.
+    tests: usize,
+    /// What to call it with.
+    arguments: Vec<String>,
+}
+
+/// The workspace's test programs that have tests for the lab.
+fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
+    let lab = env!("CARGO_PKG_NAME");
+    let mut runners = Vec::new();
+    for executable in programs::build(&["test", "--workspace", "--exclude", lab, "--no-run"])? {
+        // What this needs is no kernel, but its headers: `cargo lab codegen --check` runs it.
+        if !executable.is_test || executable.source == TESTS_SOURCE {
+            continue;
+        }
+        let tests = count(&executable, filter)?;
+        if tests == 0 {
+            continue;
+        }
+        let paint = if colour() { "always" } else { "never" };
+        let mut arguments: Vec<String> = ["--ignored", "--test-threads=1", "--color", paint]
+            .map(str::to_owned)
+            .into();
+        arguments.extend(filter.map(str::to_owned));
+        runners.push(Runner {
+            name: executable
+                .path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            path: executable.path,
+            source: executable.source,
+            tests,
+            arguments,
+        });
+    }
+    runners.sort_by(|one, other| one.source.cmp(&other.source));
+    Ok(runners)
+}
+
+/// How many tests of a program are for the lab.
+fn count(executable: &Executable, filter: Option<&str>) -> Result<usize> {
+    let list = command::output(
+        Command::new(&executable.path)
+            .args(["--list", "--ignored", "--format", "terse"])
+            .args(filter),
+    )
+    .map_err(|error| error.because(format!("that is the test program of {}", executable.source)))?;
+    Ok(list.lines().filter(|line| line.ends_with(": test")).count())
+}
+
+fn job(options: &Options, runners: &[Runner]) -> Job {
+    let line = |runner: &Runner| {
+        let program = format!("/lab/bin/{}", runner.name);
+        let words: Vec<String> = [&runner.source, &program]
+            .into_iter()
+            .chain(&runner.arguments)
+            .map(|word| quoted(word))
+            .collect();
+        format!("lab_test {}\n", words.join(" "))
+    };
+    Job {
+        programs: runners
+            .iter()
+            .map(|runner| (runner.name.clone(), runner.path.clone()))
+            .collect(),
+        script: runners.iter().map(line).collect(),
+        interactive: false,
+        timeout: options.timeout.unwrap_or(LIMIT),
+        append: options.append.clone().unwrap_or_default(),
+    }
+}
+
+/// The status of a boot for tests. A kernel that has complained is no success, and neither are tests that did not run.
+fn verdict(outcome: &Outcome, ran: &Tally, expected: usize) -> Result<u8> {
+    let mut blamed = None;
+    for report in &outcome.reports {
+        let Some(["test", status, behaviour, source]) = fields(report) else {
+            continue;
+        };
+        if status != "0" {
+            say(format!(
+                "{source}: the test program ended with status {status}"
+            ));
+        }
+        if behaviour == "misbehaved" {
+            blamed = blamed.or(Some(source));
+        }
+    }
+    boot::show_splats(outcome);
+    if !outcome.splats.is_empty() || blamed.is_some() {
+        let mut error =
+            Error::new("the guest's kernel complained during the tests").status(TESTS_FAILED);
+        if !outcome.splats.is_empty() {
+            error = error.because("its log says so; see above");
+        }
+        if let Some(source) = blamed {
+            error = error.because(format!("first seen when the tests of {source} had ended"));
+        }
+        return Err(
+            error.next("find the cause, in the test or in what it tests: a warning of the kernel is never green")
+        );
+    }
+    if outcome.status == 0 && ran.ran() != expected {
+        return Err(
+            Error::new(format!("of {expected} kernel tests {} were run", ran.ran()))
+                .because("the test programs ended well, but did not run what they had listed"),
+        );
+    }
+    Ok(outcome.status)
+}
+
+/// The fields of a report such as `test 101 fine tests/src/ioas.rs`.
+fn fields(report: &str) -> Option<[&str; 4]> {
+    report.splitn(4, ' ').collect::<Vec<_>>().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u8, reports: &[&str], splats: &[&str]) -> Outcome {
+        let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        Outcome {
+            status,
+            reports: owned(reports),
+            splats: owned(splats),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    fn ran(count: usize) -> Tally {
+        let mut tally = Tally::default();
+        tally.read(format!("test result: ok. {count} passed; 0 failed; 0 ignored\n").as_bytes());
+        tally
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_tests() {
+        assert_eq!(
+            verdict(&outcome(0, &["test 0 fine a"], &[]), &ran(2), 2).unwrap(),
+            0
+        );
+        assert_eq!(
+            verdict(&outcome(101, &["test 101 fine a"], &[]), &ran(1), 2).unwrap(),
+            101
+        );
+    }
+
+    #[test]
+    fn a_complaint_of_the_kernel_is_never_green() {
+        assert!(verdict(&outcome(0, &[], &["WARNING: x"]), &ran(2), 2).is_err());
+        let error = verdict(
+            &outcome(0, &["test 0 misbehaved tests/src/a.rs"], &[]),
+            &ran(2),
+            2,
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("tests/src/a.rs"));
+    }
+
+    #[test]
+    fn tests_that_did_not_run_are_never_green() {
+        assert!(verdict(&outcome(0, &[], &[]), &ran(1), 2).is_err());
+        assert!(verdict(&outcome(0, &[], &[]), &Tally::default(), 2).is_err());
+    }
+
+    #[test]
+    fn a_job_quotes_what_it_is_given() {
+        let runner = Runner {
+            name: "ioas-1".to_owned(),
+            path: "/t/ioas-1".into(),
+            source: "tests/src/ioas.rs".to_owned(),
+            tests: 1,
+            arguments: vec!["--ignored".to_owned(), "a b".to_owned()],
+        };
+        let job = job(&Options::default(), &[runner]);
+        assert_eq!(
+            job.script,
+            "lab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
+        );
+    }
+}

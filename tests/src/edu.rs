@@ -1,0 +1,217 @@
+//! The lab's DMA engines, and one of them ready for use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use examples::edu::{BUFFER_LEN, Edu};
+use iommufd::{Access, Attachment, DmaBuffer, Ioas, Iommufd, Iova, SharedBuffer};
+use std::sync::Arc;
+use vfio::{Cdev, Device, PciAddress};
+
+use crate::observe::Recorder;
+
+/// The one in an IOMMU group of its own.
+#[must_use]
+pub fn lone() -> PciAddress {
+    *of_group_size(1)
+        .first()
+        .expect("the machine has an edu alone in its IOMMU group")
+}
+
+/// Two in one IOMMU group.
+#[must_use]
+pub fn pair() -> [PciAddress; 2] {
+    let mut pair = of_group_size(2);
+    pair.sort_by_key(ToString::to_string);
+    pair.try_into()
+        .expect("the machine has two edu in one IOMMU group")
+}
+
+fn of_group_size(size: usize) -> Vec<PciAddress> {
+    functions("0x1234", "0x11e8")
+        .filter(|function| {
+            let members = function.folder.join("iommu_group/devices");
+            fs::read_dir(members).unwrap().count() == size
+        })
+        .map(|function| function.address)
+        .collect()
+}
+
+/// A network card, with a reset and MSI-X, which an `edu` has not.
+#[must_use]
+pub fn igb() -> PciAddress {
+    functions("0x8086", "0x10c9")
+        .next()
+        .expect("the machine has an igb")
+        .address
+}
+
+struct Function {
+    folder: PathBuf,
+    address: PciAddress,
+}
+
+/// The functions with these identifiers.
+fn functions(vendor: &'static str, device: &'static str) -> impl Iterator<Item = Function> {
+    let is = |folder: &Path, file: &str, id: &str| {
+        fs::read_to_string(folder.join(file)).unwrap().trim() == id
+    };
+    fs::read_dir("/sys/bus/pci/devices")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(move |folder| is(folder, "vendor", vendor) && is(folder, "device", device))
+        .map(|folder| {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            let address = name.parse().unwrap();
+            Function { folder, address }
+        })
+}
+
+/// Opens the function's character device, after giving it to `vfio-pci` if it has not got it yet.
+/// (Taking it away again waits for its users, so it stays there.)
+#[must_use]
+pub fn cdev(address: PciAddress) -> Cdev {
+    let function = Path::new("/sys/bus/pci/devices").join(address.to_string());
+    if !function.join("vfio-dev").exists() {
+        fs::write(function.join("driver_override"), "vfio-pci").unwrap();
+        fs::write("/sys/bus/pci/drivers_probe", address.to_string()).unwrap();
+    }
+    Cdev::open_pci(address).unwrap()
+}
+
+/// Binds the function to `iommufd`.
+#[must_use]
+pub fn bind(address: PciAddress, iommufd: &Iommufd) -> Device {
+    cdev(address).bind(iommufd).unwrap()
+}
+
+/// The function at `address`, bound to a context of its own.
+#[must_use]
+pub fn device(address: PciAddress) -> Device {
+    bind(address, &Iommufd::open().unwrap())
+}
+
+/// Asserts that nothing holds the function any more: it can be bound elsewhere, and closed.
+#[track_caller]
+pub fn assert_free(address: PciAddress) {
+    device(address).try_close().unwrap();
+}
+
+/// A DMA engine attached to an address space.
+#[derive(Debug)]
+pub struct Rig {
+    /// The engine.
+    pub edu: Edu,
+    /// What keeps it attached.
+    pub attachment: Attachment,
+    /// The device.
+    pub device: Device,
+    /// What it sees.
+    pub ioas: Ioas,
+    /// The context.
+    pub iommufd: Iommufd,
+    /// What the context asks of the kernel.
+    pub recorder: Arc<Recorder>,
+}
+
+impl Rig {
+    /// The lone engine in a context of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        let (iommufd, recorder) = Recorder::context();
+        Self::within(lone(), &iommufd, recorder)
+    }
+
+    /// The engine at `address` in a context that is there, attached to an address space of its own.
+    #[must_use]
+    pub fn within(address: PciAddress, iommufd: &Iommufd, recorder: Arc<Recorder>) -> Self {
+        let device = bind(address, iommufd);
+        let ioas = Ioas::new(iommufd).unwrap();
+        let attachment = device.attach(&ioas).unwrap();
+        Self {
+            edu: Edu::new(&device).unwrap(),
+            attachment,
+            device,
+            ioas,
+            iommufd: iommufd.clone(),
+            recorder,
+        }
+    }
+
+    /// Puts `bytes` into the engine's own buffer, through memory that is mapped for it alone.
+    pub fn load(&self, bytes: &[u8]) {
+        let memory = memory_with(bytes);
+        let mapping = self.ioas.map(&memory, Access::Read).unwrap();
+        self.edu.fetch(mapping.iova(), bytes.len()).unwrap();
+        mapping.unmap().unwrap();
+    }
+
+    /// What is in the engine's own buffer.
+    #[must_use]
+    pub fn contents(&self) -> Vec<u8> {
+        let memory = memory_with(&[0; BUFFER_LEN]);
+        let mapping = self.ioas.map(&memory, Access::ReadWrite).unwrap();
+        self.edu.store(mapping.iova(), BUFFER_LEN).unwrap();
+        mapping.unmap().unwrap();
+        contents(&memory)
+    }
+
+    /// Copies the first page of `memory`, which is mapped at `at`, to its second, by the engine.
+    pub fn copies_through(&self, memory: &SharedBuffer, at: Iova) {
+        memory.write_bytes(0, &pattern(7)).unwrap();
+        self.edu.fetch(at, BUFFER_LEN).unwrap();
+        let second = at.checked_add(BUFFER_LEN as u64).unwrap();
+        self.edu.store(second, BUFFER_LEN).unwrap();
+        let mut copy = vec![0; BUFFER_LEN];
+        memory.read_bytes(BUFFER_LEN, &mut copy).unwrap();
+        assert_eq!(copy, pattern(7));
+    }
+
+    /// Whether the engine can write to `memory` at `to`, where it may or may not be mapped.
+    #[must_use]
+    pub fn reaches(&self, to: Iova, memory: &SharedBuffer) -> bool {
+        reaches(&self.edu, to, memory)
+    }
+}
+
+impl Default for Rig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether `edu` can write to `memory` at `to`: writes 8 bytes there, and compares with what was
+/// there before.
+#[must_use]
+pub fn reaches(edu: &Edu, to: Iova, memory: &SharedBuffer) -> bool {
+    // What the engine has in its buffer is unknown here: two values, one of which must differ.
+    [0_u64, u64::MAX].into_iter().any(|before| {
+        memory.write(0, before).unwrap();
+        edu.store(to, 8).unwrap();
+        memory.load_acquire::<u64>(0).unwrap() != before
+    })
+}
+
+/// Shared memory that begins with `bytes`.
+#[must_use]
+pub fn memory_with(bytes: &[u8]) -> Arc<SharedBuffer> {
+    let mut buffer = DmaBuffer::new(bytes.len()).unwrap();
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    buffer.share()
+}
+
+/// All the bytes of shared memory.
+#[must_use]
+pub fn contents(memory: &SharedBuffer) -> Vec<u8> {
+    let mut bytes = vec![0; memory.len()];
+    memory.read_bytes(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// A page of bytes that differs with the seed, and from page to page of one buffer.
+#[must_use]
+pub fn pattern(seed: u8) -> Vec<u8> {
+    (0..BUFFER_LEN)
+        .map(|place| (place % 241) as u8 ^ seed.wrapping_mul(37))
+        .collect()
+}

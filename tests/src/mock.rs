@@ -1,0 +1,20 @@
+//! The kernel's mock driver (`CONFIG_IOMMUFD_TEST`): devices, page tables and accesses with no hardware behind them.
+
+pub mod abi;
+mod access;
+mod call;
+mod device;
+mod dmabuf;
+mod queue;
+
+pub use access::{MockAccess, Pin};
+pub use call::{BatchLimit, add_reserved, check_map, check_pins, occupy};
+pub use device::{MockDevice, MockOptions};
+pub use dmabuf::MockDmabuf;
+pub use queue::MockQueue;
+
+/// The smallest page that the mock's IOMMU maps.
+pub const PAGE: u64 = 2048;
+
+/// The first and the last address that the mock's IOMMU translates.
+pub const APERTURE: (u64, u64) = (0x0100_0000, 0x7fff_ffff);

@@ -1,0 +1,89 @@
+//! An access to an address space as an emulated device has it: by the CPU, through the kernel.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use iommufd::{Ioas, Iommufd, Iova};
+use rustix::io::Errno;
+
+use super::{abi, call};
+use crate::ids;
+
+/// Reads and writes through an address space as a device does, and pins its pages.
+///
+/// It stands beside the SDK, as a stranger does who has the same `/dev/iommu`: while it is open the kernel does not
+/// destroy the address space.
+#[derive(Debug)]
+pub struct MockAccess {
+    file: OwnedFd,
+    iommufd: Iommufd,
+}
+
+/// Pages that an access has pinned. Forgotten, they stay pinned until an unmap asks for them.
+#[derive(Debug)]
+#[must_use = "an unmap takes the pages away"]
+pub struct Pin {
+    id: u32,
+}
+
+impl MockAccess {
+    /// An access to `ioas` for reading and writing.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(ioas: &Ioas) -> Result<Self, Errno> {
+        Self::with_flags(ioas, 0)
+    }
+
+    /// An access that can pin pages as well.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pinning(ioas: &Ioas) -> Result<Self, Errno> {
+        Self::with_flags(ioas, abi::ACCESS_NEEDS_PIN_PAGES)
+    }
+
+    fn with_flags(ioas: &Ioas, flags: u32) -> Result<Self, Errno> {
+        let iommufd = ioas.iommufd().clone();
+        let file = call::create_access(&iommufd, ids::of(ioas), flags)?;
+        Ok(Self { file, iommufd })
+    }
+
+    /// Reads from `iova` on.
+    ///
+    /// # Errors
+    /// `ENOENT`: nothing is mapped there. `EPERM`: it may not be read.
+    pub fn read(&self, iova: Iova, out: &mut [u8]) -> Result<(), Errno> {
+        call::access_read(&self.iommufd, self.number(), iova.get(), out)
+    }
+
+    /// Writes from `iova` on.
+    ///
+    /// # Errors
+    /// `ENOENT`: nothing is mapped there. `EPERM`: it may not be written.
+    pub fn write(&self, iova: Iova, bytes: &[u8]) -> Result<(), Errno> {
+        call::access_write(&self.iommufd, self.number(), iova.get(), bytes)
+    }
+
+    /// Pins the `len` bytes from `iova` on, until an unmap of them asks for the pages.
+    ///
+    /// # Errors
+    /// `ENOENT`: they are not all mapped. `EPERM`: they may not be written.
+    pub fn pin(&self, iova: Iova, len: u64) -> Result<Pin, Errno> {
+        let flags = abi::ACCESS_WRITE;
+        call::access_pages(&self.iommufd, self.number(), iova.get(), len, flags)
+            .map(|id| Pin { id })
+    }
+
+    /// Unpins.
+    ///
+    /// # Errors
+    /// `ENOENT`: an unmap has taken the pages already.
+    pub fn unpin(&self, pin: Pin) -> Result<(), Errno> {
+        let Pin { id } = pin;
+        call::destroy_access_pages(&self.iommufd, self.number(), id)
+    }
+
+    fn number(&self) -> u32 {
+        self.file.as_raw_fd().unsigned_abs()
+    }
+}

@@ -1,0 +1,228 @@
+//! A mock device, as a driver gives it to the SDK.
+//!
+//! The kernel's mock devices are born bound *and* attached, and can only be moved. So the driver makes its device on an
+//! address space of its own, where it is parked: to attach is to move it from there, to detach is to move it back.
+
+// UNSAFETY: implements the driver's contract, and vouches for what it has bound.
+#![expect(unsafe_code, reason = "implements an unsafe trait")]
+
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use iommufd::{
+    Device, DeviceDriver, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError, Notices,
+    PageTableId,
+};
+use rustix::io::Errno;
+
+use super::{abi, call};
+use crate::raw;
+
+/// A device of the mock driver, bound to a context. It can be used as the [`Device`] it is.
+#[derive(Debug, Clone)]
+pub struct MockDevice {
+    device: Device,
+    insight: Arc<Insight>,
+}
+
+/// What kind of mock device to make.
+#[derive(Debug, Clone, Copy)]
+pub struct MockOptions {
+    /// What the SDK is told of its group. In truth each mock device has a group of its own.
+    pub identity: GroupIdentity,
+    /// Of `abi::DEVICE_*`.
+    pub flags: u32,
+}
+
+impl Default for MockOptions {
+    fn default() -> Self {
+        Self {
+            identity: GroupIdentity::Alone,
+            flags: 0,
+        }
+    }
+}
+
+/// What a test knows of a device and can make it do.
+#[derive(Debug)]
+struct Insight {
+    id: u32,
+    page_table: AtomicU32,
+    refuses_detach: AtomicBool,
+}
+
+impl MockDevice {
+    /// A device in a group of its own.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(iommufd: &Iommufd) -> iommufd::Result<Self> {
+        Self::with(iommufd, MockOptions::default())
+    }
+
+    /// A device of whose group the SDK is told `identity`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn in_group(iommufd: &Iommufd, identity: GroupIdentity) -> iommufd::Result<Self> {
+        let options = MockOptions {
+            identity,
+            ..MockOptions::default()
+        };
+        Self::with(iommufd, options)
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn with(iommufd: &Iommufd, options: MockOptions) -> iommufd::Result<Self> {
+        iommufd.check_process()?;
+        let parking = Parking::new(iommufd)?;
+        let made = call::mock_domain(iommufd, parking.ioas, options.flags).map_err(refusal)?;
+        let insight = Arc::new(Insight {
+            id: made.out_idev_id,
+            page_table: AtomicU32::new(made.out_hwpt_id),
+            refuses_detach: AtomicBool::new(false),
+        });
+        let driver = Arc::new(MockDriver {
+            stdev: made.out_stdev_id,
+            insight: Arc::clone(&insight),
+            parking,
+        });
+        // SAFETY: the kernel has bound the device to this context just now, under this id, and nobody else knows of it.
+        // It has a group of its own: an identity that says less, or makes it share one, forbids more than it must.
+        let device = unsafe { Device::from_bound(iommufd, insight.id, options.identity, driver) }?;
+        Ok(Self { device, insight })
+    }
+
+    /// The kernel's id of the bound device.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.insight.id
+    }
+
+    /// The kernel's id of the page table that the device goes through now.
+    #[must_use]
+    pub fn page_table(&self) -> u32 {
+        self.insight.page_table.load(Ordering::Relaxed)
+    }
+
+    /// Whether the device, at `iova`, finds exactly the pages that `bytes` are in.
+    ///
+    /// # Errors
+    /// `EINVAL`: it does not.
+    pub fn check_map(&self, iova: Iova, bytes: NonNull<[u8]>) -> Result<(), Errno> {
+        call::check_map(self.iommufd(), self.page_table(), iova.get(), bytes)
+    }
+
+    /// From now on the driver refuses to detach the device, or no longer.
+    pub fn refuse_detach(&self, refuse: bool) {
+        self.insight.refuses_detach.store(refuse, Ordering::Relaxed);
+    }
+
+    /// The device alone.
+    #[must_use]
+    pub fn into_device(self) -> Device {
+        self.device
+    }
+}
+
+impl Deref for MockDevice {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// The driver of one device.
+struct MockDriver {
+    stdev: u32,
+    insight: Arc<Insight>,
+    parking: Parking,
+}
+
+impl MockDriver {
+    fn replace(&self, pt: u32, notices: &mut Notices<'_>) -> Result<(), KernelError> {
+        let begin = Instant::now();
+        let answer = call::mock_domain_replace(&self.parking.iommufd, self.stdev, pt);
+        let event = IoctlEvent::new(abi::DESCRIPTION, answer.map(drop), begin.elapsed());
+        notices.note(event);
+        let page_table = answer.map_err(refusal)?;
+        self.insight.page_table.store(page_table, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+// SAFETY:
+// - The device is bound from the call that made it until its destruction in `drop`.
+// - Success is what the kernel answered to the move.
+// - A mock device does no DMA; what it is attached to while it counts as detached is an address space in which nothing
+//   is ever mapped, and that nobody else knows.
+unsafe impl DeviceDriver for MockDriver {
+    unsafe fn attach(
+        &self,
+        target: PageTableId,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        self.replace(target.get(), notices)
+    }
+
+    unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError> {
+        if self.insight.refuses_detach.load(Ordering::Relaxed) {
+            return Err(refusal(Errno::BUSY));
+        }
+        self.replace(self.parking.ioas, notices)
+    }
+}
+
+impl Drop for MockDriver {
+    fn drop(&mut self) {
+        self.parking.destroy(self.stdev);
+    }
+}
+
+impl fmt::Debug for MockDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockDriver")
+            .field("stdev", &self.stdev)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The address space in which a device waits to be attached.
+struct Parking {
+    ioas: u32,
+    iommufd: Iommufd,
+}
+
+impl Parking {
+    fn new(iommufd: &Iommufd) -> Result<Self, KernelError> {
+        let ioas = raw::ioas_alloc(iommufd).map_err(refusal)?;
+        let iommufd = iommufd.clone();
+        Ok(Self { ioas, iommufd })
+    }
+
+    /// Destroys an object of this process.
+    fn destroy(&self, id: u32) {
+        if self.iommufd.check_process().is_ok() {
+            let gone = raw::destroy(&self.iommufd, id);
+            assert!(gone.is_ok() || std::thread::panicking(), "{id}: {gone:?}");
+        }
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        self.destroy(self.ioas);
+    }
+}
+
+fn refusal(errno: Errno) -> KernelError {
+    KernelError::new(abi::DESCRIPTION.name, errno, "the mock driver refused")
+}

@@ -1,0 +1,159 @@
+//! Ioctls past the SDK: those of the mock driver, and those by which a stranger with the same file acts behind its back.
+
+// UNSAFETY: issues ioctls that the SDK has no safe form of.
+#![expect(unsafe_code, reason = "issues the ioctls")]
+
+use std::ffi::c_void;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+use rustix::ioctl::{IoctlOutput, Opcode};
+
+/// Issues an ioctl.
+///
+/// # Safety
+/// Every address in `arg` is good for what the kernel does with it. The ids are the caller's own, or those of objects
+/// whose loss the test is about.
+pub(crate) unsafe fn issue<T>(
+    fd: BorrowedFd<'_>,
+    ioctl: &Ioctl<T>,
+    arg: &mut T,
+) -> Result<(), Errno> {
+    let call = Call {
+        opcode: ioctl.request(),
+        arg,
+    };
+    // SAFETY: number and argument belong together, as the typed description says; the rest is the caller's promise.
+    unsafe { rustix::ioctl::ioctl(fd, call) }
+}
+
+struct Call<'a, T> {
+    opcode: u32,
+    arg: &'a mut T,
+}
+
+// SAFETY: the pointer is the exclusively borrowed argument, of which nothing is assumed afterwards; there is no output.
+unsafe impl<T> rustix::ioctl::Ioctl for Call<'_, T> {
+    type Output = ();
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::from_mut(self.arg).cast()
+    }
+
+    unsafe fn output_from_ptr(_: IoctlOutput, _: *mut c_void) -> rustix::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn sized<T: SizedArg>(fd: &impl AsFd, ioctl: &Ioctl<T>, arg: &mut T) -> Result<(), Errno> {
+    write_size(arg);
+    // SAFETY: only the functions below call this, none with an address in the argument. They make objects of their own,
+    // or take from the SDK what a stranger with the same file could: the SDK has to live with that, and lose no memory.
+    unsafe { issue(fd.as_fd(), ioctl, arg) }
+}
+
+/// A new address space.
+///
+/// # Errors
+/// The kernel's.
+pub fn ioas_alloc(fd: &impl AsFd) -> Result<u32, Errno> {
+    let mut arg = sys::iommu_ioas_alloc::sized();
+    sized(fd, &nr::IOAS_ALLOC, &mut arg)?;
+    Ok(arg.out_ioas_id)
+}
+
+/// Destroys the object `id`, whosever it is.
+///
+/// # Errors
+/// The kernel's.
+pub fn destroy(fd: &impl AsFd, id: u32) -> Result<(), Errno> {
+    let mut arg = sys::iommu_destroy::sized();
+    arg.id = id;
+    sized(fd, &nr::DESTROY, &mut arg)
+}
+
+/// Unmaps `len` bytes from `iova` on, whosever they are, and says how many bytes there were.
+///
+/// # Errors
+/// The kernel's.
+pub fn unmap(fd: &impl AsFd, ioas: u32, iova: u64, len: u64) -> Result<u64, Errno> {
+    let mut arg = sys::iommu_ioas_unmap::sized();
+    arg.ioas_id = ioas;
+    arg.iova = iova;
+    arg.length = len;
+    sized(fd, &nr::IOAS_UNMAP, &mut arg)?;
+    Ok(arg.length)
+}
+
+/// A page table of the device `dev`, in which other tables can be nested.
+///
+/// # Errors
+/// The kernel's.
+pub fn nest_parent_alloc(fd: &impl AsFd, dev: u32, ioas: u32) -> Result<u32, Errno> {
+    let mut arg = sys::iommu_hwpt_alloc::sized();
+    arg.flags = sys::IOMMU_HWPT_ALLOC_NEST_PARENT;
+    arg.dev_id = dev;
+    arg.pt_id = ioas;
+    sized(fd, &nr::HWPT_ALLOC, &mut arg)?;
+    Ok(arg.out_hwpt_id)
+}
+
+/// A virtual IOMMU of the type `kind`.
+///
+/// # Errors
+/// The kernel's.
+pub fn viommu_alloc(fd: &impl AsFd, kind: u32, dev: u32, parent: u32) -> Result<u32, Errno> {
+    let mut arg = sys::iommu_viommu_alloc::sized();
+    arg.type_ = kind;
+    arg.dev_id = dev;
+    arg.hwpt_id = parent;
+    sized(fd, &nr::VIOMMU_ALLOC, &mut arg)?;
+    Ok(arg.out_viommu_id)
+}
+
+/// A hardware queue of the type `kind` in the memory mapped at `iova`.
+///
+/// # Errors
+/// The kernel's.
+pub fn hw_queue_alloc(
+    fd: &impl AsFd,
+    kind: u32,
+    viommu: u32,
+    iova: u64,
+    len: u64,
+) -> Result<u32, Errno> {
+    let mut arg = sys::iommu_hw_queue_alloc::sized();
+    arg.viommu_id = viommu;
+    arg.type_ = kind;
+    arg.nesting_parent_iova = iova;
+    arg.length = len;
+    sized(fd, &nr::HW_QUEUE_ALLOC, &mut arg)?;
+    Ok(arg.out_hw_queue_id)
+}
+
+/// How many objects there are in the context.
+///
+/// Ids are handed out lowest first: so many new objects have to be made until all holes are filled, and the last of them
+/// tells. It is exact as long as there are no more holes than that.
+#[must_use]
+pub fn objects(fd: &impl AsFd) -> u32 {
+    const PROBES: u32 = 16;
+    let probes: Vec<_> = (0..PROBES).map(|_| ioas_alloc(fd).unwrap()).collect();
+    for id in &probes {
+        destroy(fd, *id).unwrap();
+    }
+    probes.iter().max().unwrap() - PROBES
+}
+
+/// Another handle of the same context, to look at it when the SDK has let go of it.
+#[must_use]
+pub fn witness(fd: &impl AsFd) -> OwnedFd {
+    fd.as_fd().try_clone_to_owned().unwrap()
+}
