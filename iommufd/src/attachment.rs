@@ -130,6 +130,7 @@ impl Attachment {
     }
 
     /// What the device is attached to now; [`Group::replace`](crate::Group::replace) changes it.
+    /// `None` in a child of a fork.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         self.device.group().target_of(&self.device)
@@ -149,6 +150,7 @@ impl Drop for Attachment {
         match self.undo() {
             Ok(()) | Err(Error::Forked) => {}
             Err(error) => {
+                self.device.group().is_stuck(self.device.id());
                 let context = self.device.iommufd().context();
                 context.object_stays("attachment", &error);
             }

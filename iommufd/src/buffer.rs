@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::cause;
 use crate::error::{Error, KernelError, Refused, Result};
+use crate::fork::Process;
 use crate::memory::DmaMemory;
 use crate::volatile::{VolatileRegion, Word};
 
@@ -71,7 +72,7 @@ impl HugePage {
 ///
 /// # Invariants
 /// No device reaches the memory, and nobody else has a way to it: its file, if it has one, has
-/// never been lent outside of a mapping call, and a child of a fork does not inherit a shared one.
+/// never been lent outside of a mapping call, and its pages are used in one process only.
 #[derive(Debug)]
 pub struct DmaBuffer {
     pages: Pages,
@@ -88,7 +89,7 @@ impl DmaBuffer {
         let map = MmapMut::map_anon(len).map_err(|error| of_io("mmap", &error))?;
         // Only a wish: memory without huge pages works as well, and so does a kernel without them.
         map.advise(Advice::HugePage).ok();
-        Self::own(map.into(), None)
+        Ok(Self::own(map.into(), None))
     }
 
     /// Memory of huge pages that the system has reserved, of at least `len` bytes, rounded up to
@@ -105,7 +106,7 @@ impl DmaBuffer {
             .huge(Some(log2))
             .map_anon()
             .map_err(|error| of_io("mmap of huge pages", &error))?;
-        Self::own(map.into(), None)
+        Ok(Self::own(map.into(), None))
     }
 
     /// Memory in a file of its own (a sealed memfd), of at least `len` bytes, rounded up to whole
@@ -142,29 +143,33 @@ impl DmaBuffer {
             .len(len)
             .map_raw(&file)
             .map_err(|error| of_io("mmap of a memfd", &error))?;
-        // A child would see, under a slice of its own, what devices write for the parent.
-        map.advise(Advice::DontFork)
-            .map_err(|error| of_io("madvise(MADV_DONTFORK)", &error))?;
-        Self::own(map, Some(file))
+        Ok(Self::own(map, Some(file)))
     }
 
-    fn own(map: MmapRaw, file: Option<File>) -> Result<Self> {
+    fn own(map: MmapRaw, file: Option<File>) -> Self {
         // INVARIANT: the mapping was made just now; its address and its file are known only here.
-        let base = NonNull::new(map.as_mut_ptr()).ok_or(Error::Empty { what: "mapping" })?;
-        // SAFETY: a page-aligned mapping that `Pages` keeps beside the region for as long. It
-        // belongs to no allocation of Rust's own; where a `DmaBuffer` hands out a slice of it, the
-        // borrow keeps every volatile access away, which only a `SharedBuffer` offers.
-        let region = unsafe { VolatileRegion::new(base, map.len()) };
-        Ok(Self {
-            pages: Pages { region, map, file },
-        })
+        Self {
+            pages: Pages {
+                map,
+                shared_by_forks: file.is_some().then(Process::current),
+                file,
+            },
+        }
     }
 
     /// Shares the buffer: from now on devices may be let in, and the CPU reads and writes it
     /// through volatile accesses.
     #[must_use]
     pub fn share(self) -> Arc<SharedBuffer> {
-        Arc::new(SharedBuffer { pages: self.pages })
+        let pages = self.pages;
+        // A mapping is nowhere near address 0.
+        let base = NonNull::new(pages.map.as_mut_ptr()).unwrap_or(NonNull::dangling());
+        // SAFETY: a page-aligned mapping, readable and writable, that is kept beside the region
+        // for as long. The `DmaBuffer` that gave slices of it is used up, so no reference is left;
+        // nobody else has its address, so any value may be written. From here to the `reclaim`
+        // that drops the region, it is memory outside of any allocation of Rust's.
+        let region = unsafe { VolatileRegion::new(base, pages.map.len()) };
+        Arc::new(SharedBuffer { region, pages })
     }
 
     /// Takes a shared buffer back for the CPU alone.
@@ -189,18 +194,25 @@ impl DmaBuffer {
     }
 }
 
+/// # Panics
+/// In a child of a fork, if the buffer is in a file: its pages are the parent's.
 impl Deref for DmaBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        self.pages.expect_home();
         // SAFETY: the mapping is `len` readable bytes as long as `self` lives; by the invariant
-        // nothing else writes to it, and `self` is borrowed as long as the slice lives.
+        // nothing else writes to it, and `self` is borrowed as long as the slice lives. Pages that
+        // a child of a fork would share with its parent are used in one process only.
         unsafe { slice::from_raw_parts(self.pages.map.as_ptr(), self.pages.map.len()) }
     }
 }
 
+/// # Panics
+/// As for [`Deref`].
 impl DerefMut for DmaBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
+        self.pages.expect_home();
         // SAFETY: as in `deref`, and writable; `self` is borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.pages.map.as_mut_ptr(), self.pages.map.len()) }
     }
@@ -214,6 +226,7 @@ impl DerefMut for DmaBuffer {
 /// matters.
 #[derive(Debug)]
 pub struct SharedBuffer {
+    region: VolatileRegion,
     pages: Pages,
 }
 
@@ -221,21 +234,23 @@ impl SharedBuffer {
     /// The length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pages.region.len()
+        self.region.len()
     }
 
     /// Always false: a buffer has at least one page.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pages.region.is_empty()
+        self.region.is_empty()
     }
 
     /// Reads the word at byte `offset`, in one volatile access.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], or [`Error::Misaligned`] if the width does not divide the offset.
+    /// [`Error::OutOfBounds`], or [`Error::Misaligned`] if the width does not divide the offset;
+    /// [`Error::Forked`] in a child of a fork, if the buffer is in a file: its pages are the
+    /// parent's.
     pub fn read<W: Word>(&self, offset: usize) -> Result<W> {
-        self.pages.region.read(offset)
+        self.home()?.read(offset)
     }
 
     /// Writes the word at byte `offset`, in one volatile access.
@@ -243,7 +258,7 @@ impl SharedBuffer {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn write<W: Word>(&self, offset: usize, value: W) -> Result<()> {
-        self.pages.region.write(offset, value)
+        self.home()?.write(offset, value)
     }
 
     /// Reads the word at byte `offset` before everything that follows in this thread.
@@ -251,7 +266,7 @@ impl SharedBuffer {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn load_acquire<W: Word>(&self, offset: usize) -> Result<W> {
-        self.pages.region.load_acquire(offset)
+        self.home()?.load_acquire(offset)
     }
 
     /// Writes the word at byte `offset` after everything that came before in this thread.
@@ -259,23 +274,34 @@ impl SharedBuffer {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn store_release<W: Word>(&self, offset: usize, value: W) -> Result<()> {
-        self.pages.region.store_release(offset, value)
+        self.home()?.store_release(offset, value)
     }
 
     /// Copies from byte `offset` on to `out`.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`].
+    /// [`Error::OutOfBounds`]; [`Error::Forked`] as for [`read`](Self::read).
     pub fn read_bytes(&self, offset: usize, out: &mut [u8]) -> Result<()> {
-        self.pages.region.read_bytes(offset, out)
+        self.home()?.read_bytes(offset, out)
     }
 
     /// Copies `bytes` to byte `offset` on.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`].
+    /// [`Error::OutOfBounds`]; [`Error::Forked`] as for [`read`](Self::read).
     pub fn write_bytes(&self, offset: usize, bytes: &[u8]) -> Result<()> {
-        self.pages.region.write_bytes(offset, bytes)
+        self.home()?.write_bytes(offset, bytes)
+    }
+}
+
+impl SharedBuffer {
+    /// The memory, in the process to which it belongs.
+    fn home(&self) -> Result<&VolatileRegion> {
+        if self.pages.is_home() {
+            Ok(&self.region)
+        } else {
+            Err(Error::Forked)
+        }
     }
 }
 
@@ -285,7 +311,7 @@ impl SharedBuffer {
 // shrinking.
 unsafe impl DmaMemory for SharedBuffer {
     fn bytes(&self) -> NonNull<[u8]> {
-        self.pages.region.bytes()
+        self.region.bytes()
     }
 
     unsafe fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
@@ -293,16 +319,35 @@ unsafe impl DmaMemory for SharedBuffer {
     }
 }
 
-/// The memory itself, with the region that accesses it and the file whose pages it is.
+/// The memory itself, and the file whose pages it is.
 ///
 /// # Invariants
-/// `region` is exactly the mapping `map`. `file`, if there is one, is a sealed memfd that `map`
-/// maps shared from its start.
+/// `file`, if there is one, is a sealed memfd that `map` maps shared from its start.
 #[derive(Debug)]
 struct Pages {
-    region: VolatileRegion,
     map: MmapRaw,
     file: Option<File>,
+    /// A fork shares the pages of a file, where it copies others: they are used in this process
+    /// only.
+    shared_by_forks: Option<Process>,
+}
+
+impl Pages {
+    /// Whether this process may use the pages.
+    fn is_home(&self) -> bool {
+        self.shared_by_forks
+            .is_none_or(|process| process == Process::current())
+    }
+
+    #[expect(
+        clippy::panic,
+        reason = "a slice cannot be an error, and must not be of memory that another process writes"
+    )]
+    fn expect_home(&self) {
+        if !self.is_home() {
+            panic!("a DMA buffer in a file is used in a child of the process that made it");
+        }
+    }
 }
 
 /// `len` rounded up to whole pages of `page` bytes.

@@ -1,4 +1,4 @@
-//! `/dev/iommu`: one open context, and the one function through which all its ioctls go.
+//! `/dev/iommu`: one open context, and what happens around each of its ioctls.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,13 +12,14 @@ use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
 use iommufd_sys::iommufd as sys;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::cause;
-use crate::error::{Accounting, Error, KernelError, Result};
+use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 use crate::fork::Process;
 use crate::funnel::{self, PointerFree};
 use crate::group::Groups;
-use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer};
+use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
 
 /// An open `/dev/iommu`: the context in which all other objects live.
 ///
@@ -62,8 +63,8 @@ impl Iommufd {
     /// has attached.
     ///
     /// # Errors
-    /// [`Error::NotIommufd`] if the file is something else.
-    pub fn from_fd(fd: OwnedFd) -> Result<Self> {
+    /// The file, with [`Error::NotIommufd`] if it is something else.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
         Self::builder().from_fd(fd)
     }
 
@@ -83,7 +84,7 @@ impl Iommufd {
     /// device's; call it with no lock held.
     pub fn observe(&self, event: &IoctlEvent) {
         if let Some(observer) = &self.context.observer {
-            observer.ioctl(event);
+            tell(&**observer, |observer| observer.ioctl(event));
         }
     }
 
@@ -166,30 +167,35 @@ impl IommufdBuilder {
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
             KernelError::new("open of /dev/iommu", errno, cause::of_open(errno))
         })?;
-        self.from_fd(fd)
+        Ok(self.from_fd(fd)?)
     }
 
     /// Takes over an open `/dev/iommu`.
     ///
     /// # Errors
     /// As for [`Iommufd::from_fd`].
-    pub fn from_fd(self, fd: OwnedFd) -> Result<Iommufd> {
-        let context = Arc::new(Context {
+    pub fn from_fd(self, fd: OwnedFd) -> Result<Iommufd, Refused<OwnedFd>> {
+        let context = Context {
             fd,
             process: Process::current(),
             observer: self.observer,
             groups: Groups::default(),
             leaks: LeakCounters::default(),
             lacks_map_file: AtomicBool::new(false),
-        });
+        };
         // A question that changes nothing and that every iommufd answers.
-        match context.rlimit_mode() {
-            Ok(_) => Ok(Iommufd { context }),
+        let error = match context.rlimit_mode() {
+            Ok(_) => {
+                return Ok(Iommufd {
+                    context: Arc::new(context),
+                });
+            }
             // Other files do not know the number, or know it as something else.
-            Err(Error::Unsupported { .. }) => Err(Error::NotIommufd),
-            Err(error) if error.errno() == Some(Errno::INVAL) => Err(Error::NotIommufd),
-            Err(error) => Err(error),
-        }
+            Err(Error::Unsupported { .. }) => Error::NotIommufd,
+            Err(error) if error.errno() == Some(Errno::INVAL) => Error::NotIommufd,
+            Err(error) => error,
+        };
+        Err(Refused::new(context.fd, error))
     }
 }
 
@@ -235,11 +241,19 @@ impl Context {
         arg: &mut T,
         notices: &mut Notices<'_>,
     ) -> Result<()> {
+        self.checked(ioctl, notices, |fd| funnel::plain(fd, ioctl, arg))
+    }
+
+    /// Runs one ioctl of this context, in the process to which it belongs.
+    pub(crate) fn checked<T>(
+        &self,
+        ioctl: &Ioctl<T>,
+        notices: &mut Notices<'_>,
+        call: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
+    ) -> Result<()> {
         self.check_process()?;
-        self.noted(ioctl, notices, || {
-            funnel::plain(self.fd.as_fd(), ioctl, arg)
-        })
-        .map_err(|errno| cause::refusal(ioctl.describe(), errno))
+        self.noted(ioctl, notices, || call(self.fd.as_fd()))
+            .map_err(|errno| cause::refusal(ioctl.describe(), errno))
     }
 
     /// Runs one ioctl of this context, timed and noted if anybody wants to know.
@@ -280,8 +294,7 @@ impl Context {
             Ok(()) => true,
             Err(Error::Forked) => false,
             Err(error) => {
-                self.leaks.objects.fetch_add(1, Ordering::Relaxed);
-                self.report(object, &error);
+                self.object_stays(object, &error);
                 false
             }
         }
@@ -314,12 +327,27 @@ impl Context {
 
     fn report(&self, object: &'static str, error: &Error) {
         if let Some(observer) = &self.observer {
-            observer.refused_drop(&DropRefusal { object, error });
+            tell(&**observer, |observer| {
+                observer.refused_drop(&DropRefusal { object, error });
+            });
+        }
+    }
+
+    /// The error of an `operation` that could not pin `needed` bytes.
+    pub(crate) fn out_of_memory(&self, operation: &'static str, needed: u64) -> Error {
+        Error::LockedMemory {
+            operation,
+            needed,
+            limit: match getrlimit(Resource::Memlock).current {
+                Some(bytes) => MemlockLimit::Bytes(bytes),
+                None => MemlockLimit::Unlimited,
+            },
+            accounting: self.accounting(),
         }
     }
 
     /// Whose pinned memory counts, as far as the kernel tells.
-    pub(crate) fn accounting(&self) -> Accounting {
+    fn accounting(&self) -> Accounting {
         match self.rlimit_mode() {
             Ok(0) => Accounting::PerUser,
             Ok(1) => Accounting::PerProcess,
@@ -356,7 +384,7 @@ impl Drop for Notices<'_> {
     fn drop(&mut self) {
         if let Some(observer) = &self.context.observer {
             for event in &self.events {
-                observer.ioctl(event);
+                tell(&**observer, |observer| observer.ioctl(event));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::attachment::{Attachment, Target};
 use crate::context::{Iommufd, Notices};
 use crate::error::{Error, KernelError, Refused, Result};
-use crate::group::{Group, GroupIdentity};
+use crate::group::{Group, GroupIdentity, Member};
 use crate::hw_info::HwInfo;
 
 /// The kernel's id of a page table or address space, for a driver to attach its device to.
@@ -86,7 +86,9 @@ pub struct Device {
 /// `id` is the device's in this context as long as `driver` is alive.
 struct DeviceInner {
     id: u32,
+    // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
+    stuck: Option<Member>,
     group: Group,
     iommufd: Iommufd,
 }
@@ -115,6 +117,7 @@ impl Device {
             inner: Arc::new(DeviceInner {
                 id,
                 driver,
+                stuck: None,
                 group: iommufd.context().groups.find(identity),
                 iommufd: iommufd.clone(),
             }),
@@ -176,9 +179,7 @@ impl Device {
             let holders = Arc::strong_count(&inner).saturating_sub(1);
             Refused::new(Self { inner }, in_use(holders))
         })?;
-        // An attachment holds the device; one whose detach was refused in a drop stays all the same.
-        let attached = usize::from(inner.group.has_attached(inner.id));
-        match inner.driver.holders().saturating_add(attached) {
+        match inner.driver.holders() {
             0 => Ok(()),
             holders => {
                 let inner = Arc::new(inner);
@@ -187,12 +188,26 @@ impl Device {
         }
     }
 
+    /// Whether there is an [`Attachment`] of the device.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.inner.group.has_attached(self.inner.id)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.inner.id
     }
 
     pub(crate) fn driver(&self) -> &Arc<dyn DeviceDriver> {
         &self.inner.driver
+    }
+}
+
+impl Drop for DeviceInner {
+    fn drop(&mut self) {
+        // An attachment holds the device, so there is none: what is attached still is what the
+        // kernel would not detach.
+        self.stuck = self.group.give_up(self.id);
     }
 }
 

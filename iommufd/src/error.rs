@@ -61,7 +61,7 @@ pub enum Error {
     /// Pages could not be pinned: the limit of locked memory, or memory itself, is exhausted.
     #[error(
         "{operation}: cannot pin {needed} bytes: the locked-memory limit (RLIMIT_MEMLOCK) is {limit}, \
-         accounted {accounting}; raise the limit, or give the process CAP_IPC_LOCK"
+         accounted {accounting}; raise it, or give the process CAP_IPC_LOCK (or the kernel is out of memory)"
     )]
     #[non_exhaustive]
     LockedMemory {
@@ -272,16 +272,19 @@ impl<T> Refused<T> {
     }
 
     /// Why it was refused.
+    #[must_use]
     pub fn error(&self) -> &Error {
         &self.error
     }
 
     /// The value, to go on with or to try again.
+    #[must_use]
     pub fn into_value(self) -> T {
         self.value
     }
 
     /// The value and the reason.
+    #[must_use]
     pub fn into_parts(self) -> (T, Error) {
         (self.value, self.error)
     }

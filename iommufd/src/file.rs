@@ -1,6 +1,7 @@
 //! Files of others whose pages are mapped for devices.
 
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -18,13 +19,13 @@ pub struct FileRange<'f> {
 }
 
 impl<'f> FileRange<'f> {
-    /// `len` bytes of `file` from byte `start` on.
+    /// The bytes `range` of `file`; none of them, if the range is reversed.
     #[must_use]
-    pub fn new(file: &'f impl AsFd, start: u64, len: u64) -> Self {
+    pub fn new(file: &'f impl AsFd, range: Range<u64>) -> Self {
         Self {
             file: file.as_fd(),
-            start,
-            len,
+            start: range.start,
+            len: range.end.saturating_sub(range.start),
         }
     }
 }

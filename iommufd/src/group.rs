@@ -14,6 +14,7 @@ use crate::attachment::Target;
 use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
 use crate::error::{Error, Result};
+use crate::fork::Process;
 
 /// The kernel's number of an IOMMU group (`/sys/kernel/iommu_groups/N`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,57 +69,56 @@ pub(crate) struct GroupState {
     identity: GroupIdentity,
     members: Mutex<Vec<Member>>,
     census: Arc<Census>,
+    /// In a child of it the lock may be held for ever, so it is not taken there.
+    process: Process,
 }
 
 /// One attached device.
 pub(crate) struct Member {
     device: u32,
+    // The order matters: releasing the device detaches it, and then its page table can go.
     driver: Arc<dyn DeviceDriver>,
     target: Target,
+    /// Its attachment is gone, and the kernel would not detach it.
+    stuck: bool,
 }
 
 /// How many devices of a context are attached, by what is known of their groups.
 #[derive(Default)]
 struct Census {
-    alone: AtomicUsize,
     grouped: AtomicUsize,
     unknown: AtomicUsize,
 }
 
-/// The groups of one context.
+/// The groups of one context. They hold the context, so it does not hold them.
+#[derive(Default)]
 pub(crate) struct Groups {
     known: Mutex<HashMap<GroupId, Weak<GroupState>>>,
     /// All devices of which nothing is known.
-    unknown: Group,
+    unknown: Mutex<Weak<GroupState>>,
     census: Arc<Census>,
-}
-
-impl Default for Groups {
-    fn default() -> Self {
-        let census = Arc::default();
-        Self {
-            known: Mutex::default(),
-            unknown: Group::new(GroupIdentity::Unknown, &census),
-            census,
-        }
-    }
 }
 
 impl Groups {
     /// The group of that identity, which its devices share.
     pub(crate) fn find(&self, identity: GroupIdentity) -> Group {
         let id = match identity {
-            GroupIdentity::Unknown => return self.unknown.clone(),
             GroupIdentity::Alone => return Group::new(identity, &self.census),
+            GroupIdentity::Unknown => return self.share(&mut self.unknown.lock(), identity),
             GroupIdentity::Group(id) => id,
         };
         let mut known = self.known.lock();
-        if let Some(state) = known.get(&id).and_then(Weak::upgrade) {
+        known.retain(|_, state| state.strong_count() > 0);
+        self.share(known.entry(id).or_default(), identity)
+    }
+
+    /// The group that `place` knows, or a new one.
+    fn share(&self, place: &mut Weak<GroupState>, identity: GroupIdentity) -> Group {
+        if let Some(state) = place.upgrade() {
             return Group { state };
         }
-        known.retain(|_, state| state.strong_count() > 0);
         let group = Group::new(identity, &self.census);
-        known.insert(id, Arc::downgrade(&group.state));
+        *place = Arc::downgrade(&group.state);
         group
     }
 }
@@ -130,6 +130,7 @@ impl Group {
                 identity,
                 members: Mutex::default(),
                 census: Arc::clone(census),
+                process: Process::current(),
             }),
         }
     }
@@ -151,30 +152,34 @@ impl Group {
     ///
     /// # Errors
     /// [`Error::NotAttached`]; [`Error::GroupShared`] if nothing is known of the group and several
-    /// devices are attached, as it cannot be told which would move; [`Error::ForeignContext`];
-    /// else as for [`Device::attach`].
+    /// devices are attached, or of another device that is: it cannot be told which would move;
+    /// [`Error::ForeignContext`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
         self.state
             .replace(&target.into(), |state, members| match state.identity {
-                GroupIdentity::Unknown => state.check_alone(members),
-                GroupIdentity::Alone | GroupIdentity::Group(_) => Ok(()),
+                GroupIdentity::Unknown => state.check_alone(members.len()),
+                // All of them may move, but no stranger.
+                GroupIdentity::Alone | GroupIdentity::Group(_) => {
+                    state.check_alone(members.len().min(1))
+                }
             })
     }
 
     /// Moves a device that must be the only one to move.
     pub(crate) fn replace_alone(&self, target: &Target) -> Result<()> {
-        self.state.replace(target, GroupState::check_alone)
+        self.state
+            .replace(target, |state, members| state.check_alone(members.len()))
     }
 
     /// Attaches `device`, of this group, to `target`, of the same context.
     pub(crate) fn attach(&self, device: &Device, target: Target) -> Result<()> {
         let context = device.iommufd().context();
-        // Before the lock, which in a child of a fork may be held for ever.
-        context.check_process()?;
+        self.state.check_process()?;
         let member = Member {
             device: device.id(),
             driver: Arc::clone(device.driver()),
             target,
+            stuck: false,
         };
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
@@ -191,16 +196,14 @@ impl Group {
         member.target.ioas().inner.layout_changed();
         members.push(member);
         self.state
-            .attached_counter()
-            .fetch_add(1, Ordering::Relaxed);
+            .count(|count| count.fetch_add(1, Ordering::Relaxed));
         Ok(())
     }
 
     /// Detaches `device`, if it is attached.
     pub(crate) fn detach(&self, device: &Device) -> Result<()> {
         let context = device.iommufd().context();
-        // Before the lock, as in `attach`.
-        context.check_process()?;
+        self.state.check_process()?;
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
         // And after the notices, so that an observer hears of things in their order.
         let _released: Member;
@@ -215,23 +218,43 @@ impl Group {
         members[at].detach(&mut notices)?;
         members[at].target.ioas().inner.layout_changed();
         self.state
-            .attached_counter()
-            .fetch_sub(1, Ordering::Relaxed);
+            .count(|count| count.fetch_sub(1, Ordering::Relaxed));
         _released = members.swap_remove(at);
         Ok(())
     }
 
-    /// Whether the device `id` is attached.
+    /// Whether the device `id` has an attachment.
     pub(crate) fn has_attached(&self, id: u32) -> bool {
-        let members = self.state.members.lock();
-        members.iter().any(|member| member.device == id)
+        self.with_member(id, |member| !member.stuck)
+            .unwrap_or(false)
+    }
+
+    /// The kernel would not detach the device `id`, whose attachment goes.
+    pub(crate) fn is_stuck(&self, id: u32) {
+        self.with_member(id, |member| member.stuck = true);
+    }
+
+    /// Gives up a device that is still attached, and is released: that detaches it.
+    #[must_use = "what it holds is to be dropped after the device is released"]
+    pub(crate) fn give_up(&self, id: u32) -> Option<Member> {
+        self.state.check_process().ok()?;
+        let mut members = self.state.members.lock();
+        let at = members.iter().position(|member| member.device == id)?;
+        self.state
+            .count(|count| count.fetch_sub(1, Ordering::Relaxed));
+        Some(members.swap_remove(at))
+    }
+
+    fn with_member<T>(&self, id: u32, look: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.state.check_process().ok()?;
+        let mut members = self.state.members.lock();
+        let member = members.iter_mut().find(|member| member.device == id)?;
+        Some(look(member))
     }
 
     /// What `device` is attached to.
     pub(crate) fn target_of(&self, device: &Device) -> Option<Target> {
-        let members = self.state.members.lock();
-        let member = members.iter().find(|member| member.device == device.id())?;
-        Some(member.target.clone())
+        self.with_member(device.id(), |member| member.target.clone())
     }
 }
 
@@ -243,8 +266,7 @@ impl GroupState {
         allowed: impl FnOnce(&Self, &[Member]) -> Result<()>,
     ) -> Result<()> {
         let context = target.iommufd().context();
-        // Before the lock, as in `attach`.
-        context.check_process()?;
+        self.check_process()?;
         // Dropped after the lock and the notices, as in `detach`.
         let mut released = Vec::new();
         let mut notices = context.notices();
@@ -263,24 +285,33 @@ impl GroupState {
     }
 
     /// Refuses if a device other than the one attached may move with it.
-    fn check_alone(&self, members: &[Member]) -> Result<()> {
+    fn check_alone(&self, members: usize) -> Result<()> {
         let strangers = match self.identity {
             GroupIdentity::Alone => 0,
             // Each of those of which nothing is known may be of this group.
             GroupIdentity::Group(_) => self.census.unknown.load(Ordering::Relaxed),
             GroupIdentity::Unknown => self.census.grouped.load(Ordering::Relaxed),
         };
-        match members.len().saturating_add(strangers) {
+        match members.saturating_add(strangers) {
             0 | 1 => Ok(()),
             members => Err(Error::GroupShared { members }),
         }
     }
 
-    fn attached_counter(&self) -> &AtomicUsize {
+    /// Counts an attached device, if it may be of another group's.
+    fn count(&self, change: impl FnOnce(&AtomicUsize) -> usize) {
         match self.identity {
-            GroupIdentity::Unknown => &self.census.unknown,
-            GroupIdentity::Group(_) => &self.census.grouped,
-            GroupIdentity::Alone => &self.census.alone,
+            GroupIdentity::Unknown => change(&self.census.unknown),
+            GroupIdentity::Group(_) => change(&self.census.grouped),
+            GroupIdentity::Alone => 0,
+        };
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if self.process == Process::current() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
         }
     }
 }
@@ -290,7 +321,8 @@ impl Member {
         // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
         // checked. The group keeps a clone of it as long as the device is attached to it.
         let answer = unsafe { self.driver.attach(target.page_table_id(), notices) };
-        Ok(answer?)
+        // Attaching an address space for the first time pins all that is mapped in it.
+        answer.map_err(|error| target.ioas().inner.pin_error(error.into()))
     }
 
     fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {

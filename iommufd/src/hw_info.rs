@@ -10,12 +10,14 @@ use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 use zerocopy::FromBytes;
 
-use crate::cause;
 use crate::context::Iommufd;
 use crate::error::Result;
 use crate::funnel;
 
 pub use vtd::VtdInfo;
+
+/// As much as is believed of a kernel's structure, in bytes.
+const LONGEST: usize = 1 << 16;
 
 bitflags! {
     /// What the kernel can do with a device's IOMMU.
@@ -66,20 +68,18 @@ pub enum VendorInfo {
 impl HwInfo {
     pub(crate) fn of(iommufd: &Iommufd, device: u32) -> Result<Self> {
         let context = iommufd.context();
-        context.check_process()?;
-        // Longer than any vendor's structure of today: a longer one is asked for again.
-        let mut data = vec![0; 64];
+        // Longer than any vendor's structure of today; a longer one is asked for once again.
+        let mut room = 64;
         loop {
+            let mut data = vec![0; room];
             let mut arg = sys::iommu_hw_info::sized();
             arg.dev_id = device;
-            context
-                .noted(&nr::GET_HW_INFO, &mut context.notices(), || {
-                    funnel::hw_info(context.fd(), &mut arg, &mut data)
-                })
-                .map_err(|errno| cause::refusal(nr::GET_HW_INFO.describe(), errno))?;
+            context.checked(&nr::GET_HW_INFO, &mut context.notices(), |fd| {
+                funnel::hw_info(fd, &mut arg, &mut data)
+            })?;
             let kernel_has = arg.data_len as usize;
-            if kernel_has > data.len() {
-                data = vec![0; kernel_has];
+            if (room + 1..=LONGEST).contains(&kernel_has) {
+                room = kernel_has;
                 continue;
             }
             data.truncate(kernel_has);

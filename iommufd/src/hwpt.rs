@@ -7,7 +7,6 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 
-use crate::cause;
 use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
@@ -37,19 +36,19 @@ impl HwPt {
     /// # Errors
     /// [`Error::ForeignContext`]; [`Error::Unsupported`] before Linux 6.6; `ENOENT`: the device is
     /// a mediated one, with no IOMMU behind it; `EADDRINUSE`: something is mapped where the IOMMU
-    /// cannot translate; `EFAULT`, `ENOMEM`: mapped memory cannot be pinned; [`Error::Forked`].
+    /// cannot translate; `EFAULT`: mapped memory cannot be pinned; [`Error::LockedMemory`]
+    /// (`ENOMEM`); [`Error::Forked`].
     pub fn new(ioas: &Ioas, device: &Device) -> Result<Self> {
         ioas.iommufd().must_be(device.iommufd(), "device")?;
         let mut arg = sys::iommu_hwpt_alloc::sized();
         arg.dev_id = device.id();
         arg.pt_id = ioas.inner.id();
         let context = ioas.inner.context();
-        context.check_process()?;
         context
-            .noted(&nr::HWPT_ALLOC, &mut context.notices(), || {
-                funnel::hwpt_alloc(context.fd(), &mut arg)
+            .checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
+                funnel::hwpt_alloc(fd, &mut arg)
             })
-            .map_err(|errno| cause::refusal(nr::HWPT_ALLOC.describe(), errno))?;
+            .map_err(|error| ioas.inner.pin_error(error))?;
         let inner = HwPtInner {
             object: Object::new(ioas.iommufd(), arg.out_hwpt_id, "page table"),
             ioas: ioas.clone(),

@@ -12,12 +12,14 @@ use rustix::io::Errno;
 use zerocopy::FromZeros;
 
 use crate::address::{Iova, IovaRange};
-use crate::cause;
 use crate::context::{Context, Iommufd};
 use crate::error::{Error, Refused, Result};
 use crate::funnel;
 use crate::ledger::Ledger;
 use crate::object::Object;
+
+/// More ranges than any machine reserves holes for: an answer that asks for more is not believed.
+const MOST_RANGES: usize = 1 << 16;
 
 /// An I/O address space: which IOVA leads to which memory, for every device attached to it.
 ///
@@ -43,7 +45,7 @@ impl Ioas {
         Ok(Self {
             inner: Arc::new(IoasInner {
                 object: Object::new(iommufd, arg.out_ioas_id, "address space"),
-                ledger: Ledger::default(),
+                ledger: ManuallyDrop::new(Ledger::default()),
                 layout: Arc::default(),
             }),
         })
@@ -60,16 +62,15 @@ impl Ioas {
     pub fn iova_ranges(&self) -> Result<IovaRanges> {
         // A few holes are usual: MSI windows, the ends of the aperture.
         let mut room = 16;
+        let context = self.inner.context();
         loop {
             // Read first: a change during the query makes the answer stale, never current.
             let asked_at = self.inner.layout.load(Ordering::Acquire);
             let mut raw = vec![sys::iommu_iova_range::new_zeroed(); room];
             let mut arg = sys::iommu_ioas_iova_ranges::sized();
             arg.ioas_id = self.inner.id();
-            let context = self.inner.context();
-            context.check_process()?;
-            let answer = context.noted(&nr::IOAS_IOVA_RANGES, &mut context.notices(), || {
-                funnel::iova_ranges(context.fd(), &mut arg, &mut raw)
+            let answer = context.checked(&nr::IOAS_IOVA_RANGES, &mut context.notices(), |fd| {
+                funnel::iova_ranges(fd, &mut arg, &mut raw)
             });
             let needed = arg.num_iovas as usize;
             match answer {
@@ -83,8 +84,13 @@ impl Ioas {
                     });
                 }
                 // Too little room; the kernel says how much it takes, and it may grow meanwhile.
-                Err(Errno::MSGSIZE) if needed > room => room = needed,
-                Err(errno) => return Err(cause::refusal(nr::IOAS_IOVA_RANGES.describe(), errno)),
+                Err(error)
+                    if error.errno() == Some(Errno::MSGSIZE)
+                        && (room..=MOST_RANGES).contains(&needed) =>
+                {
+                    room = needed.saturating_mul(2);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -111,12 +117,9 @@ impl Ioas {
         let mut arg = sys::iommu_ioas_allow_iovas::sized();
         arg.ioas_id = self.inner.id();
         let context = self.inner.context();
-        context.check_process()?;
-        context
-            .noted(&nr::IOAS_ALLOW_IOVAS, &mut context.notices(), || {
-                funnel::allow_iovas(context.fd(), &mut arg, &raw)
-            })
-            .map_err(|errno| cause::refusal(nr::IOAS_ALLOW_IOVAS.describe(), errno))
+        context.checked(&nr::IOAS_ALLOW_IOVAS, &mut context.notices(), |fd| {
+            funnel::allow_iovas(fd, &mut arg, &raw)
+        })
     }
 
     /// Unmaps everything. Returns how many bytes were mapped.
@@ -196,7 +199,8 @@ impl fmt::Debug for Ioas {
 /// kernel may reach through it, and lets go of it only after the kernel's confirmation.
 pub(crate) struct IoasInner {
     object: Object,
-    ledger: Ledger,
+    /// Whatever goes wrong, it is not let go of by accident.
+    ledger: ManuallyDrop<Ledger>,
     /// Counts what may have changed the usable addresses.
     layout: Arc<AtomicU64>,
 }
@@ -218,6 +222,18 @@ impl IoasInner {
         &self.ledger
     }
 
+    /// The error of an operation that pins all that is mapped: out of memory is told with the
+    /// limit that may be the cause.
+    pub(crate) fn pin_error(&self, error: Error) -> Error {
+        match error {
+            Error::Kernel(refused) if refused.errno == Errno::NOMEM => {
+                let (_, bytes) = self.ledger.totals();
+                self.context().out_of_memory(refused.operation, bytes)
+            }
+            error => error,
+        }
+    }
+
     /// A device or page table has come or gone: the usable addresses may have changed.
     pub(crate) fn layout_changed(&self) {
         self.layout.fetch_add(1, Ordering::Release);
@@ -227,7 +243,7 @@ impl IoasInner {
 impl Drop for IoasInner {
     fn drop(&mut self) {
         let gone = self.object.destroy_in_drop();
-        let held = std::mem::take(&mut self.ledger).into_held();
+        let held = std::mem::take(&mut *self.ledger).into_held();
         if !gone && !held.is_empty() {
             // The kernel may still reach it through what it would not destroy. In a child of a
             // fork it is the parent's to release.

@@ -35,7 +35,8 @@ pub(crate) struct Ledger {
     changed: Condvar,
 }
 
-/// Names one entry. Whoever has it is the only one to have it.
+/// Names one entry. Its guard has one; [`Exclusive::touching`] makes others, for the length of an
+/// exclusive operation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct EntryKey(usize);
 
@@ -153,7 +154,10 @@ impl Ledger {
         state
             .mapped_within(IovaRange::ALL)
             .fold((0, 0), |(count, bytes), (_, range)| {
-                (count + 1, bytes + range.len().unwrap_or(u64::MAX))
+                (
+                    count + 1,
+                    bytes.saturating_add(range.len().unwrap_or(u64::MAX)),
+                )
             })
     }
 

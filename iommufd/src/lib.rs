@@ -44,6 +44,7 @@ compile_error!("iommufd is for 64-bit little-endian Linux");
 
 mod address;
 mod attachment;
+mod barrier;
 mod buffer;
 mod cause;
 mod context;

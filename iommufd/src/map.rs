@@ -14,12 +14,11 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::{Description, iommufd as nr};
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 use crate::address::{Iova, IovaRange};
 use crate::cause;
 use crate::context::Notices;
-use crate::error::{Error, MemlockLimit, Result};
+use crate::error::{Error, Result};
 use crate::file::{FileRange, WriteClaim};
 use crate::funnel;
 use crate::ioas::{Ioas, IoasInner};
@@ -117,11 +116,14 @@ impl Ioas {
     fn map_memory(&self, slice: DmaSlice, iova: Option<Iova>, access: Access) -> Result<Mapping> {
         let place = Place::new(slice.len() as u64, iova, access)?;
         let ioas = &self.inner;
+        // Asked of the memory, which is the user's code, before the ledger knows of the map.
+        let address = slice.address();
+        // SAFETY: the descriptor is lent for this one mapping, which the ledger records with the
+        // memory.
+        let file = unsafe { slice.file() };
         let held = Held::Memory(Arc::clone(slice.memory()));
         ioas.record(held, &place, |notices| {
-            // SAFETY: the descriptor is lent for this one mapping, which the ledger records with
-            // the memory.
-            if let Some((file, start)) = unsafe { slice.file() }
+            if let Some((file, start)) = file
                 && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
             {
                 match ioas.issue_file(&place, file, start, notices) {
@@ -136,7 +138,7 @@ impl Ioas {
             // confirmed that this mapping or the address space is gone. `DmaMemory` promises that
             // memory which is alive stays mapped at its address, uncovered by references; `slice`
             // lies within it.
-            unsafe { ioas.issue_memory(&place, slice.address(), notices) }
+            unsafe { ioas.issue_memory(&place, address, notices) }
         })
     }
 
@@ -263,17 +265,9 @@ impl IoasInner {
 
     /// Makes an error of a refusal: out of memory is told with the limit that may be the cause.
     fn explain(&self, place: &Place, refused: &MapRefused) -> Error {
-        if refused.errno != Errno::NOMEM {
-            return cause::refusal(refused.ioctl, refused.errno);
-        }
-        Error::LockedMemory {
-            operation: refused.ioctl.name,
-            needed: place.len,
-            limit: match getrlimit(Resource::Memlock).current {
-                Some(bytes) => MemlockLimit::Bytes(bytes),
-                None => MemlockLimit::Unlimited,
-            },
-            accounting: self.context().accounting(),
+        match refused.errno {
+            Errno::NOMEM => self.context().out_of_memory(refused.ioctl.name, place.len),
+            errno => cause::refusal(refused.ioctl, errno),
         }
     }
 }

@@ -22,8 +22,10 @@ use crate::error::{Error, Result};
 /// As long as a value lives (not only while it is mapped: the address space decides how long it
 /// lives):
 /// - [`bytes`](Self::bytes) answers the same every time;
-/// - all of the bytes stay mapped in this process at that address, and readable; writable too,
-///   if they are mapped for a device to write;
+/// - all of the bytes stay mapped in this process at that address (where they are not writable,
+///   the kernel refuses to map them for a device to write);
+/// - any value may be written to any of them at any time, and nothing is undefined by it: they
+///   are plain data, that no allocator, kernel ring or other code relies on;
 /// - they belong to no Rust allocation and no `&` or `&mut` covers any of them: every access is
 ///   volatile or atomic;
 /// - if [`file`](Self::file) answers, it answers the same every time, and the bytes are a shared mapping of that part of the file.
@@ -78,8 +80,8 @@ impl DmaSlice {
     ///
     /// # Errors
     /// [`Error::OutOfBounds`] if the memory does not have it all.
-    pub fn new<M: DmaMemory>(memory: &Arc<M>, range: impl RangeBounds<usize>) -> Result<Self> {
-        Self::from(memory).slice(range)
+    pub fn new(memory: impl Into<Self>, range: impl RangeBounds<usize>) -> Result<Self> {
+        memory.into().slice(range)
     }
 
     /// The part `range` of this part.
@@ -156,6 +158,12 @@ impl<M: DmaMemory> From<Arc<M>> for DmaSlice {
 
 impl<M: DmaMemory> From<&Arc<M>> for DmaSlice {
     fn from(memory: &Arc<M>) -> Self {
+        Self::from(Arc::clone(memory))
+    }
+}
+
+impl From<&Arc<dyn DmaMemory>> for DmaSlice {
+    fn from(memory: &Arc<dyn DmaMemory>) -> Self {
         Self::from(Arc::clone(memory))
     }
 }

@@ -1,5 +1,6 @@
 //! Watching what the SDK asks of the kernel: one place sees every ioctl.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use iommufd_sys::ioctl::Description;
@@ -48,7 +49,8 @@ pub struct DropRefusal<'a> {
 /// Sees every ioctl of a context, and every refusal that a drop had to swallow.
 ///
 /// Called on the thread that made the call, after it, while no lock of the SDK is held: an
-/// observer may use the SDK itself.
+/// observer may use the SDK itself. If it panics, the panic ends here: what the SDK is in the
+/// middle of goes on.
 pub trait Observer: Send + Sync + 'static {
     /// An ioctl has returned.
     fn ioctl(&self, event: &IoctlEvent) {
@@ -71,4 +73,11 @@ pub struct Leaks {
     pub mappings: u64,
     /// Pieces of memory that are kept for good, as their IOAS could not be destroyed.
     pub memories: u64,
+}
+
+/// Tells an observer, and goes on if it panics: half-done bookkeeping would let go of memory too
+/// early, or destroy an id twice.
+pub(crate) fn tell(observer: &dyn Observer, news: impl FnOnce(&dyn Observer)) {
+    // Nothing of the SDK's is shared with the observer but what it is told, by reference.
+    catch_unwind(AssertUnwindSafe(|| news(observer))).ok();
 }

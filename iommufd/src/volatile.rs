@@ -11,9 +11,17 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{Ordering, fence};
 
+use crate::barrier;
 use crate::error::{Error, Result};
+
+/// Orders all that this thread did before, before all that it does after, as seen by a coherent
+/// device; a write before a later read as well, which the accesses of a [`VolatileRegion`] by
+/// themselves do not (as when a doorbell in memory is written, and then read whether the device
+/// still looks at it).
+pub fn full_barrier() {
+    barrier::full();
+}
 
 mod sealed {
     #[expect(unnameable_types, reason = "so that nobody else implements `Word`")]
@@ -56,6 +64,8 @@ impl VolatileRegion {
     ///   can make an access trap, such as a BAR that is switched off, the process is killed by
     ///   the signal: that is not undefined behaviour.)
     /// - They belong to no Rust allocation, and are covered by no reference, in that time.
+    /// - Any value may be written to any of them at any time, and nothing is undefined by it: it
+    ///   is plain data, that no allocator, kernel ring or other code relies on.
     #[must_use]
     pub unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
         // INVARIANT: all three are the caller's promise.
@@ -107,7 +117,7 @@ impl VolatileRegion {
     /// As for [`read`](Self::read).
     pub fn load_acquire<W: Word>(&self, offset: usize) -> Result<W> {
         let value = self.read(offset)?;
-        fence(Ordering::Acquire);
+        barrier::after_read();
         Ok(value)
     }
 
@@ -117,7 +127,7 @@ impl VolatileRegion {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn store_release<W: Word>(&self, offset: usize, value: W) -> Result<()> {
-        fence(Ordering::Release);
+        barrier::before_write();
         self.write(offset, value)
     }
 

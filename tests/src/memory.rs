@@ -97,6 +97,25 @@ impl fmt::Debug for Memory {
     }
 }
 
+/// Memory that does something of its own when it is asked where it is.
+pub struct Asked<F>(pub Arc<Memory>, pub F);
+
+// SAFETY: it answers as the memory in it does, each time, whatever it does besides.
+unsafe impl<F: Fn() + Send + Sync + 'static> DmaMemory for Asked<F> {
+    fn bytes(&self) -> NonNull<[u8]> {
+        (self.1)();
+        self.0.bytes()
+    }
+}
+
+impl<F> fmt::Debug for Asked<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Asked")
+            .field(&self.0)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Memory at an address at which the process has nothing.
 ///
 /// It breaks the promise that its bytes stay mapped, in the one way that is harmless: nothing in the process touches it,

@@ -16,8 +16,12 @@ use tests::refused;
 fn a_file_that_is_no_iommufd_is_refused() {
     for path in ["/dev/null", "/proc/self/exe", "/dev/zero"] {
         let file = OwnedFd::from(File::open(path).unwrap());
-        let error = Iommufd::from_fd(file).unwrap_err();
-        assert!(matches!(error, Error::NotIommufd), "{path}: {error}");
+        let refused = Iommufd::from_fd(file).unwrap_err();
+        assert!(
+            matches!(refused.error(), Error::NotIommufd),
+            "{path}: {refused}"
+        );
+        rustix::io::fcntl_getfd(refused.into_value()).unwrap();
     }
     let error = Iommufd::builder()
         .open_at(Path::new("/dev/null"))

@@ -82,7 +82,7 @@ fn a_foreign_memfd_is_read_and_written_by_the_device() {
     let file = File::from(fd);
     file.set_len(3 * BUFFER_LEN as u64).unwrap();
     file.write_all_at(&pattern(9), BUFFER_LEN as u64).unwrap();
-    let part = FileRange::new(&file, BUFFER_LEN as u64, 2 * BUFFER_LEN as u64);
+    let part = FileRange::new(&file, BUFFER_LEN as u64..3 * BUFFER_LEN as u64);
     let mapping = rig.ioas.map_file_at(HIGH, part, Access::ReadWrite).unwrap();
 
     rig.edu.fetch(mapping.iova(), BUFFER_LEN).unwrap();

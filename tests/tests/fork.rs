@@ -31,7 +31,7 @@ fn in_a_child_every_call_is_refused_and_no_ioctl_is_made() {
         assert!(forked(&ioas.iova_ranges().unwrap_err()));
         assert!(forked(&ioas.allow_iovas(&[]).unwrap_err()));
         assert!(forked(&ioas.map(&shared, Access::Read).unwrap_err()));
-        let range = iommufd::FileRange::new(&file, 0, PAGE as u64);
+        let range = iommufd::FileRange::new(&file, 0..PAGE as u64);
         assert!(forked(&ioas.map_file(range, Access::Read).unwrap_err()));
         assert!(forked(&ioas.unmap_all().unwrap_err()));
         assert!(forked(&ioas.unmap_range(mapping.range()).unwrap_err()));
@@ -153,12 +153,22 @@ fn a_context_that_the_child_takes_over_by_its_file_is_the_childs() {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn a_buffer_in_a_file_is_not_inherited_while_it_is_shared() {
-    let shared = DmaBuffer::memfd(PAGE).unwrap().share();
-    let address = shared.bytes().cast::<u8>().as_ptr().addr();
+fn a_buffer_in_a_file_is_used_in_the_process_that_made_it() {
+    let mut shared = Some(DmaBuffer::memfd(PAGE).unwrap().share());
+    let mut owned = Some(DmaBuffer::memfd(PAGE).unwrap());
     in_child(|| {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        assert!(!maps.contains(&format!("{address:x}-")), "{maps}");
+        let (shared, owned) = (shared.take().unwrap(), owned.take().unwrap());
+        assert!(matches!(shared.read::<u64>(0), Err(Error::Forked)));
+        assert!(matches!(shared.write(0, 1_u64), Err(Error::Forked)));
+        assert!(matches!(shared.read_bytes(0, &mut [0]), Err(Error::Forked)));
+        assert!(matches!(shared.write_bytes(0, &[1]), Err(Error::Forked)));
+        let slice = std::panic::catch_unwind(|| owned[0]);
+        assert!(slice.is_err(), "the slice would be of the parent's pages");
+        // What the child drops is not in the way of what it makes then.
+        drop((shared, owned));
+        assert!(vec![0_u8; 64 * PAGE].iter().all(|&byte| byte == 0));
     });
+    let (shared, mut owned) = (shared.unwrap(), owned.unwrap());
     shared.write(0, 1_u64).unwrap();
+    owned[0] = 1;
 }

@@ -51,7 +51,8 @@ fn a_file_that_is_bound_is_not_adopted() {
     let node = Readiness::of(address).unwrap().cdev().unwrap().to_owned();
     let file = File::options().read(true).write(true).open(node).unwrap();
     let refused = Iommufd::from_fd(OwnedFd::from(file));
-    assert!(matches!(refused, Err(iommufd::Error::NotIommufd)));
+    let error = refused.unwrap_err();
+    assert!(matches!(error.error(), iommufd::Error::NotIommufd));
     let other = iommufd.as_fd().try_clone_to_owned().unwrap();
     assert!(matches!(
         Cdev::from_fd(other).unwrap_err().error(),

@@ -148,7 +148,7 @@ fn attach(errno: Errno) -> Option<&'static str> {
 
 fn detach(errno: Errno) -> Option<&'static str> {
     Some(match errno {
-        Errno::BUSY => "the device or another one of its IOMMU group is being reset",
+        Errno::IO => "the device does not answer any more, or could not be woken up",
         _ => return None,
     })
 }

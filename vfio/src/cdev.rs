@@ -1,7 +1,7 @@
 //! A VFIO character device that is open, but not bound yet.
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use iommufd::{GroupIdentity, Iommufd, KernelError};
@@ -197,6 +197,14 @@ impl Cdev {
     }
 }
 
+/// Lends the file, as for KVM, which must be told of it before the bind. A duplicate keeps the
+/// device open when this is closed.
+impl AsFd for Cdev {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl fmt::Debug for Cdev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { fd, address, group } = self;
@@ -209,11 +217,9 @@ impl fmt::Debug for Cdev {
 }
 
 /// A bind that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[derive(Debug)]
 pub struct BindError {
     cdev: Option<Cdev>,
-    #[source]
     error: Error,
 }
 
@@ -229,6 +235,18 @@ impl BindError {
     #[must_use]
     pub fn into_cdev(self) -> Option<Cdev> {
         self.cdev
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
     }
 }
 

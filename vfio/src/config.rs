@@ -271,11 +271,14 @@ fn walk_extended(read: impl Fn(u64) -> Result<u32>) -> Result<Vec<ExtendedCapabi
         }
         let [low, high, version_and_pointer, pointer] = header.to_le_bytes();
         let id = ExtendedCapabilityId(u16::from_le_bytes([low, high]));
-        found.push(ExtendedCapability {
-            id,
-            version: version_and_pointer & 0xf,
-            offset,
-        });
+        // The null capability only holds a place in the list.
+        if id.0 != 0 {
+            found.push(ExtendedCapability {
+                id,
+                version: version_and_pointer & 0xf,
+                offset,
+            });
+        }
         next = (u16::from(pointer) << 4 | u16::from(version_and_pointer >> 4)) & !3;
     }
     Ok(found)

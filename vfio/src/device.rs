@@ -16,6 +16,9 @@ use crate::info::DeviceInfo;
 use crate::irq::{Interrupts, IrqInfo, IrqKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 
+/// More regions than any driver has: an answer that speaks of more is believed so far.
+const MOST_REGIONS: u32 = 1 << 10;
+
 /// A VFIO device, bound to an `iommufd`.
 ///
 /// Cloning gives another handle. What is made of it (regions, mappings, interrupts, attachments)
@@ -35,8 +38,9 @@ pub struct Device {
 }
 
 struct Inner {
-    iommu: iommufd::Device,
+    // The order matters: `iommu` shall be the last to hold the file.
     bound: Arc<Bound>,
+    iommu: iommufd::Device,
     address: Option<PciAddress>,
 }
 
@@ -106,7 +110,7 @@ impl Device {
     /// As for [`info`](Self::info).
     pub fn regions(&self) -> Result<Vec<RegionInfo>> {
         let mut regions = Vec::new();
-        for index in (0..self.info()?.regions).map(RegionIndex::new) {
+        for index in (0..self.info()?.regions.min(MOST_REGIONS)).map(RegionIndex::new) {
             match self.region_info(index) {
                 Ok(info) => regions.push(info),
                 Err(Error::NoRegion { .. }) => {}
@@ -252,16 +256,18 @@ impl Inner {
     /// What holds the device besides its handles.
     fn holders(&self) -> Holders {
         let tally = &self.bound.tally;
-        // One reference is this one's, one is in `iommu`, and one is in each hold. `iommufd` keeps
-        // one more as long as the kernel has the device attached.
-        let known = tally.all().saturating_add(2);
         Holders {
             devices: 0,
             iommu_handles: 0,
-            attached: Arc::strong_count(&self.bound) > known,
+            attached: self.iommu.is_attached(),
             mappings: tally.mappings(),
             regions: tally.regions(),
-            interrupts: self.bound.interrupts.get(),
+            // What the kernel would not disable when they were dropped goes with the file.
+            interrupts: self
+                .bound
+                .interrupts
+                .get()
+                .filter(|_| tally.interrupts() > 0),
         }
     }
 }

@@ -33,6 +33,7 @@ pub enum Error {
         /// The node.
         path: PathBuf,
         /// The kernel's refusal.
+        #[source]
         error: KernelError,
     },
 
@@ -61,6 +62,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         error: io::Error,
     },
 
@@ -95,6 +97,7 @@ pub enum Error {
         /// The ioctl.
         operation: &'static str,
         /// What is wrong with the chain.
+        #[source]
         reason: BrokenChain,
     },
 

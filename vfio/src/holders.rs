@@ -88,11 +88,14 @@ impl Tally {
         self.regions.load(Ordering::Acquire)
     }
 
+    pub(crate) fn interrupts(&self) -> usize {
+        self.interrupts.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
-        let interrupts = self.interrupts.load(Ordering::Acquire);
         self.mappings()
             .saturating_add(self.regions())
-            .saturating_add(interrupts)
+            .saturating_add(self.interrupts())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {

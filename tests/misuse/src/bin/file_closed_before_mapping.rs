@@ -5,7 +5,7 @@ use std::fs::File;
 use iommufd::{Access, FileRange, Ioas, Mapping, Result};
 
 fn case(ioas: &Ioas, file: File) -> Result<Mapping> {
-    let range = FileRange::new(&file, 0, 4096);
+    let range = FileRange::new(&file, 0..4096);
     #[cfg(feature = "misuse")]
     drop(file);
     ioas.map_file(range, Access::Read)

@@ -8,9 +8,9 @@ use iommufd::FileRange;
 fn case(file: &File) -> FileRange<'_> {
     assert!(file.as_raw_fd() >= 0);
     #[cfg(feature = "misuse")]
-    return FileRange::new(&file.as_raw_fd(), 0, 4096);
+    return FileRange::new(&file.as_raw_fd(), 0..4096);
     #[cfg(not(feature = "misuse"))]
-    FileRange::new(file, 0, 4096)
+    FileRange::new(file, 0..4096)
 }
 
 fn main() {

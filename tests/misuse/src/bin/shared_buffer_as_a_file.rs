@@ -6,7 +6,7 @@ use iommufd::{Access, Ioas, Mapping, Result, SharedBuffer};
 
 fn case(ioas: &Ioas, shared: &Arc<SharedBuffer>) -> Result<Mapping> {
     #[cfg(feature = "misuse")]
-    return ioas.map_file(iommufd::FileRange::new(&**shared, 0, 4096), Access::Read);
+    return ioas.map_file(iommufd::FileRange::new(&**shared, 0..4096), Access::Read);
     #[cfg(not(feature = "misuse"))]
     ioas.map(shared, Access::Read)
 }
