@@ -1,3 +1,8 @@
 //! Programs to start from, in `src/bin`, and the drivers that they share.
 
 pub mod edu;
+
+/// The examples in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! Size, alignment and offsets of every struct, asserted when the crate is compiled.
 //!
+//! (A peer's structs by hand, with no such check, are P19 of the defects that tests name.)
+//!
 //! The tables are not bindgen's own: they were computed by a C compiler from the headers of Linux 7.3. A struct reads
 //! `name(size, alignment) { field@offset:size, … }`; a field without a size has 4 bytes, and a flexible array has 0.
 //! Of a union the first member stands for all.

@@ -94,7 +94,7 @@ Runs `cargo test --workspace`, then the tests that are ignored there because the
 as static programs (in target/lab) and run in one boot, one test at a time. The test runner's own lines are printed.
 Fails if a test fails, if the kernel warns, dies or hangs, and if there was nothing to run.
 
-  --filter NAME        run only the tests with NAME in their name, of the host and of the kernel
+  --filter NAME        run only the tests with NAME in their name, or, of those for the kernel, in their file's
   --skip-host          leave out the tests of the host
   --no-fail-fast       go on to the kernel's tests when one of the host's failed
 

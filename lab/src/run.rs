@@ -20,17 +20,26 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         return Ok(0); // The command line was refused without a name.
     };
     let program = programs::named(name, &lab.busybox)?;
-    let outcome = one(&lab, options, program, arguments, "")?;
+    let outcome = one(&lab, options, program, arguments, &Around::default())?;
     Ok(outcome.status)
 }
 
-/// Runs one program in a boot of its own, after some lines of shell.
+/// Lines of shell around a program. Descriptor 3 is the user's terminal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    /// Before it.
+    pub(crate) before: String,
+    /// After it; `status` is what it ended with, and what the lab will.
+    pub(crate) after: String,
+}
+
+/// Runs one program in a boot of its own.
 pub(crate) fn one(
     lab: &Lab,
     options: &Options,
     program: Program,
     arguments: &[String],
-    before: &str,
+    around: &Around,
 ) -> Result<Outcome> {
     let (word, programs) = match program {
         Program::File(name, path) => (format!("/lab/bin/{name}"), vec![(name, path)]),
@@ -42,7 +51,12 @@ pub(crate) fn one(
         .collect();
     let job = Job {
         programs,
-        script: format!("{before}lab_run {}\n", words.join(" ")),
+        script: format!(
+            "{}lab_run {}\n{}",
+            around.before,
+            words.join(" "),
+            around.after
+        ),
         interactive: false,
         timeout: options.timeout.unwrap_or(LIMIT),
         append: options.append.clone().unwrap_or_default(),

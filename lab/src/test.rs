@@ -1,7 +1,7 @@
 //! `cargo lab test`: all tests; those of the host by cargo, and those that need the lab's kernel in one boot.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -137,6 +137,8 @@ fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
         if !executable.is_test || executable.source == TESTS_SOURCE {
             continue;
         }
+        // A name that is the program's own means all of it.
+        let filter = filter.filter(|name| !stem(&executable).contains(name));
         let tests = count(&executable, filter)?;
         if tests == 0 {
             continue;
@@ -161,6 +163,12 @@ fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
     }
     runners.sort_by(|one, other| one.source.cmp(&other.source));
     Ok(runners)
+}
+
+/// The name of a test program's source, without folder and ending.
+fn stem(executable: &Executable) -> String {
+    let stem = Path::new(&executable.source).file_stem();
+    stem.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// How many tests of a program are for the lab.

@@ -13,7 +13,7 @@ use vfio::{Cdev, Error, IrqKind, Readiness, RegionIndex};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn a_bind_that_is_refused_gives_the_device_back() {
+fn p14_a_bind_that_is_refused_gives_the_device_back() {
     let iommufd = Iommufd::open().unwrap();
     let first = bind(lone(), &iommufd);
     let failed = cdev(lone()).bind(&iommufd).unwrap_err();

@@ -41,7 +41,7 @@ fn readiness_tells_what_to_do_and_when_it_is_done() {
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn a_device_says_what_it_is_and_has() {
+fn p11_a_region_is_under_its_own_index_whichever_are_missing() {
     let device = device(lone());
     assert_eq!(device.address(), Some(lone()));
     assert!(matches!(

@@ -76,7 +76,7 @@ fn a_device_has_one_kind_of_interrupts_at_a_time() {
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn a_reset_is_done_or_refused_with_its_reason() {
+fn p13_a_reset_is_done_or_refused_with_its_reason() {
     let edu = device(lone());
     let refused = edu.reset().unwrap_err();
     assert_eq!(refused.errno(), Some(Errno::INVAL));

@@ -55,6 +55,15 @@ mod tests {
     use iommufd_sys::vfio::vfio_device_info;
 
     #[test]
+    fn p10_answers_are_aligned_for_64_bit_fields() {
+        for len in 0..40 {
+            let buffer = AlignedBytes::zeroed(len);
+            assert!(buffer.bytes().as_ptr().cast::<u64>().is_aligned());
+            assert!(buffer.bytes().len() >= len);
+        }
+    }
+
+    #[test]
     fn what_is_put_in_comes_out_and_nothing_passes_the_end() {
         let mut buffer = AlignedBytes::zeroed(20);
         assert_eq!(buffer.bytes().len(), 24);

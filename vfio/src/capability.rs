@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_ends() {
+    fn p12_a_cycle_ends() {
         let mut answer = [0; HEAD + 32];
         header(&mut answer, HEAD, 1, (HEAD + 16) as u32);
         header(&mut answer, HEAD + 16, 1, HEAD as u32);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_outside_and_between_are_refused() {
+    fn p12_offsets_outside_and_between_are_refused() {
         let answer = [0; HEAD + 16];
         let end = answer.len() as u32;
         for first in [4, HEAD as u32 - 4, end - 4, end, !3] {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_hostile_answer_ends_in_an_answer() {
+    fn p12_every_short_hostile_answer_ends_in_an_answer() {
         // All chains of two headers over small offsets, in an answer of every length.
         for len in HEAD..HEAD + 24 {
             for first in 0..64 {

@@ -330,7 +330,7 @@ impl Region {
         let fd = self.hold.bound().fd()?;
         let moved = retry_on_intr(|| rustix::io::pread(fd, &mut *out, position))
             .map_err(|errno| refused("pread", errno))?;
-        self.whole("pread", offset, asked, moved)
+        whole("pread", self.info.index, offset, asked, moved)
     }
 
     /// Writes `bytes` from byte `offset` on; the kernel chooses the width of the accesses.
@@ -342,7 +342,7 @@ impl Region {
         let fd = self.hold.bound().fd()?;
         let moved = retry_on_intr(|| rustix::io::pwrite(fd, bytes, position))
             .map_err(|errno| refused("pwrite", errno))?;
-        self.whole("pwrite", offset, bytes.len(), moved)
+        whole("pwrite", self.info.index, offset, bytes.len(), moved)
     }
 
     pub(crate) fn bound(&self) -> &Bound {
@@ -362,26 +362,26 @@ impl Region {
         }
         Ok(self.info.file_offset.saturating_add(offset))
     }
+}
 
-    fn whole(
-        &self,
-        operation: &'static str,
-        offset: u64,
-        asked: usize,
-        moved: usize,
-    ) -> Result<()> {
-        if moved == asked {
-            return Ok(());
-        }
-        let index = self.info.index;
-        Err(Error::ShortTransfer {
-            operation,
-            index,
-            offset,
-            asked,
-            moved,
-        })
+/// Refuses a transfer of less than was asked for.
+fn whole(
+    operation: &'static str,
+    index: RegionIndex,
+    offset: u64,
+    asked: usize,
+    moved: usize,
+) -> Result<()> {
+    if moved == asked {
+        return Ok(());
     }
+    Err(Error::ShortTransfer {
+        operation,
+        index,
+        offset,
+        asked,
+        moved,
+    })
 }
 
 fn refused(operation: &'static str, errno: Errno) -> Error {
@@ -411,7 +411,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_outside_of_the_region_is_refused() {
+    fn p13_what_is_outside_of_the_region_is_refused() {
         let bar = info(0x1000, 2 << 40);
         for (offset, len) in [(0, 0x1000), (0xffc, 4), (0x1000, 0)] {
             bar.check(offset, len).unwrap();
@@ -431,6 +431,15 @@ pub(crate) mod tests {
             bar.check_word::<u32>(0x1000),
             Err(Error::OutOfBounds { .. })
         ));
+    }
+
+    #[test]
+    fn p20_a_short_transfer_is_an_error() {
+        whole("pread", RegionIndex::BAR0, 8, 4, 4).unwrap();
+        for moved in [0, 3] {
+            let error = whole("pread", RegionIndex::BAR0, 8, 4, moved).unwrap_err();
+            assert!(matches!(error, Error::ShortTransfer { asked: 4, .. }));
+        }
     }
 
     #[test]

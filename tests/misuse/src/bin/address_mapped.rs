@@ -1,4 +1,4 @@
-//! Fails with E0277: memory is given by a bare address: safe code could name any.
+//! Fails with E0277: memory is given by a bare address: safe code could name any. (P1)
 
 use iommufd::{Access, DmaBuffer, Ioas, Mapping, Result};
 

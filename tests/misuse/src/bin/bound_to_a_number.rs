@@ -1,4 +1,4 @@
-//! Fails with E0308: a device is bound to a context by the number of its file.
+//! Fails with E0308: a device is bound to a context by the number of its file. (P8)
 
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -8,7 +8,7 @@ fn case(fd: OwnedFd) -> Result<Iommufd> {
     #[cfg(feature = "misuse")]
     return Iommufd::from_fd(3);
     #[cfg(not(feature = "misuse"))]
-    Iommufd::from_fd(fd)
+    Ok(Iommufd::from_fd(fd)?)
 }
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Fails with E0308: an exclusive end where the last address belongs to the range.
+//! Fails with E0308: an exclusive end where the last address belongs to the range. (P28)
 
 use iommufd::{Ioas, Iova, IovaRange, Result};
 

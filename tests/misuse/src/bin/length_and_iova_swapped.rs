@@ -1,4 +1,4 @@
-//! Fails with E0308: the length where the address belongs, and the other way round.
+//! Fails with E0308: the length where the address belongs, and the other way round. (P25)
 
 use iommufd::{Iova, IovaRange};
 

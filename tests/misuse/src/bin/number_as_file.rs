@@ -1,4 +1,4 @@
-//! Fails with E0277: a file descriptor by its number, which can be another file's by now.
+//! Fails with E0277: a file descriptor by its number, which can be another file's by now. (P8)
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

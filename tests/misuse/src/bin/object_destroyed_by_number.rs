@@ -1,4 +1,4 @@
-//! Fails with E0624: an object is destroyed by its number, whosever it is by now.
+//! Fails with E0624: an object is destroyed by its number, whosever it is by now. (P18)
 
 use iommufd::{Ioas, Iommufd, Result};
 

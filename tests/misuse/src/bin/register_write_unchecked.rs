@@ -1,4 +1,4 @@
-//! Fails with `unused_must_use`: nobody looks whether a register was written.
+//! Fails with `unused_must_use`: nobody looks whether a register was written. (P13)
 
 #![deny(unused_must_use)]
 

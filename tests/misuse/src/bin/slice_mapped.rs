@@ -1,4 +1,4 @@
-//! Fails with E0277: a device is let into memory behind a live `&mut [u8]`.
+//! Fails with E0277: a device is let into memory behind a live `&mut [u8]`. (P2)
 
 use iommufd::{Access, DmaBuffer, Ioas, Mapping, Result};
 
