@@ -78,7 +78,14 @@ impl From<&HwPt> for Target {
 
 /// A device attached to an address space or page table: detached when dropped.
 ///
-/// It holds the device and what it is attached to.
+/// It holds the device and what it is attached to. Dropping it can wait for the IOMMU, and for
+/// other attaches and detaches of the IOMMU group; [`detach`](Self::detach) does the same, and
+/// tells.
+///
+/// # System calls
+/// The driver's: `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
+///
+/// Since Linux 6.6.
 ///
 /// # Invariants
 /// While `attached`, the device is a member of its group, with its target.

@@ -70,6 +70,9 @@ impl HugePage {
 /// # }
 /// ```
 ///
+/// # System calls
+/// `mmap`, `madvise` and `munmap`; in a file also `memfd_create`, `ftruncate` and `fcntl`.
+///
 /// # Invariants
 /// No device reaches the memory, and nobody else has a way to it: its file, if it has one, has
 /// never been lent outside of a mapping call, and its pages are used in one process only.

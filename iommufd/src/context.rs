@@ -26,6 +26,11 @@ use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
 /// Cloning gives another handle of the same context. The file is closed when the last handle and
 /// the last object of the context are gone, so a context is never pulled away from under them.
 ///
+/// # System calls
+/// `openat` (not for [`from_fd`](Self::from_fd)) and `IOMMU_OPTION`, which shows that the file is
+/// an iommufd; once in a process `mmap` and `madvise` for a page that a fork wipes, or `getpid` for
+/// every operation where these are forbidden.
+///
 /// Since Linux 6.2.
 ///
 /// ```no_run

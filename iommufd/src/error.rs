@@ -29,7 +29,7 @@ pub struct KernelError {
 impl KernelError {
     /// A refusal of `operation`, with the cause that its documentation names for `errno`.
     ///
-    /// For drivers that implement [`DeviceDriver`](crate::DeviceDriver).
+    /// For drivers that implement [`DeviceDriver`](crate::driver::DeviceDriver).
     #[must_use]
     pub fn new(operation: &'static str, errno: Errno, cause: &'static str) -> Self {
         Self {
@@ -256,15 +256,17 @@ impl fmt::Display for Accounting {
 }
 
 /// A refused operation that had consumed its value: here it is back, as it was.
-pub struct Refused<T> {
+///
+/// `E` is the error of the crate whose operation it was.
+pub struct Refused<T, E = Error> {
     value: T,
-    error: Error,
+    error: E,
 }
 
-impl<T> Refused<T> {
+impl<T, E> Refused<T, E> {
     /// An operation on `value` that failed with `error`.
     #[must_use]
-    pub fn new(value: T, error: impl Into<Error>) -> Self {
+    pub fn new(value: T, error: impl Into<E>) -> Self {
         Self {
             value,
             error: error.into(),
@@ -273,7 +275,7 @@ impl<T> Refused<T> {
 
     /// Why it was refused.
     #[must_use]
-    pub fn error(&self) -> &Error {
+    pub fn error(&self) -> &E {
         &self.error
     }
 
@@ -283,22 +285,20 @@ impl<T> Refused<T> {
         self.value
     }
 
-    /// The value and the reason.
+    /// The reason alone.
     #[must_use]
-    pub fn into_parts(self) -> (T, Error) {
-        (self.value, self.error)
+    pub fn into_error(self) -> E {
+        self.error
     }
 
-    /// The same refusal around another value, for a type that wraps this one.
-    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U> {
-        Refused {
-            value: wrap(self.value),
-            error: self.error,
-        }
+    /// The value and the reason.
+    #[must_use]
+    pub fn into_parts(self) -> (T, E) {
+        (self.value, self.error)
     }
 }
 
-impl<T> fmt::Debug for Refused<T> {
+impl<T, E: fmt::Debug> fmt::Debug for Refused<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refused")
             .field("error", &self.error)
@@ -306,13 +306,13 @@ impl<T> fmt::Debug for Refused<T> {
     }
 }
 
-impl<T> fmt::Display for Refused<T> {
+impl<T, E: fmt::Display> fmt::Display for Refused<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.error, f)
     }
 }
 
-impl<T> std::error::Error for Refused<T> {
+impl<T, E: std::error::Error> std::error::Error for Refused<T, E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
     }

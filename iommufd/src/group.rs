@@ -54,6 +54,8 @@ pub enum GroupIdentity {
 }
 
 /// The devices of one IOMMU group that are bound to one context.
+///
+/// Since Linux 6.6.
 #[derive(Clone)]
 pub struct Group {
     state: Arc<GroupState>,

@@ -21,6 +21,11 @@ use crate::object::Object;
 /// several devices share one on purpose, and is where options will be asked for.
 ///
 /// Cloning gives another handle. The table holds its address space; an attachment holds the table.
+/// Dropping the last handle destroys it, which can wait up to a minute for ioctls of others that
+/// are under way; [`try_destroy`](Self::try_destroy) does the same, and tells.
+///
+/// # System calls
+/// `IOMMU_HWPT_ALLOC` and `IOMMU_DESTROY`.
 ///
 /// Since Linux 6.6.
 #[derive(Clone)]

@@ -27,6 +27,16 @@ const MOST_RANGES: usize = 1 << 16;
 /// it until the kernel has confirmed the unmap, whatever becomes of the [`Mapping`](crate::Mapping)
 /// guards; page tables and mappings hold the address space.
 ///
+/// Dropping the last handle destroys it, and unmaps what is left in it: like any unmap that can
+/// take long, and it can wait up to a minute for ioctls of others that are under way.
+/// [`try_destroy`](Self::try_destroy) does the same where waiting is all right, and tells.
+///
+/// # System calls
+/// `IOMMU_IOAS_ALLOC`, `IOMMU_IOAS_IOVA_RANGES`, `IOMMU_IOAS_ALLOW_IOVAS`, `IOMMU_IOAS_MAP`,
+/// `IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_UNMAP` and `IOMMU_DESTROY`, each by the method that is named
+/// so; `prlimit64` and `IOMMU_OPTION` when memory cannot be pinned; `fcntl`, `fstat`, `mmap` and
+/// `munmap` for files of others that devices write.
+///
 /// Since Linux 6.2.
 #[derive(Clone)]
 #[doc(alias = "IOMMU_IOAS_ALLOC")]

@@ -23,6 +23,8 @@ use crate::ledger::{EntryKey, Exclusive, Held, Unmap};
 /// Forgetting a mapping leaks nothing but its place: the memory stays mapped and alive until the
 /// address space goes, or [`unmap_all`](crate::Ioas::unmap_all) empties it.
 ///
+/// Since Linux 6.2.
+///
 /// # Invariants
 /// `entry` is this mapping's in the ledger of `ioas`, until it is unmapped.
 #[must_use = "dropping a mapping unmaps it"]

@@ -24,11 +24,15 @@ pub fn full_barrier() {
 }
 
 mod sealed {
+    use zerocopy::{FromBytes, Immutable, IntoBytes};
+
     #[expect(unnameable_types, reason = "so that nobody else implements `Word`")]
-    pub trait Sealed {}
+    pub trait Sealed: FromBytes + IntoBytes + Immutable {}
 }
 
 /// An integer that the hardware reads and writes in one piece: `u8`, `u16`, `u32` or `u64`.
+///
+/// Devices are little-endian, mostly, as is every machine this crate builds for.
 pub trait Word: Copy + Default + fmt::Debug + Send + Sync + sealed::Sealed + 'static {}
 
 macro_rules! words {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::holders::Hold;
 use crate::query::malformed;
 use crate::region::{Area, RegionFlags, RegionInfo};
-use crate::word::Word;
+use iommufd::volatile::Word;
 
 /// A BAR, or another region, mapped into the process: an access of a register is one machine
 /// access of its width, with no system call.

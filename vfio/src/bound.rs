@@ -7,7 +7,8 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use iommufd::{DeviceDriver, GroupIdentity, Iommufd, KernelError, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::{GroupIdentity, Iommufd, KernelError};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::{Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;

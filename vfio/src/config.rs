@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::query::malformed;
 use crate::region::Region;
-use crate::word::Word;
+use iommufd::volatile::Word;
 
 /// The command register (PCI Express Base, "Command Register").
 const COMMAND: u64 = 0x04;

@@ -271,59 +271,12 @@ fn lines(blockers: &[Blocker]) -> String {
 /// }
 /// # }
 /// ```
-pub struct Refused<T> {
-    value: T,
-    error: Error,
-}
-
-impl<T> Refused<T> {
-    pub(crate) fn new(value: T, error: impl Into<Error>) -> Self {
-        Self {
-            value,
-            error: error.into(),
-        }
-    }
-
-    /// Why it was refused.
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-
-    /// The value, to go on with or to try again.
-    pub fn into_value(self) -> T {
-        self.value
-    }
-
-    /// The value and the reason.
-    pub fn into_parts(self) -> (T, Error) {
-        (self.value, self.error)
-    }
-}
-
-impl<T> fmt::Debug for Refused<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Display for Refused<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl<T> std::error::Error for Refused<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.error)
-    }
-}
+pub type Refused<T> = iommufd::Refused<T, Error>;
 
 /// `?` in a function that returns [`Error`] drops the value, as any early return would.
 impl<T> From<Refused<T>> for Error {
     fn from(refused: Refused<T>) -> Self {
-        refused.error
+        refused.into_error()
     }
 }
 

@@ -7,7 +7,8 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use iommufd::{IoctlEvent, Iommufd, Notices};
+use iommufd::driver::Notices;
+use iommufd::{IoctlEvent, Iommufd};
 use iommufd_sys::ioctl::{ArgszArg, write_size};
 use iommufd_sys::ioctl::{Description, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;

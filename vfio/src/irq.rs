@@ -99,7 +99,10 @@ impl IrqInfo {
 /// A device raises interrupts only while bus mastering is enabled, as they are writes to memory:
 /// see [`ConfigSpace::enable_bus_master`](crate::ConfigSpace::enable_bus_master).
 ///
-/// It holds the device open.
+/// It holds the device open. Dropping it waits until no interrupt is being handled any more;
+/// [`disable`](Self::disable) does the same, and tells.
+///
+/// Since Linux 6.6 (by the character device).
 ///
 /// ```no_run
 /// # fn example(device: &vfio::Device) -> vfio::Result<()> {

@@ -64,7 +64,6 @@ mod query;
 mod readiness;
 mod region;
 mod sysfs;
-mod word;
 
 pub use address::{InvalidPciAddress, PciAddress};
 pub use bar::BarMapping;
@@ -75,7 +74,7 @@ pub use device::Device;
 pub use error::{Error, Refused, Result};
 pub use holders::Holders;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
+pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
-pub use word::Word;

@@ -14,7 +14,7 @@ use crate::cause;
 use crate::error::{Error, Result};
 use crate::holders::Hold;
 use crate::query::{malformed, query};
-use crate::word::Word;
+use iommufd::volatile::Word;
 
 /// Which region of a device: its index never depends on what other regions there are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

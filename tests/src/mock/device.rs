@@ -13,10 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use iommufd::{
-    Device, DeviceDriver, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError, Notices,
-    PageTableId,
-};
+use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::{Device, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError};
 use rustix::io::Errno;
 
 use super::{abi, call};

@@ -1,6 +1,7 @@
 //! Fails with E0277: a driver attaches on its own account to the page table it was told.
 
-use iommufd::{Attachment, Device, PageTableId, Result, Target};
+use iommufd::driver::PageTableId;
+use iommufd::{Attachment, Device, Result, Target};
 
 fn case(device: &Device, id: PageTableId, target: Target) -> Result<(Attachment, u32)> {
     #[cfg(feature = "misuse")]

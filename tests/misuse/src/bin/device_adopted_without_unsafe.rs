@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use iommufd::{Device, DeviceDriver, GroupIdentity, Iommufd, Result};
+use iommufd::driver::DeviceDriver;
+use iommufd::{Device, GroupIdentity, Iommufd, Result};
 
 fn case(iommufd: &Iommufd, id: u32, driver: Arc<dyn DeviceDriver>) -> Result<Device> {
     let group = GroupIdentity::Unknown;

@@ -2,7 +2,8 @@
 
 #![expect(unsafe_code, reason = "answers for the attach")]
 
-use iommufd::{DeviceDriver, KernelError, Notices, PageTableId};
+use iommufd::KernelError;
+use iommufd::driver::{DeviceDriver, Notices, PageTableId};
 
 fn case(
     driver: &dyn DeviceDriver,

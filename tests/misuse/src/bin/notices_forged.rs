@@ -1,6 +1,7 @@
 //! Fails with E0624: a driver tells the observer while a lock is held, not after it.
 
-use iommufd::{IoctlEvent, Iommufd, Notices};
+use iommufd::driver::Notices;
+use iommufd::{IoctlEvent, Iommufd};
 
 fn case(iommufd: &Iommufd, notices: &mut Notices<'_>, event: IoctlEvent) -> bool {
     #[cfg(feature = "misuse")]

@@ -1,6 +1,7 @@
 //! Fails with E0521: a driver keeps what the observer shall hear, for another call to tell.
 
-use iommufd::{IoctlEvent, Notices};
+use iommufd::IoctlEvent;
+use iommufd::driver::Notices;
 
 fn case(
     kept: &mut Vec<&'static mut Notices<'static>>,

@@ -1,6 +1,6 @@
 //! Fails with E0423: a page table's id is made up, for a driver to attach its device to.
 
-use iommufd::PageTableId;
+use iommufd::driver::PageTableId;
 
 fn case(id: PageTableId) -> u32 {
     #[cfg(feature = "misuse")]

@@ -1,0 +1,9 @@
+//! What the driver of a device needs, and nobody else: the `vfio` crate, or a test's stand-in.
+//!
+//! A driver binds a device to a context by means of its own, implements [`DeviceDriver`] for it, and
+//! makes a [`Device`](crate::Device) of it by [`Device::from_bound`](crate::Device::from_bound). It
+//! tells the context's observer of the ioctls that it makes: by [`Notices`] while a lock is held,
+//! else by [`Iommufd::observe`](crate::Iommufd::observe).
+
+pub use crate::context::Notices;
+pub use crate::device::{DeviceDriver, PageTableId};
