@@ -1,4 +1,4 @@
-//! Fails with E0603: the seal of the machine words is named from outside.
+//! Fails with E0277 and E0603: the seal of the machine words is named from outside, for what is no plain bytes.
 
 use iommufd::{Result, SharedBuffer};
 
