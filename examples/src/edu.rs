@@ -6,10 +6,13 @@
 use std::time::{Duration, Instant};
 
 use iommufd::Iova;
-use vfio::{BarMapping, Device, Interrupts, RegionIndex};
+use vfio::{BarMapping, Device, Interrupts, PciIds, RegionIndex};
 
 /// Vendor and device identifier.
-const IDS: (u16, u16) = (0x1234, 0x11e8);
+const IDS: PciIds = PciIds {
+    vendor: 0x1234,
+    device: 0x11e8,
+};
 
 /// The identification register, whose low 16 bits are `0x00ed`.
 const IDENTIFICATION: u64 = 0x00;
@@ -55,13 +58,8 @@ pub enum Error {
     #[error(transparent)]
     Vfio(#[from] vfio::Error),
     /// It is another device.
-    #[error("the device is not an edu [1234:11e8]: it is [{vendor:04x}:{device:04x}]")]
-    NotEdu {
-        /// Vendor identifier.
-        vendor: u16,
-        /// Device identifier.
-        device: u16,
-    },
+    #[error("the device is not an edu [{IDS}]: it is [{0}]")]
+    NotEdu(PciIds),
     /// Its registers do not behave as an edu's do.
     #[error("the device does not answer as an edu does: {0}")]
     Dead(&'static str),
@@ -89,10 +87,7 @@ impl Edu {
         let config = device.config()?;
         let ids = config.ids()?;
         if ids != IDS {
-            return Err(Error::NotEdu {
-                vendor: ids.0,
-                device: ids.1,
-            });
+            return Err(Error::NotEdu(ids));
         }
         let registers = device.map_bar(RegionIndex::BAR0)?;
         if registers.read::<u32>(IDENTIFICATION)? & 0xffff != 0x00ed {

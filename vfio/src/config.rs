@@ -1,6 +1,7 @@
 //! The configuration space of a PCI function.
 
 use crate::error::{Error, Result};
+use crate::ids::PciIds;
 use crate::query::malformed;
 use crate::region::Region;
 use iommufd::volatile::Word;
@@ -120,12 +121,15 @@ impl ConfigSpace {
         self.region.write(offset, value)
     }
 
-    /// Vendor and device identifier (PCI Express Base, "Vendor ID Register", "Device ID Register").
+    /// Vendor and device identifier.
     ///
     /// # Errors
     /// As for [`Region::read`].
-    pub fn ids(&self) -> Result<(u16, u16)> {
-        Ok((self.read(0)?, self.read(2)?))
+    pub fn ids(&self) -> Result<PciIds> {
+        Ok(PciIds {
+            vendor: self.read(0)?,
+            device: self.read(2)?,
+        })
     }
 
     /// Lets the function make memory requests: DMA, and interrupts by MSI and MSI-X.

@@ -57,6 +57,7 @@ mod config;
 mod device;
 mod error;
 mod holders;
+mod ids;
 mod info;
 mod ioctl;
 mod irq;
@@ -73,6 +74,7 @@ pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, Exte
 pub use device::Device;
 pub use error::{Error, Refused, Result};
 pub use holders::Holders;
+pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};

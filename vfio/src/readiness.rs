@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 
 use crate::address::PciAddress;
 use crate::error::{Error, Result};
+use crate::ids::PciIds;
 use crate::sysfs::{self, Roots};
 
 /// Kernel drivers that do no DMA of their own, so they may stay on other devices of a group.
@@ -32,7 +33,7 @@ const HARMLESS_DRIVERS: [&str; 2] = ["pcieport", "pci-stub"];
 #[derive(Debug, Clone)]
 pub struct Readiness {
     address: PciAddress,
-    ids: Option<(u16, u16)>,
+    ids: Option<PciIds>,
     driver: Option<String>,
     group: Option<GroupId>,
     siblings: Vec<Sibling>,
@@ -150,7 +151,9 @@ impl Readiness {
         };
         let mut readiness = Self {
             address,
-            ids: sysfs::hex(&folder.join("vendor")).zip(sysfs::hex(&folder.join("device"))),
+            ids: sysfs::hex(&folder.join("vendor"))
+                .zip(sysfs::hex(&folder.join("device")))
+                .map(|(vendor, device)| PciIds { vendor, device }),
             driver: sysfs::link_name(&folder.join("driver")).map_err(told)?,
             group,
             siblings,
@@ -214,7 +217,7 @@ impl Readiness {
 
     /// Vendor and device identifier (PCI Express Base, "Type 0/1 Common Configuration Space").
     #[must_use]
-    pub fn ids(&self) -> Option<(u16, u16)> {
+    pub fn ids(&self) -> Option<PciIds> {
         self.ids
     }
 
@@ -269,8 +272,8 @@ impl Readiness {
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
-        if let Some((vendor, device)) = self.ids {
-            write!(f, " [{vendor:04x}:{device:04x}]")?;
+        if let Some(ids) = self.ids {
+            write!(f, " [{ids}]")?;
         }
         match &self.driver {
             Some(driver) => write!(f, ", driver {driver}")?,
@@ -455,7 +458,7 @@ mod tests {
         tree.cdev(EDU, "vfio0", "511:0");
         let readiness = readiness(&tree);
         assert!(readiness.is_ready(), "{readiness}");
-        assert_eq!(readiness.ids(), Some((0x1234, 0x11e8)));
+        assert_eq!(readiness.ids().unwrap().to_string(), "1234:11e8");
         assert_eq!(readiness.group(), Some(GroupId::new(3)));
         assert_eq!(readiness.cdev(), Some(&*tree.roots.vfio_node("vfio0")));
         assert_eq!(
