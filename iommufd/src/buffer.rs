@@ -18,6 +18,7 @@ use crate::cause;
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::fork::Process;
 use crate::memory::DmaMemory;
+use crate::object::last_handle;
 use crate::volatile::{VolatileRegion, Word};
 
 /// The size of the huge pages that a buffer is made of.
@@ -165,13 +166,16 @@ impl DmaBuffer {
     #[must_use]
     pub fn share(self) -> Arc<SharedBuffer> {
         let pages = self.pages;
-        // A mapping is nowhere near address 0.
-        let base = NonNull::new(pages.map.as_mut_ptr()).unwrap_or(NonNull::dangling());
+        let (base, len) = match NonNull::new(pages.map.as_mut_ptr()) {
+            Some(base) => (base, pages.map.len()),
+            // No mapping is at address 0; if one were, nothing of it would be accessed.
+            None => (NonNull::<u64>::dangling().cast(), 0),
+        };
         // SAFETY: a page-aligned mapping, readable and writable, that is kept beside the region
         // for as long. The `DmaBuffer` that gave slices of it is used up, so no reference is left;
         // nobody else has its address, so any value may be written. From here to the `reclaim`
         // that drops the region, it is memory outside of any allocation of Rust's.
-        let region = unsafe { VolatileRegion::new(base, pages.map.len()) };
+        let region = unsafe { VolatileRegion::new(base, len) };
         Arc::new(SharedBuffer { region, pages })
     }
 
@@ -183,17 +187,8 @@ impl DmaBuffer {
     pub fn reclaim(shared: Arc<SharedBuffer>) -> Result<Self, Refused<Arc<SharedBuffer>>> {
         // An address space holds an `Arc` of all that is mapped in it until the kernel has
         // confirmed the unmap: the only `Arc` left is the proof that no device gets at the memory.
-        Arc::try_unwrap(shared)
-            .map(|shared| Self {
-                pages: shared.pages,
-            })
-            .map_err(|shared| {
-                let error = Error::InUse {
-                    object: "shared buffer",
-                    holders: Arc::strong_count(&shared).saturating_sub(1),
-                };
-                Refused::new(shared, error)
-            })
+        let SharedBuffer { pages, .. } = last_handle(shared, "shared buffer")?;
+        Ok(Self { pages })
     }
 }
 
@@ -338,8 +333,7 @@ struct Pages {
 impl Pages {
     /// Whether this process may use the pages.
     fn is_home(&self) -> bool {
-        self.shared_by_forks
-            .is_none_or(|process| process == Process::current())
+        self.shared_by_forks.is_none_or(Process::is_current)
     }
 
     #[expect(

@@ -226,11 +226,7 @@ pub(crate) struct Context {
 impl Context {
     /// Refuses to act in a child of the process that opened the context.
     pub(crate) fn check_process(&self) -> Result<()> {
-        if self.process == Process::current() {
-            Ok(())
-        } else {
-            Err(Error::Forked)
-        }
+        self.process.check()
     }
 
     /// Makes one ioctl whose argument carries no pointer.

@@ -11,6 +11,7 @@ use crate::context::{Iommufd, Notices};
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::group::{Group, GroupIdentity, Member};
 use crate::hw_info::HwInfo;
+use crate::object::last_handle;
 
 /// The kernel's id of a page table or address space, for a driver to attach its device to.
 ///
@@ -171,19 +172,18 @@ impl Device {
         if let Err(error) = self.inner.iommufd.check_process() {
             return Err(Refused::new(self, error));
         }
-        let in_use = |holders| Error::InUse {
-            object: "device",
-            holders,
-        };
-        let inner = Arc::try_unwrap(self.inner).map_err(|inner| {
-            let holders = Arc::strong_count(&inner).saturating_sub(1);
-            Refused::new(Self { inner }, in_use(holders))
-        })?;
+        const OBJECT: &str = "device";
+        let inner = last_handle(self.inner, OBJECT)
+            .map_err(|refused| refused.map(|inner| Self { inner }))?;
         match inner.driver.holders() {
             0 => Ok(()),
             holders => {
                 let inner = Arc::new(inner);
-                Err(Refused::new(Self { inner }, in_use(holders)))
+                let object = OBJECT;
+                Err(Refused::new(
+                    Self { inner },
+                    Error::InUse { object, holders },
+                ))
             }
         }
     }

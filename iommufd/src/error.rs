@@ -291,6 +291,14 @@ impl<T, E> Refused<T, E> {
         self.error
     }
 
+    /// The same refusal around another value, for a handle that wraps this one.
+    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
+        Refused {
+            value: wrap(self.value),
+            error: self.error,
+        }
+    }
+
     /// The value and the reason.
     #[must_use]
     pub fn into_parts(self) -> (T, E) {

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use crate::error::{Error, Result};
+
 /// The next number to hand out. A child inherits the count, so a number it takes is new to it.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -34,6 +36,20 @@ impl Process {
         match epoch.load(Ordering::Relaxed) {
             0 => Self::first_use(epoch),
             seen => Self(seen),
+        }
+    }
+
+    /// Whether it is the process that is running now.
+    pub(crate) fn is_current(self) -> bool {
+        self == Self::current()
+    }
+
+    /// Refuses to act in another process: a child of this one.
+    pub(crate) fn check(self) -> Result<()> {
+        if self.is_current() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
         }
     }
 

@@ -176,7 +176,7 @@ impl Group {
     /// Attaches `device`, of this group, to `target`, of the same context.
     pub(crate) fn attach(&self, device: &Device, target: Target) -> Result<()> {
         let context = device.iommufd().context();
-        self.state.check_process()?;
+        self.state.process.check()?;
         let member = Member {
             device: device.id(),
             driver: Arc::clone(device.driver()),
@@ -205,7 +205,7 @@ impl Group {
     /// Detaches `device`, if it is attached.
     pub(crate) fn detach(&self, device: &Device) -> Result<()> {
         let context = device.iommufd().context();
-        self.state.check_process()?;
+        self.state.process.check()?;
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
         // And after the notices, so that an observer hears of things in their order.
         let _released: Member;
@@ -239,7 +239,7 @@ impl Group {
     /// Gives up a device that is still attached, and is released: that detaches it.
     #[must_use = "what it holds is to be dropped after the device is released"]
     pub(crate) fn give_up(&self, id: u32) -> Option<Member> {
-        self.state.check_process().ok()?;
+        self.state.process.check().ok()?;
         let mut members = self.state.members.lock();
         let at = members.iter().position(|member| member.device == id)?;
         self.state
@@ -248,7 +248,7 @@ impl Group {
     }
 
     fn with_member<T>(&self, id: u32, look: impl FnOnce(&mut Member) -> T) -> Option<T> {
-        self.state.check_process().ok()?;
+        self.state.process.check().ok()?;
         let mut members = self.state.members.lock();
         let member = members.iter_mut().find(|member| member.device == id)?;
         Some(look(member))
@@ -268,7 +268,7 @@ impl GroupState {
         allowed: impl FnOnce(&Self, &[Member]) -> Result<()>,
     ) -> Result<()> {
         let context = target.iommufd().context();
-        self.check_process()?;
+        self.process.check()?;
         // Dropped after the lock and the notices, as in `detach`.
         let mut released = Vec::new();
         let mut notices = context.notices();
@@ -307,14 +307,6 @@ impl GroupState {
             GroupIdentity::Group(_) => change(&self.census.grouped),
             GroupIdentity::Alone => 0,
         };
-    }
-
-    fn check_process(&self) -> Result<()> {
-        if self.process == Process::current() {
-            Ok(())
-        } else {
-            Err(Error::Forked)
-        }
     }
 }
 

@@ -9,10 +9,10 @@ use iommufd_sys::iommufd as sys;
 
 use crate::context::Iommufd;
 use crate::device::Device;
-use crate::error::{Error, Refused, Result};
+use crate::error::{Refused, Result};
 use crate::funnel;
 use crate::ioas::Ioas;
-use crate::object::Object;
+use crate::object::{Object, last_handle};
 
 /// A page table that translates an address space for the IOMMU of one device, and of all others
 /// behind a compatible one.
@@ -82,13 +82,8 @@ impl HwPt {
     /// [`Error::InUse`], with the handle and without asking the kernel, if other handles or an
     /// attachment hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = Arc::try_unwrap(self.inner).map_err(|inner| {
-            let error = Error::InUse {
-                object: "page table",
-                holders: Arc::strong_count(&inner).saturating_sub(1),
-            };
-            Refused::new(Self { inner }, error)
-        })?;
+        let mut inner = last_handle(self.inner, "page table")
+            .map_err(|refused| refused.map(|inner| Self { inner }))?;
         inner.object.destroy().map_err(|error| {
             let inner = Arc::new(inner);
             Refused::new(Self { inner }, error)

@@ -16,7 +16,7 @@ use crate::context::{Context, Iommufd};
 use crate::error::{Error, Refused, Result};
 use crate::funnel;
 use crate::ledger::Ledger;
-use crate::object::Object;
+use crate::object::{Object, last_handle};
 
 /// More ranges than any machine reserves holes for: an answer that asks for more is not believed.
 const MOST_RANGES: usize = 1 << 16;
@@ -174,13 +174,8 @@ impl Ioas {
     /// [`Error::InUse`], with the handle and without asking the kernel, if other handles, page
     /// tables or mappings hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = Arc::try_unwrap(self.inner).map_err(|inner| {
-            let error = Error::InUse {
-                object: "address space",
-                holders: Arc::strong_count(&inner).saturating_sub(1),
-            };
-            Refused::new(Self { inner }, error)
-        })?;
+        let mut inner = last_handle(self.inner, "address space")
+            .map_err(|refused| refused.map(|inner| Self { inner }))?;
         inner.object.destroy().map_err(|error| {
             let inner = Arc::new(inner);
             Refused::new(Self { inner }, error)

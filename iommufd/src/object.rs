@@ -1,7 +1,17 @@
 //! A kernel object: an id that is destroyed once, by whoever owns it.
 
+use std::sync::Arc;
+
 use crate::context::Iommufd;
-use crate::error::Result;
+use crate::error::{Error, Refused, Result};
+
+/// What only this handle holds any more, or the handle back with how many others there are.
+pub(crate) fn last_handle<T>(handle: Arc<T>, object: &'static str) -> Result<T, Refused<Arc<T>>> {
+    Arc::try_unwrap(handle).map_err(|handle| {
+        let holders = Arc::strong_count(&handle).saturating_sub(1);
+        Refused::new(handle, Error::InUse { object, holders })
+    })
+}
 
 /// An object of the kernel's, by its id.
 ///
