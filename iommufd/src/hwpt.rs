@@ -43,6 +43,11 @@ impl HwPt {
     /// a mediated one, with no IOMMU behind it; `EADDRINUSE`: something is mapped where the IOMMU
     /// cannot translate; `EFAULT`: mapped memory cannot be pinned; [`Error::LockedMemory`]
     /// (`ENOMEM`); [`Error::Forked`].
+    ///
+    /// [`Error::ForeignContext`]: crate::Error::ForeignContext
+    /// [`Error::Unsupported`]: crate::Error::Unsupported
+    /// [`Error::LockedMemory`]: crate::Error::LockedMemory
+    /// [`Error::Forked`]: crate::Error::Forked
     pub fn new(ioas: &Ioas, device: &Device) -> Result<Self> {
         ioas.iommufd().must_be(device.iommufd(), "device")?;
         let mut arg = sys::iommu_hwpt_alloc::sized();
@@ -81,6 +86,9 @@ impl HwPt {
     /// # Errors
     /// [`Error::InUse`], with the handle and without asking the kernel, if other handles or an
     /// attachment hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
+    ///
+    /// [`Error::InUse`]: crate::Error::InUse
+    /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
         let mut inner = last_handle(self.inner, "page table")
             .map_err(|refused| refused.map(|inner| Self { inner }))?;
