@@ -8,6 +8,7 @@ use crate::device::{Device, PageTableId};
 use crate::error::{Error, Refused, Result};
 use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
+use crate::nest_parent::NestParent;
 
 /// What a device can be attached to.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub enum Target {
     Ioas(Ioas),
     /// A page table.
     HwPt(HwPt),
+    /// A page table in which others can be nested: DMA is by guest physical address.
+    NestParent(NestParent),
 }
 
 impl Target {
@@ -26,6 +29,7 @@ impl Target {
         match self {
             Self::Ioas(ioas) => ioas,
             Self::HwPt(hwpt) => hwpt.ioas(),
+            Self::NestParent(parent) => parent.ioas(),
         }
     }
 
@@ -38,7 +42,8 @@ impl Target {
     pub(crate) fn page_table_id(&self) -> PageTableId {
         PageTableId::new(match self {
             Self::Ioas(ioas) => ioas.inner.id(),
-            Self::HwPt(hwpt) => hwpt.inner.id(),
+            Self::HwPt(hwpt) => hwpt.table.id(),
+            Self::NestParent(parent) => parent.table.id(),
         })
     }
 
@@ -46,7 +51,10 @@ impl Target {
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ioas(this), Self::Ioas(other)) => Arc::ptr_eq(&this.inner, &other.inner),
-            (Self::HwPt(this), Self::HwPt(other)) => Arc::ptr_eq(&this.inner, &other.inner),
+            (Self::HwPt(this), Self::HwPt(other)) => Arc::ptr_eq(&this.table, &other.table),
+            (Self::NestParent(this), Self::NestParent(other)) => {
+                Arc::ptr_eq(&this.table, &other.table)
+            }
             _ => false,
         }
     }
@@ -73,6 +81,18 @@ impl From<HwPt> for Target {
 impl From<&HwPt> for Target {
     fn from(hwpt: &HwPt) -> Self {
         Self::HwPt(hwpt.clone())
+    }
+}
+
+impl From<NestParent> for Target {
+    fn from(parent: NestParent) -> Self {
+        Self::NestParent(parent)
+    }
+}
+
+impl From<&NestParent> for Target {
+    fn from(parent: &NestParent) -> Self {
+        Self::NestParent(parent.clone())
     }
 }
 

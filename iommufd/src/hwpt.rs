@@ -3,22 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-use iommufd_sys::ioctl::SizedArg;
-use iommufd_sys::ioctl::iommufd as nr;
-use iommufd_sys::iommufd as sys;
-
 use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Refused, Result};
-use crate::funnel;
 use crate::ioas::Ioas;
-use crate::object::{Object, last_handle};
+use crate::paging::{Options, PagingTable};
 
 /// A page table that translates an address space for the IOMMU of one device, and of all others
 /// behind a compatible one.
 ///
 /// Attaching a device to an [`Ioas`] makes such a table behind the scenes. Making it by hand lets
-/// several devices share one on purpose, and is where options will be asked for.
+/// several devices share one on purpose, and is where options are asked for:
+///
+/// ```no_run
+/// # fn example(ioas: &iommufd::Ioas, device: &iommufd::Device) -> iommufd::Result<()> {
+/// use iommufd::HwPt;
+///
+/// let hwpt = HwPt::builder(ioas, device).dirty_tracking(true).allocate()?;
+/// let attachment = device.attach(&hwpt)?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Cloning gives another handle. The table holds its address space; an attachment holds the table.
 /// Dropping the last handle destroys it, which can wait up to a minute for ioctls of others that
@@ -31,7 +36,7 @@ use crate::object::{Object, last_handle};
 #[derive(Clone)]
 #[doc(alias = "IOMMU_HWPT_ALLOC")]
 pub struct HwPt {
-    pub(crate) inner: Arc<HwPtInner>,
+    pub(crate) table: Arc<PagingTable>,
 }
 
 impl HwPt {
@@ -49,36 +54,28 @@ impl HwPt {
     /// [`Error::LockedMemory`]: crate::Error::LockedMemory
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn new(ioas: &Ioas, device: &Device) -> Result<Self> {
-        ioas.iommufd().must_be(device.iommufd(), "device")?;
-        let mut arg = sys::iommu_hwpt_alloc::sized();
-        arg.dev_id = device.id();
-        arg.pt_id = ioas.inner.id();
-        let context = ioas.inner.context();
-        context
-            .checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
-                funnel::hwpt_alloc(fd, &mut arg)
-            })
-            .map_err(|error| ioas.inner.pin_error(error))?;
-        let inner = HwPtInner {
-            object: Object::new(ioas.iommufd(), arg.out_hwpt_id, "page table"),
-            ioas: ioas.clone(),
-        };
-        ioas.inner.layout_changed();
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        Self::builder(ioas, device).allocate()
+    }
+
+    /// A table with options, which are fixed once it is allocated.
+    pub fn builder<'a>(ioas: &'a Ioas, device: &'a Device) -> HwPtBuilder<'a> {
+        HwPtBuilder {
+            ioas,
+            device,
+            options: Options::empty(),
+        }
     }
 
     /// The address space it translates.
     #[must_use]
     pub fn ioas(&self) -> &Ioas {
-        &self.inner.ioas
+        self.table.ioas()
     }
 
     /// The context it lives in.
     #[must_use]
     pub fn iommufd(&self) -> &Iommufd {
-        self.inner.object.iommufd()
+        self.table.iommufd()
     }
 
     /// Destroys the table.
@@ -90,39 +87,57 @@ impl HwPt {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = last_handle(self.inner, "page table")
-            .map_err(|refused| refused.map(|inner| Self { inner }))?;
-        inner.object.destroy().map_err(|error| {
-            let inner = Arc::new(inner);
-            Refused::new(Self { inner }, error)
-        })
+        let table = self.table;
+        table
+            .try_destroy()
+            .map_err(|refused| refused.map(|table| Self { table }))
     }
 }
 
 impl fmt::Debug for HwPt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HwPt")
-            .field("id", &self.inner.object.id())
-            .field("ioas", &self.inner.ioas)
-            .finish()
+        self.table.describe("HwPt", f)
     }
 }
 
-pub(crate) struct HwPtInner {
-    // The order matters: the kernel must destroy the table before the address space under it.
-    object: Object,
-    ioas: Ioas,
+/// The options of a page table to be: see [`HwPt::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is allocated before `allocate`"]
+pub struct HwPtBuilder<'a> {
+    ioas: &'a Ioas,
+    device: &'a Device,
+    options: Options,
 }
 
-impl HwPtInner {
-    pub(crate) fn id(&self) -> u32 {
-        self.object.id()
+impl HwPtBuilder<'_> {
+    /// Whether the table can record what devices write. Off unless asked for.
+    ///
+    /// Every device that is attached to it must then be able to
+    /// ([`Capabilities::DIRTY_TRACKING`](crate::Capabilities::DIRTY_TRACKING)).
+    ///
+    /// Since Linux 6.7.
+    #[doc(alias = "IOMMU_HWPT_ALLOC_DIRTY_TRACKING")]
+    pub fn dirty_tracking(mut self, wanted: bool) -> Self {
+        self.options = self.options.with(Options::DIRTY_TRACKING, wanted);
+        self
     }
-}
 
-impl Drop for HwPtInner {
-    fn drop(&mut self) {
-        self.object.destroy_in_drop();
-        self.ioas.inner.layout_changed();
+    /// Whether the table can be attached to a PASID, and to a device that has tables attached to
+    /// its PASIDs. Off unless asked for.
+    ///
+    /// Since Linux 6.15.
+    #[doc(alias = "IOMMU_HWPT_ALLOC_PASID")]
+    pub fn pasid(mut self, wanted: bool) -> Self {
+        self.options = self.options.with(Options::PASID, wanted);
+        self
+    }
+
+    /// Allocates it.
+    ///
+    /// # Errors
+    /// As for [`HwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option.
+    pub fn allocate(self) -> Result<HwPt> {
+        PagingTable::new("page table", self.ioas, self.device, self.options)
+            .map(|table| HwPt { table })
     }
 }

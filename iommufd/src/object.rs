@@ -53,6 +53,11 @@ impl Object {
         self.id
     }
 
+    /// What it is called in errors.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     pub(crate) fn iommufd(&self) -> &Iommufd {
         &self.iommufd
     }

@@ -8,7 +8,10 @@ mod dmabuf;
 mod queue;
 
 pub use access::{MockAccess, Pin};
-pub use call::{BatchLimit, add_reserved, check_map, check_pins, occupy};
+pub use call::{
+    BatchLimit, add_reserved, check_dev_cache, check_iotlb, check_map, check_pins, occupy,
+    set_dirty, trigger_iopf, trigger_vevent,
+};
 pub use device::{MockDevice, MockOptions};
 pub use dmabuf::MockDmabuf;
 pub use queue::MockQueue;

@@ -28,12 +28,32 @@ pub mod op {
     pub const SET_TEMP_MEMORY_LIMIT: u32 = 9;
     /// Moves a device to another page table.
     pub const MOCK_DOMAIN_REPLACE: u32 = 10;
+    /// Moves an access to another address space.
+    pub const ACCESS_REPLACE_IOAS: u32 = 11;
+    /// Makes a device, bound and attached.
+    pub const MOCK_DOMAIN_FLAGS: u32 = 12;
+    /// Sets dirty bits, as a device that writes.
+    pub const DIRTY: u32 = 13;
+    /// Compares what an IOMMU caches of a nested table.
+    pub const MD_CHECK_IOTLB: u32 = 14;
+    /// Makes a page request.
+    pub const TRIGGER_IOPF: u32 = 15;
+    /// Compares what a device caches.
+    pub const DEV_CHECK_CACHE: u32 = 16;
+    /// Makes an event of a virtual IOMMU.
+    pub const TRIGGER_VEVENT: u32 = 17;
+    /// Attaches a PASID.
+    pub const PASID_ATTACH: u32 = 18;
+    /// Moves a PASID to another page table.
+    pub const PASID_REPLACE: u32 = 19;
+    /// Detaches a PASID.
+    pub const PASID_DETACH: u32 = 20;
+    /// Compares what a PASID is attached to.
+    pub const PASID_CHECK_HWPT: u32 = 21;
     /// Makes a dma-buf.
     pub const DMABUF_GET: u32 = 22;
     /// Revokes a dma-buf, or gives it back.
     pub const DMABUF_REVOKE: u32 = 23;
-    /// Makes a device, bound and attached.
-    pub const MOCK_DOMAIN_FLAGS: u32 = 12;
 }
 
 /// [`MockDomain::dev_flags`]: the device's IOMMU tracks nothing that is written.
@@ -45,8 +65,23 @@ pub const ACCESS_NEEDS_PIN_PAGES: u32 = 1;
 /// [`AccessPages::flags`] and [`AccessRw::flags`]: for writing.
 pub const ACCESS_WRITE: u32 = 1;
 
-/// The mock's type of vIOMMU, and of hardware queue.
+/// [`AccessRw::flags`]: by the path that looks at every page by itself.
+pub const ACCESS_SLOW_PATH: u32 = 4;
+/// The PASID whose second attachment to the hardware fails once with `ENOMEM`.
+pub const PASID_FAILS_ONCE: u32 = 1024;
+
+/// The mock's type of vIOMMU, of hardware queue, and of invalidation.
 pub const TYPE_SELFTEST: u32 = 0xdead_beef;
+/// The mock's type of data that configures a page table.
+pub const HWPT_DATA_SELFTEST: u32 = 0xdead;
+/// The mock's type of event queue.
+pub const VEVENTQ_TYPE_SELFTEST: u32 = 0xbeef_beef;
+/// The number that a nested table's cache holds before an invalidation, which makes it 0.
+pub const IOTLB_DEFAULT: u32 = 0x0bad_beef;
+/// The number that a device's cache holds before an invalidation, which makes it 0.
+pub const DEV_CACHE_DEFAULT: u32 = 0x00ba_ddad;
+/// How many numbers each of these caches holds.
+pub const CACHE_LEN: u32 = 4;
 /// The mock's type of hardware information.
 pub const HW_INFO_TYPE_SELFTEST: u32 = 0xfeed_beef;
 /// What the mock puts in its hardware information.
@@ -156,6 +191,31 @@ payloads! {
     AccessRw = ACCESS_RW { iova: u64, 16; length: u64, 24; uptr: u64, 32; flags: u32, 40; unused: u32, 44; rest: [u64; 2], 48; }
     /// Of [`op::SET_TEMP_MEMORY_LIMIT`].
     MemoryLimit = SET_TEMP_MEMORY_LIMIT { limit: u32, 16; unused: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::ACCESS_REPLACE_IOAS`].
+    AccessReplaceIoas = ACCESS_REPLACE_IOAS { ioas_id: u32, 16; unused: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::DIRTY`].
+    Dirty = DIRTY {
+        flags: u32, 16; unused: u32, 20; iova: u64, 24; length: u64, 32; page_size: u64, 40; uptr: u64, 48;
+        out_nr_dirty: u64, 56;
+    }
+    /// Of [`op::MD_CHECK_IOTLB`].
+    CheckIotlb = MD_CHECK_IOTLB { id: u32, 16; iotlb: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::TRIGGER_IOPF`].
+    TriggerIopf = TRIGGER_IOPF {
+        dev_id: u32, 16; pasid: u32, 20; grpid: u32, 24; perm: u32, 28; addr: u64, 32; rest: [u64; 3], 40;
+    }
+    /// Of [`op::DEV_CHECK_CACHE`].
+    CheckDevCache = DEV_CHECK_CACHE { id: u32, 16; cache: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::TRIGGER_VEVENT`].
+    TriggerVevent = TRIGGER_VEVENT { dev_id: u32, 16; unused: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::PASID_ATTACH`].
+    PasidAttach = PASID_ATTACH { pasid: u32, 16; pt_id: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::PASID_REPLACE`].
+    PasidReplace = PASID_REPLACE { pasid: u32, 16; pt_id: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::PASID_DETACH`].
+    PasidDetach = PASID_DETACH { pasid: u32, 16; unused: u32, 20; rest: [u64; 5], 24; }
+    /// Of [`op::PASID_CHECK_HWPT`].
+    PasidCheck = PASID_CHECK_HWPT { pasid: u32, 16; hwpt_id: u32, 20; rest: [u64; 5], 24; }
     /// Of [`op::DMABUF_GET`].
     DmabufGet = DMABUF_GET { length: u32, 16; open_flags: u32, 20; rest: [u64; 5], 24; }
     /// Of [`op::DMABUF_REVOKE`].

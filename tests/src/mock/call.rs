@@ -243,3 +243,135 @@ pub(super) fn dmabuf_revoke(fd: &impl AsFd, dmabuf: &OwnedFd, revoked: bool) -> 
 pub fn occupy(fd: &impl AsFd, id: u32) -> Result<u32, Errno> {
     mock_domain(fd, id, 0).map(|made| made.out_stdev_id)
 }
+
+/// Sets dirty bits in the page table `hwpt`, for each bit that is set in `bitmap`: bit `n` is the page of `page_size`
+/// bytes at `iova` plus `n` times that. Says how many were set.
+///
+/// # Errors
+/// `EINVAL`: nothing is tracked.
+pub fn set_dirty(
+    fd: &impl AsFd,
+    hwpt: u32,
+    (iova, length): (u64, u64),
+    page_size: u64,
+    bitmap: &[u64],
+) -> Result<u64, Errno> {
+    assert!(bitmap.len() as u64 * 64 >= length / page_size);
+    let payload = abi::Dirty {
+        iova,
+        length,
+        page_size,
+        uptr: bitmap.as_ptr().expose_provenance() as u64,
+        ..Default::default()
+    };
+    // SAFETY: the kernel reads a bit at `uptr` for each page of the range: so many are there.
+    unsafe { issue(fd, hwpt, payload) }.map(|answer| answer.out_nr_dirty)
+}
+
+/// Whether entry `index` of the cache of the nested table `hwpt` holds `value`.
+///
+/// # Errors
+/// `EINVAL`: it does not.
+pub fn check_iotlb(fd: &impl AsFd, hwpt: u32, index: u32, value: u32) -> Result<(), Errno> {
+    let payload = abi::CheckIotlb {
+        id: index,
+        iotlb: value,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, hwpt, payload) }.map(drop)
+}
+
+/// Makes a page request of the device `device`. Nobody tells whether it was delivered.
+///
+/// # Errors
+/// The kernel's.
+pub fn trigger_iopf(
+    fd: &impl AsFd,
+    device: u32,
+    pasid: u32,
+    group: u32,
+    perm: u32,
+    address: u64,
+) -> Result<(), Errno> {
+    let payload = abi::TriggerIopf {
+        dev_id: device,
+        pasid,
+        grpid: group,
+        perm,
+        addr: address,
+        ..Default::default()
+    };
+    // SAFETY: the address is the device's.
+    unsafe { issue(fd, 0, payload) }.map(drop)
+}
+
+/// Whether entry `index` of the cache of the device `device` holds `value`.
+///
+/// # Errors
+/// `EINVAL`: it does not.
+pub fn check_dev_cache(fd: &impl AsFd, device: u32, index: u32, value: u32) -> Result<(), Errno> {
+    let payload = abi::CheckDevCache {
+        id: index,
+        cache: value,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, device, payload) }.map(drop)
+}
+
+/// Makes an event of the virtual IOMMU for the device `device`.
+///
+/// # Errors
+/// `ENOENT`: the device has no number there. `EOPNOTSUPP`: there is no queue.
+pub fn trigger_vevent(fd: &impl AsFd, device: u32) -> Result<(), Errno> {
+    let payload = abi::TriggerVevent {
+        dev_id: device,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, 0, payload) }.map(drop)
+}
+
+/// Attaches a PASID of the device `stdev` to the page table `pt`.
+pub(super) fn pasid_attach(fd: &impl AsFd, stdev: u32, pasid: u32, pt: u32) -> Result<(), Errno> {
+    let payload = abi::PasidAttach {
+        pasid,
+        pt_id: pt,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, stdev, payload) }.map(drop)
+}
+
+/// Moves a PASID of the device `stdev` to the page table `pt`.
+pub(super) fn pasid_replace(fd: &impl AsFd, stdev: u32, pasid: u32, pt: u32) -> Result<(), Errno> {
+    let payload = abi::PasidReplace {
+        pasid,
+        pt_id: pt,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, stdev, payload) }.map(drop)
+}
+
+/// Detaches a PASID of the device `stdev`.
+pub(super) fn pasid_detach(fd: &impl AsFd, stdev: u32, pasid: u32) -> Result<(), Errno> {
+    let payload = abi::PasidDetach {
+        pasid,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, stdev, payload) }.map(drop)
+}
+
+/// Whether a PASID of the device `stdev` goes through the page table `hwpt`, or, if that is 0, through none.
+pub(super) fn pasid_check(fd: &impl AsFd, stdev: u32, pasid: u32, hwpt: u32) -> Result<(), Errno> {
+    let payload = abi::PasidCheck {
+        pasid,
+        hwpt_id: hwpt,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, stdev, payload) }.map(drop)
+}
