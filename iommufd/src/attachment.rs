@@ -6,9 +6,12 @@ use std::sync::Arc;
 use crate::context::Iommufd;
 use crate::device::{Device, PageTableId};
 use crate::error::{Error, Refused, Result};
+use crate::format::NestsOnParent;
 use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
+use crate::nested::{NestedHwPt, NestedTable};
+use crate::vdevice::VDeviceInner;
 
 /// What a device can be attached to.
 #[derive(Debug, Clone)]
@@ -20,6 +23,26 @@ pub enum Target {
     HwPt(HwPt),
     /// A page table in which others can be nested: DMA is by guest physical address.
     NestParent(NestParent),
+    /// A guest's page table: made by [`VDevice::through`](crate::VDevice::through), or of a table
+    /// that is nested on its parent itself.
+    Nested(Nested),
+}
+
+/// A guest's page table, with the virtual device under whose number it translates, if it is nested
+/// through a virtual IOMMU.
+#[derive(Clone)]
+pub struct Nested {
+    table: Arc<NestedTable>,
+    vdevice: Option<Arc<VDeviceInner>>,
+}
+
+impl fmt::Debug for Nested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nested")
+            .field("id", &self.table.id())
+            .field("vdevice", &self.vdevice)
+            .finish()
+    }
 }
 
 impl Target {
@@ -30,6 +53,7 @@ impl Target {
             Self::Ioas(ioas) => ioas,
             Self::HwPt(hwpt) => hwpt.ioas(),
             Self::NestParent(parent) => parent.ioas(),
+            Self::Nested(nested) => nested.table.ioas(),
         }
     }
 
@@ -44,7 +68,45 @@ impl Target {
             Self::Ioas(ioas) => ioas.inner.id(),
             Self::HwPt(hwpt) => hwpt.table.id(),
             Self::NestParent(parent) => parent.table.id(),
+            Self::Nested(nested) => nested.table.id(),
         })
+    }
+
+    /// The nested table, by way of the virtual device if there is one.
+    pub(crate) fn through(table: &Arc<NestedTable>, vdevice: Option<&Arc<VDeviceInner>>) -> Self {
+        Self::Nested(Nested {
+            table: Arc::clone(table),
+            vdevice: vdevice.map(Arc::clone),
+        })
+    }
+
+    /// Refuses a virtual device that is another device's, or behind another virtual IOMMU than the
+    /// table.
+    pub(crate) fn check_for(&self, device: u32) -> Result<()> {
+        let Self::Nested(Nested {
+            table,
+            vdevice: Some(vdevice),
+        }) = self
+        else {
+            return Ok(());
+        };
+        if vdevice.device().id() != device {
+            return Err(Error::ForeignVDevice { what: "device" });
+        }
+        if !table.is_through(vdevice.viommu()) {
+            return Err(Error::ForeignVDevice {
+                what: "virtual IOMMU",
+            });
+        }
+        Ok(())
+    }
+
+    /// The virtual device, taken out.
+    pub(crate) fn take_vdevice(&mut self) -> Option<Arc<VDeviceInner>> {
+        match self {
+            Self::Nested(nested) => nested.vdevice.take(),
+            _ => None,
+        }
     }
 
     /// Whether it is the very same object.
@@ -55,6 +117,7 @@ impl Target {
             (Self::NestParent(this), Self::NestParent(other)) => {
                 Arc::ptr_eq(&this.table, &other.table)
             }
+            (Self::Nested(this), Self::Nested(other)) => Arc::ptr_eq(&this.table, &other.table),
             _ => false,
         }
     }
@@ -93,6 +156,18 @@ impl From<NestParent> for Target {
 impl From<&NestParent> for Target {
     fn from(parent: &NestParent) -> Self {
         Self::NestParent(parent.clone())
+    }
+}
+
+impl<F: NestsOnParent> From<NestedHwPt<F>> for Target {
+    fn from(nested: NestedHwPt<F>) -> Self {
+        Self::from(&nested)
+    }
+}
+
+impl<F: NestsOnParent> From<&NestedHwPt<F>> for Target {
+    fn from(nested: &NestedHwPt<F>) -> Self {
+        Self::through(nested.table(), None)
     }
 }
 
@@ -177,7 +252,7 @@ impl Drop for Attachment {
         match self.undo() {
             Ok(()) | Err(Error::Forked) => {}
             Err(error) => {
-                self.device.group().is_stuck(self.device.id());
+                let _vdevice = self.device.group().is_stuck(self.device.id());
                 let context = self.device.iommufd().context();
                 context.object_stays("attachment", &error);
             }

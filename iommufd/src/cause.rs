@@ -44,6 +44,15 @@ pub(crate) fn of_memory(errno: Errno) -> &'static str {
     }
 }
 
+/// The cause of a failed mapping of a virtual IOMMU's page.
+pub(crate) fn of_page(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NXIO => "no virtual IOMMU shows a page there",
+        Errno::NODEV => "the kernel cannot map pages of virtual IOMMUs (Linux has it since 6.17)",
+        _ => "the page could not be mapped",
+    }
+}
+
 fn of_ioctl(name: &str, errno: Errno) -> &'static str {
     let special = match name {
         "IOMMU_DESTROY" => destroy(errno),
@@ -52,6 +61,11 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_IOAS_UNMAP" => unmap(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
+        "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
+        "IOMMU_VIOMMU_ALLOC" => viommu_alloc(errno),
+        "IOMMU_VDEVICE_ALLOC" => vdevice_alloc(errno),
+        "IOMMU_VEVENTQ_ALLOC" => veventq_alloc(errno),
+        "IOMMU_HW_QUEUE_ALLOC" => hw_queue_alloc(errno),
         _ => None,
     };
     special.unwrap_or_else(|| common(errno))
@@ -123,8 +137,14 @@ fn unmap(errno: Errno) -> Option<&'static str> {
 fn hwpt_alloc(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NOENT => "the device is not bound to this context",
-        Errno::INVAL => "the parent is not one that this kind of table can have",
-        Errno::OPNOTSUPP => "the IOMMU of the device does not support the options",
+        Errno::INVAL => {
+            "the parent is not one that this kind of table can have, or is of another IOMMU, or the \
+             configuration of the nested table is not possible"
+        }
+        Errno::OPNOTSUPP => {
+            "the IOMMU of the device does not support the options, or not this kind of nested table"
+        }
+        Errno::IO => "the SMMU refuses the stream table entry",
         Errno::ADDRINUSE => {
             "a mapping or an allowed range lies where the IOMMU cannot translate, or is aligned too finely for it"
         }
@@ -138,6 +158,67 @@ fn hw_info(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NOENT => "the device has no IOMMU behind it (a mediated device), or is not bound",
         Errno::OPNOTSUPP => "the IOMMU offers no information of this type",
+        _ => return None,
+    })
+}
+
+fn invalidate(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "the command, or a field of it, is not possible, or names no device",
+        Errno::IO => "the SMMU refuses the command, or knows no device of its number",
+        Errno::OPNOTSUPP => "the IOMMU does not take this kind of invalidation here",
+        Errno::NOENT => "the nested table or virtual IOMMU is gone",
+        Errno::FAULT => "the commands are not readable",
+        _ => return None,
+    })
+}
+
+fn viommu_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::OPNOTSUPP => "the IOMMU of the device has no virtual ones of this kind",
+        Errno::INVAL => "the parent is of another IOMMU, or the data is not what this kind takes",
+        Errno::NOENT => "the device is not bound to this context",
+        Errno::NOSPC => "the hardware has no more of them",
+        Errno::TIMEDOUT => "the hardware did not answer",
+        _ => return None,
+    })
+}
+
+fn vdevice_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::EXIST => "the number is taken, or the device has a virtual device already",
+        Errno::INVAL => {
+            "the device is behind another physical IOMMU, or the number is not possible"
+        }
+        Errno::OPNOTSUPP => "the device has not exactly one stream",
+        Errno::NOSPC => "the hardware has no more places for devices",
+        Errno::NOENT => "the device is not bound any more",
+        _ => return None,
+    })
+}
+
+fn veventq_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::EXIST => "the virtual IOMMU has a queue of this type already",
+        Errno::INVAL => "the depth is not from 1 to 524288 events",
+        Errno::MFILE | Errno::NFILE => "too many open files",
+        Errno::OPNOTSUPP => "the kernel does not take this type of queue",
+        _ => return None,
+    })
+}
+
+fn hw_queue_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::EXIST => "the virtual IOMMU has a queue with this number already",
+        Errno::INVAL => {
+            "the hardware has no queue with this number, or not of this length or place"
+        }
+        Errno::IO => "the queue with the number before does not exist",
+        Errno::NOENT => "not all of the memory is mapped in the virtual IOMMU's address space",
+        Errno::PERM => "the memory is not mapped for reading",
+        Errno::FAULT => "the memory is not physically contiguous",
+        Errno::OVERFLOW | Errno::RANGE => "the queue passes the end of the address space",
+        Errno::OPNOTSUPP => "the IOMMU has no hardware queues of this type",
         _ => return None,
     })
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::attachment::{Attachment, Target};
 use crate::context::{Iommufd, Notices};
@@ -91,7 +92,33 @@ struct DeviceInner {
     driver: Arc<dyn DeviceDriver>,
     stuck: Option<Member>,
     group: Group,
+    /// Whether there is a virtual device of it, or the kernel has kept one.
+    has_vdevice: AtomicBool,
     iommufd: Iommufd,
+}
+
+/// The right to be the one virtual device of a device, given back when dropped.
+pub(crate) struct VDeviceClaim {
+    device: Device,
+    keep: bool,
+}
+
+impl VDeviceClaim {
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The device shall have no other any more.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for VDeviceClaim {
+    fn drop(&mut self) {
+        let has_vdevice = &self.device.inner.has_vdevice;
+        has_vdevice.store(self.keep, Ordering::Release);
+    }
 }
 
 impl Device {
@@ -120,6 +147,7 @@ impl Device {
                 driver,
                 stuck: None,
                 group: iommufd.context().groups.find(identity),
+                has_vdevice: AtomicBool::new(false),
                 iommufd: iommufd.clone(),
             }),
         })
@@ -192,6 +220,17 @@ impl Device {
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.inner.group.has_attached(self.inner.id)
+    }
+
+    /// Claims the device for a virtual device.
+    pub(crate) fn claim_vdevice(&self) -> Result<VDeviceClaim> {
+        if self.inner.has_vdevice.swap(true, Ordering::AcqRel) {
+            return Err(Error::HasVDevice);
+        }
+        Ok(VDeviceClaim {
+            device: self.clone(),
+            keep: false,
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {

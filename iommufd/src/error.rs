@@ -192,6 +192,34 @@ pub enum Error {
     #[error("no device of the group is attached")]
     NotAttached,
 
+    /// The device has a [`VDevice`](crate::VDevice) already: there is one at most.
+    #[error("the device has a virtual device already")]
+    HasVDevice,
+
+    /// The virtual device is not the one for what was to be attached.
+    #[error("the virtual device is of another {what}")]
+    #[non_exhaustive]
+    ForeignVDevice {
+        /// What it is of another of: `device` or `virtual IOMMU`.
+        what: &'static str,
+    },
+
+    /// The kernel refused one of several invalidations.
+    ///
+    /// What comes after the refused one was not looked at.
+    #[error("invalidation {refused} was refused, after {done} had certainly been done: {reason}")]
+    #[non_exhaustive]
+    InvalidationRefused {
+        /// So many, from the first on, have certainly been carried out. The SMMUv3 driver issues
+        /// them in batches of its own: on a refusal it may not have issued all that it had
+        /// accepted, and the count does not include them.
+        done: usize,
+        /// Which one was refused, counted from 0.
+        refused: usize,
+        /// Why.
+        reason: KernelError,
+    },
+
     /// The handle is not the last one: something else still keeps the object.
     #[error("the {object} is still in use: {holders} other handles or children hold it")]
     #[non_exhaustive]
@@ -208,7 +236,9 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Kernel(error) | Self::PartlyUnmapped { reason: error, .. } => Some(error.errno),
+            Self::Kernel(error)
+            | Self::PartlyUnmapped { reason: error, .. }
+            | Self::InvalidationRefused { reason: error, .. } => Some(error.errno),
             Self::LockedMemory { .. } => Some(Errno::NOMEM),
             _ => None,
         }

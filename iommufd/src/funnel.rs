@@ -11,6 +11,9 @@ use iommufd_sys::ioctl::{SizedArg, write_size};
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
+use zerocopy::IntoBytes;
+
+use crate::format::{Format, ViommuKind};
 
 /// An argument in which the kernel finds no address to read or write through.
 ///
@@ -28,6 +31,11 @@ unsafe impl PointerFree for sys::iommu_ioas_map_file {}
 unsafe impl PointerFree for sys::iommu_ioas_unmap {}
 // SAFETY: an option and its value.
 unsafe impl PointerFree for sys::iommu_option {}
+
+// SAFETY: ids and the guest's number of a device.
+unsafe impl PointerFree for sys::iommu_vdevice_alloc {}
+// SAFETY: an id, a number and an IOVA range, whose memory the kernel pins by itself.
+unsafe impl PointerFree for sys::iommu_hw_queue_alloc {}
 
 /// Issues an ioctl whose argument carries no address.
 pub(crate) fn plain<T: PointerFree>(
@@ -98,6 +106,54 @@ pub(crate) fn hwpt_alloc(fd: BorrowedFd<'_>, arg: &mut sys::iommu_hwpt_alloc) ->
     arg.data_uptr = 0;
     // SAFETY: with no data the kernel reads no address.
     unsafe { issue(fd, &nr::HWPT_ALLOC, arg) }
+}
+
+/// `IOMMU_HWPT_ALLOC` of a nested table, as `config` says.
+pub(crate) fn nested_alloc<F: Format>(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_hwpt_alloc,
+    config: &F::Config,
+) -> Result<(), Errno> {
+    let config = config.as_bytes();
+    arg.data_type = F::CONFIG_TYPE;
+    arg.data_len = count(config.len());
+    arg.data_uptr = address_of(config);
+    // SAFETY: the kernel reads at most `data_len` bytes at `data_uptr`, the borrowed bytes, and
+    // takes nothing in them for an address: the format's promise.
+    unsafe { issue(fd, &nr::HWPT_ALLOC, arg) }
+}
+
+/// `IOMMU_HWPT_INVALIDATE` with `commands`.
+pub(crate) fn invalidate<F: Format>(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_hwpt_invalidate,
+    commands: &[F::Invalidation],
+) -> Result<(), Errno> {
+    arg.data_type = F::INVALIDATION_TYPE;
+    arg.entry_len = count(size_of::<F::Invalidation>());
+    arg.entry_num = count(commands.len());
+    arg.data_uptr = address_of(commands);
+    // SAFETY: the kernel only reads `entry_num` commands of `entry_len` bytes at `data_uptr`, the
+    // borrowed slice, and takes nothing in them for an address: the format's promise.
+    unsafe { issue(fd, &nr::HWPT_INVALIDATE, arg) }
+}
+
+/// `IOMMU_VIOMMU_ALLOC` with `data`, which the kernel may write back.
+pub(crate) fn viommu_alloc<V: ViommuKind>(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_viommu_alloc,
+    data: &mut V::Data,
+) -> Result<(), Errno> {
+    let data = data.as_mut_bytes();
+    arg.type_ = V::TYPE;
+    if !data.is_empty() {
+        arg.data_len = count(data.len());
+        arg.data_uptr = address_of_mut(data);
+    }
+    // SAFETY: the kernel reads and writes at most `data_len` bytes at `data_uptr`, the exclusively
+    // borrowed bytes, of which any are a valid `Data`; it takes nothing in them for an address: the
+    // kind's promise.
+    unsafe { issue(fd, &nr::VIOMMU_ALLOC, arg) }
 }
 
 /// A slice never has more elements than a `u32` counts where the kernel takes one: if it had, the

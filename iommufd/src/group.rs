@@ -15,6 +15,7 @@ use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
 use crate::error::{Error, Result};
 use crate::fork::Process;
+use crate::vdevice::VDeviceInner;
 
 /// The kernel's number of an IOMMU group (`/sys/kernel/iommu_groups/N`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,6 +178,7 @@ impl Group {
     pub(crate) fn attach(&self, device: &Device, target: Target) -> Result<()> {
         let context = device.iommufd().context();
         self.state.process.check()?;
+        target.check_for(device.id())?;
         let member = Member {
             device: device.id(),
             driver: Arc::clone(device.driver()),
@@ -232,8 +234,16 @@ impl Group {
     }
 
     /// The kernel would not detach the device `id`, whose attachment goes.
-    pub(crate) fn is_stuck(&self, id: u32) {
-        self.with_member(id, |member| member.stuck = true);
+    ///
+    /// What the kernel does not need for that is given up: a virtual device holds the device, whose
+    /// release is what will detach it.
+    #[must_use = "it is to be dropped with no lock held"]
+    pub(crate) fn is_stuck(&self, id: u32) -> Option<Arc<VDeviceInner>> {
+        self.with_member(id, |member| {
+            member.stuck = true;
+            member.target.take_vdevice()
+        })
+        .flatten()
     }
 
     /// Gives up a device that is still attached, and is released: that detaches it.
@@ -276,6 +286,10 @@ impl GroupState {
         let first = members.first().ok_or(Error::NotAttached)?;
         target.iommufd().must_be(first.target.iommufd(), "target")?;
         allowed(self, &members)?;
+        // One virtual device is for one device: a target with one moves nobody else.
+        for member in members.iter() {
+            target.check_for(member.device)?;
+        }
         // The kernel moves the others with the first.
         first.attach(target, &mut notices)?;
         target.ioas().inner.layout_changed();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::context::Iommufd;
 use crate::error::{Error, Refused, Result};
 
@@ -67,6 +69,38 @@ impl Object {
         self.iommufd.context().destroy(self.id)?;
         self.life = Life::Gone;
         Ok(())
+    }
+
+    /// Destroys the object, which the kernel may have destroyed by itself: an id like that is never
+    /// given out again, so `ENOENT` can be believed, when it is answered twice (a fault injected
+    /// into the kernel answers it once).
+    pub(crate) fn destroy_unless_gone(&mut self) -> Result<()> {
+        match self.destroy() {
+            Err(error) if error.errno() == Some(Errno::NOENT) => {}
+            answer => return answer,
+        }
+        match self.destroy() {
+            Err(error) if error.errno() == Some(Errno::NOENT) => {
+                self.life = Life::Gone;
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
+    /// As [`destroy_in_drop`](Self::destroy_in_drop), of an object that may be gone by itself.
+    pub(crate) fn destroy_unless_gone_in_drop(&mut self) -> bool {
+        if self.life == Life::Alive {
+            match self.destroy_unless_gone() {
+                Ok(()) => {}
+                Err(Error::Forked) => self.life = Life::GivenUp,
+                Err(error) => {
+                    self.life = Life::GivenUp;
+                    self.iommufd.context().object_stays(self.kind, &error);
+                }
+            }
+        }
+        self.life == Life::Gone
     }
 
     /// Destroys the object in a drop, at most once, and says whether it is gone. A refusal is

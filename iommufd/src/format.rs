@@ -1,0 +1,104 @@
+//! What tells the nested translation of one vendor from that of another.
+//!
+//! Stage-1 tables, commands and events of one vendor mean nothing to the IOMMU of another. So the
+//! objects of nested translation have their format as a type parameter, and what does not belong
+//! together does not compile. These traits are how a crate of vendor structures brings its formats
+//! in.
+
+// UNSAFETY: declares contracts; calls nothing unsafe itself.
+#![expect(
+    unsafe_code,
+    reason = "what the kernel does with a format is an unsafe trait"
+)]
+
+use std::fmt;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Plain bytes of a fixed layout, as the kernel copies them in and out.
+pub trait Blob:
+    FromBytes + IntoBytes + Immutable + KnownLayout + Copy + fmt::Debug + Send + Sync + 'static
+{
+}
+
+impl<T> Blob for T where
+    T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy + fmt::Debug + Send + Sync + 'static
+{
+}
+
+/// A format of stage-1 translation: how a nested page table is configured, and how what the IOMMU
+/// has cached of it is invalidated.
+///
+/// # Safety
+/// The kernel takes a `Config` as the data of type `CONFIG_TYPE` of a nested page table, and
+/// `Invalidation`s as those of type `INVALIDATION_TYPE`, or refuses these types. It copies them,
+/// and takes nothing in them for an address of this process.
+pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
+    /// What configures a nested page table: where the guest's tables are, by guest physical
+    /// address, and how they are to be read.
+    type Config: Blob;
+    /// `IOMMU_HWPT_DATA_*`.
+    const CONFIG_TYPE: u32;
+    /// One invalidation.
+    type Invalidation: Blob;
+    /// `IOMMU_*_INVALIDATE_DATA_*`.
+    const INVALIDATION_TYPE: u32;
+    /// Whether the kernel, when it refuses one invalidation of several, has carried out exactly
+    /// those before it. (The SMMUv3 driver issues them in batches of its own, and may have not.)
+    const COUNT_IS_EXACT: bool;
+}
+
+/// A format whose tables are nested in a [`NestParent`](crate::NestParent), and invalidated each by
+/// itself: Intel VT-d.
+pub trait NestsOnParent: Format {}
+
+/// A format whose tables are nested through a [`Viommu`](crate::Viommu), and invalidated through
+/// it: Arm SMMUv3.
+pub trait NestsOnViommu: Format {}
+
+/// A kind of virtual IOMMU.
+///
+/// # Safety
+/// The kernel takes a `Data` as the data of a virtual IOMMU of the type `TYPE` and may write it
+/// back, of the same length, or it refuses the type. It takes nothing in it for an address of this
+/// process.
+pub unsafe trait ViommuKind: fmt::Debug + Send + Sync + 'static {
+    /// The format of the tables that are nested through it.
+    type Format: NestsOnViommu;
+    /// `IOMMU_VIOMMU_TYPE_*`.
+    const TYPE: u32;
+    /// What the kernel is told, and answers, when one is made; `()` if nothing.
+    type Data: Blob;
+    /// The number by which the guest knows a device behind it.
+    type VirtualId: Into<u64> + Copy + fmt::Debug + Send + Sync + 'static;
+}
+
+/// A kind of virtual IOMMU that shows a page of its registers.
+pub trait ShowsPage: ViommuKind {
+    /// Where, as the kernel has answered.
+    fn page(answer: &Self::Data) -> PageLocation;
+}
+
+/// Where on `/dev/iommu` a virtual IOMMU's registers can be mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLocation {
+    /// The offset for `mmap`, in bytes: a token of the kernel's.
+    pub offset: u64,
+    /// The length in bytes.
+    pub len: u64,
+}
+
+/// What happens in a virtual IOMMU, as it is told in a [`VEventQueue`](crate::VEventQueue).
+pub trait Event: Blob {
+    /// `IOMMU_VEVENTQ_TYPE_*`.
+    const QUEUE_TYPE: u32;
+}
+
+/// A kind of virtual IOMMU that reports events of the type `E`.
+pub trait Reports<E: Event>: ViommuKind {}
+
+/// A kind of virtual IOMMU of which the hardware itself reads queues in guest memory.
+pub trait HasHwQueues: ViommuKind {
+    /// `IOMMU_HW_QUEUE_TYPE_*`.
+    const QUEUE_TYPE: u32;
+}

@@ -1,0 +1,187 @@
+//! Devices as a guest knows them.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::iommufd as nr;
+use iommufd_sys::iommufd as sys;
+
+use crate::attachment::Target;
+use crate::context::Iommufd;
+use crate::device::{Device, VDeviceClaim};
+use crate::error::{Refused, Result};
+use crate::format::ViommuKind;
+use crate::nested::NestedHwPt;
+use crate::object::{Object, last_handle};
+use crate::viommu::{Viommu, ViommuInner};
+
+/// A device behind a virtual IOMMU, by the number that the guest has for it (on Arm its vSID).
+///
+/// By that number the guest invalidates what the device has cached, and is told what it did. There
+/// is one for a device at most. Make it before the device is attached to the guest's tables:
+///
+/// ```no_run
+/// # use iommufd::format::ViommuKind;
+/// # fn example<V: ViommuKind>(
+/// #     viommu: &iommufd::Viommu<V>,
+/// #     device: &iommufd::Device,
+/// #     number: V::VirtualId,
+/// #     nested: &iommufd::NestedHwPt<V::Format>,
+/// # ) -> iommufd::Result<()> {
+/// use iommufd::VDevice;
+///
+/// let vdevice = VDevice::new(viommu, device, number)?;
+/// let attachment = device.attach(vdevice.through(nested))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Cloning gives another handle. It holds the virtual IOMMU and the device; an attachment
+/// [`through`](Self::through) a guest's tables holds it. Dropping the last handle destroys it.
+///
+/// If the device goes all the same, as when somebody with a duplicate of its file unbinds it, the
+/// kernel destroys this with it, and keeps its id from being used again: there is nothing left to
+/// destroy, and nothing is reported.
+///
+/// # System calls
+/// `IOMMU_VDEVICE_ALLOC` and `IOMMU_DESTROY`.
+///
+/// Since Linux 6.13.
+#[doc(alias = "IOMMU_VDEVICE_ALLOC")]
+pub struct VDevice<V: ViommuKind> {
+    inner: Arc<VDeviceInner>,
+    _kind: PhantomData<V>,
+}
+
+impl<V: ViommuKind> VDevice<V> {
+    /// Makes `device` known behind `viommu` as `number`.
+    ///
+    /// # Errors
+    /// [`Error::ForeignContext`]; [`Error::HasVDevice`]; `EEXIST`: another device has the number;
+    /// `EINVAL`: the device is behind another physical IOMMU; `EOPNOTSUPP`: the SMMUv3 driver
+    /// demands a device with exactly one stream; `ENOSPC`: the hardware has no more places;
+    /// [`Error::Unsupported`] before Linux 6.13; [`Error::Forked`].
+    ///
+    /// [`Error::ForeignContext`]: crate::Error::ForeignContext
+    /// [`Error::HasVDevice`]: crate::Error::HasVDevice
+    /// [`Error::Unsupported`]: crate::Error::Unsupported
+    /// [`Error::Forked`]: crate::Error::Forked
+    pub fn new(viommu: &Viommu<V>, device: &Device, number: V::VirtualId) -> Result<Self> {
+        let iommufd = viommu.iommufd();
+        iommufd.must_be(device.iommufd(), "device")?;
+        iommufd.check_process()?;
+        let claim = device.claim_vdevice()?;
+        let mut arg = sys::iommu_vdevice_alloc::sized();
+        arg.viommu_id = viommu.inner().id();
+        arg.dev_id = device.id();
+        arg.virt_id = number.into();
+        iommufd.context().call(&nr::VDEVICE_ALLOC, &mut arg)?;
+        Ok(Self::of(Arc::new(VDeviceInner {
+            object: Object::new(iommufd, arg.out_vdevice_id, KIND),
+            claim,
+            viommu: Arc::clone(viommu.inner()),
+        })))
+    }
+
+    /// To attach the device to the guest's tables, under this number.
+    ///
+    /// The attachment holds the virtual device: while the guest's tables translate for the device,
+    /// its number stays known.
+    #[must_use]
+    pub fn through(&self, nested: &NestedHwPt<V::Format>) -> Target {
+        Target::through(nested.table(), Some(&self.inner))
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.inner.device()
+    }
+
+    /// The context it lives in.
+    #[must_use]
+    pub fn iommufd(&self) -> &Iommufd {
+        self.inner.object.iommufd()
+    }
+
+    /// Destroys it: from now on the guest's number means nothing.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], with the handle and without asking the kernel, if other handles or an
+    /// attachment hold it; [`Error::Forked`].
+    ///
+    /// [`Error::InUse`]: crate::Error::InUse
+    /// [`Error::Forked`]: crate::Error::Forked
+    pub fn try_destroy(self) -> Result<(), Refused<Self>> {
+        let mut inner = last_handle(self.inner, KIND).map_err(|refused| refused.map(Self::of))?;
+        inner
+            .object
+            .destroy_unless_gone()
+            .map_err(|error| Refused::new(Self::of(Arc::new(inner)), error))
+    }
+
+    fn of(inner: Arc<VDeviceInner>) -> Self {
+        Self {
+            inner,
+            _kind: PhantomData,
+        }
+    }
+}
+
+const KIND: &str = "virtual device";
+
+// By hand: a derive would ask the same of the kind.
+impl<V: ViommuKind> Clone for VDevice<V> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.inner))
+    }
+}
+
+impl<V: ViommuKind> fmt::Debug for VDevice<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// The virtual device itself, whatever its kind.
+///
+/// # Invariants
+/// `object` is the virtual device of the claimed device behind `viommu`, and nobody else destroys
+/// it.
+pub(crate) struct VDeviceInner {
+    // The order matters: destroyed first, then the device may have another.
+    object: Object,
+    claim: VDeviceClaim,
+    viommu: Arc<ViommuInner>,
+}
+
+impl VDeviceInner {
+    pub(crate) fn device(&self) -> &Device {
+        self.claim.device()
+    }
+
+    pub(crate) fn viommu(&self) -> &Arc<ViommuInner> {
+        &self.viommu
+    }
+}
+
+impl Drop for VDeviceInner {
+    fn drop(&mut self) {
+        if !self.object.destroy_unless_gone_in_drop() {
+            // The kernel still has it, and refuses another of the device.
+            self.claim.keep();
+        }
+    }
+}
+
+impl fmt::Debug for VDeviceInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VDevice")
+            .field("id", &self.object.id())
+            .field("device", self.device())
+            .field("viommu", &self.viommu.id())
+            .finish()
+    }
+}
