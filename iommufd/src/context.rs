@@ -246,30 +246,32 @@ impl Context {
     }
 
     /// Runs one ioctl of this context, in the process to which it belongs.
-    pub(crate) fn checked<T>(
+    pub(crate) fn checked<T, R>(
         &self,
         ioctl: &Ioctl<T>,
         notices: &mut Notices<'_>,
-        call: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
-    ) -> Result<()> {
+        call: impl FnOnce(BorrowedFd<'_>) -> Result<R, Errno>,
+    ) -> Result<R> {
         self.check_process()?;
         self.noted(ioctl, notices, || call(self.fd.as_fd()))
             .map_err(|errno| cause::refusal(ioctl.describe(), errno))
     }
 
     /// Runs one ioctl of this context, timed and noted if anybody wants to know.
-    pub(crate) fn noted<T>(
+    pub(crate) fn noted<T, R>(
         &self,
         ioctl: &Ioctl<T>,
         notices: &mut Notices<'_>,
-        call: impl FnOnce() -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+        call: impl FnOnce() -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
         if self.observer.is_none() {
             return call();
         }
         let begin = Instant::now();
         let result = call();
-        notices.note(IoctlEvent::new(ioctl.describe(), result, begin.elapsed()));
+        let elapsed = begin.elapsed();
+        let answer = result.as_ref().map(drop).map_err(|errno| *errno);
+        notices.note(IoctlEvent::new(ioctl.describe(), answer, elapsed));
         result
     }
 

@@ -220,6 +220,14 @@ pub enum Error {
         reason: KernelError,
     },
 
+    /// The kernel's answer is not what its interface says.
+    #[error("the kernel's {what} cannot be understood")]
+    #[non_exhaustive]
+    Malformed {
+        /// What it was.
+        what: &'static str,
+    },
+
     /// The handle is not the last one: something else still keeps the object.
     #[error("the {object} is still in use: {holders} other handles or children hold it")]
     #[non_exhaustive]

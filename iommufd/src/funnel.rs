@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
 use std::ffi::c_void;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
 use iommufd_sys::ioctl::{SizedArg, write_size};
@@ -154,6 +154,40 @@ pub(crate) fn viommu_alloc<V: ViommuKind>(
     // borrowed bytes, of which any are a valid `Data`; it takes nothing in them for an address: the
     // kind's promise.
     unsafe { issue(fd, &nr::VIOMMU_ALLOC, arg) }
+}
+
+/// `IOMMU_VEVENTQ_ALLOC`, with the file of the new queue.
+pub(crate) fn veventq_alloc(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_veventq_alloc,
+) -> Result<OwnedFd, Errno> {
+    // SAFETY: numbers: no address.
+    unsafe { issue(fd, &nr::VEVENTQ_ALLOC, arg) }?;
+    // SAFETY: the ioctl has succeeded, so this is the number of the file that it has opened.
+    unsafe { new_file(arg.out_veventq_fd) }
+}
+
+/// `IOMMU_FAULT_QUEUE_ALLOC`, with the file of the new queue.
+#[expect(dead_code, reason = "the queue is added next")]
+pub(crate) fn fault_queue_alloc(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_fault_alloc,
+) -> Result<OwnedFd, Errno> {
+    // SAFETY: flags, and the numbers that come back: no address.
+    unsafe { issue(fd, &nr::FAULT_QUEUE_ALLOC, arg) }?;
+    // SAFETY: the ioctl has succeeded, so this is the number of the file that it has opened.
+    unsafe { new_file(arg.out_fault_fd) }
+}
+
+/// Takes over a file that the kernel has opened.
+///
+/// # Safety
+/// An ioctl has just handed out `number` for a file that it opened in this process, and nobody
+/// else has taken it over.
+unsafe fn new_file(number: u32) -> Result<OwnedFd, Errno> {
+    let number = RawFd::try_from(number).map_err(|_| Errno::BADF)?;
+    // SAFETY: it is open, and owned by nobody else: the caller's promise. It is not negative.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// A slice never has more elements than a `u32` counts where the kernel takes one: if it had, the

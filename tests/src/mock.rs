@@ -5,6 +5,7 @@ mod access;
 mod call;
 mod device;
 mod dmabuf;
+pub mod nesting;
 mod queue;
 
 pub use access::{MockAccess, Pin};

@@ -1,0 +1,376 @@
+//! What happens in a virtual IOMMU.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iommufd_sys::ioctl::SizedArg;
+use iommufd_sys::ioctl::iommufd as nr;
+use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
+use zerocopy::FromBytes;
+
+use crate::context::Iommufd;
+use crate::error::{Error, KernelError, Refused, Result};
+use crate::event_file::EventFile;
+use crate::format::{Event, Reports, ViommuKind};
+use crate::funnel;
+use crate::object::Object;
+use crate::viommu::{Viommu, ViommuInner};
+
+/// A queue of what happens in a virtual IOMMU and concerns the guest, such as a translation that
+/// failed by the guest's tables.
+///
+/// Make it before a device is attached to the guest's tables: what happens while there is no queue
+/// is only written to the host's log. There is one queue of each type at most.
+///
+/// Reading never waits: an empty queue gives nothing. [`wait`](Self::wait) waits, or any poller
+/// does, of the file that [`AsFd`] lends: ready to be read means that there are events.
+///
+/// It holds the virtual IOMMU. Dropping it closes the file and destroys the queue, with the events
+/// that nobody has read.
+///
+/// # System calls
+/// `IOMMU_VEVENTQ_ALLOC`, `read`, `poll`, `close` and `IOMMU_DESTROY`.
+///
+/// Since Linux 6.15.
+#[doc(alias = "IOMMU_VEVENTQ_ALLOC")]
+pub struct VEventQueue<E: Event> {
+    // The order matters: the kernel destroys no queue whose file is open, nor a virtual IOMMU with
+    // a queue.
+    file: EventFile,
+    object: Object,
+    _viommu: Arc<ViommuInner>,
+    parser: Parser,
+    /// What is read into; its length is what fits.
+    buffer: Vec<u8>,
+    _event: PhantomData<E>,
+}
+
+/// What comes out of a queue of events, in the order in which it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VEvent<E> {
+    /// An event.
+    Event(E),
+    /// So many events are missing here: the queue was full.
+    Lost(u32),
+}
+
+impl<E: Event> VEventQueue<E> {
+    /// A queue of `viommu` for at most `depth` events that nobody has read yet, from 1 to 524288.
+    ///
+    /// # Errors
+    /// `EEXIST`: there is a queue of this type already; `EINVAL`: such a depth is not possible;
+    /// `EMFILE`: too many open files; `ENOMEM`; [`Error::Unsupported`] before Linux 6.15;
+    /// [`Error::Forked`].
+    pub fn new<V: ViommuKind + Reports<E>>(viommu: &Viommu<V>, depth: u32) -> Result<Self> {
+        let iommufd = viommu.iommufd();
+        let mut arg = sys::iommu_veventq_alloc::sized();
+        arg.viommu_id = viommu.inner().id();
+        arg.type_ = E::QUEUE_TYPE;
+        arg.veventq_depth = depth;
+        let context = iommufd.context();
+        let mut file = None;
+        context.checked(&nr::VEVENTQ_ALLOC, &mut context.notices(), |fd| {
+            file = Some(funnel::veventq_alloc(fd, &mut arg)?);
+            Ok(())
+        })?;
+        let object = Object::new(iommufd, arg.out_veventq_id, KIND);
+        let file = file.ok_or(Error::Malformed { what: "answer" })?;
+        Ok(Self {
+            file: EventFile::new(file),
+            object,
+            _viommu: Arc::clone(viommu.inner()),
+            parser: Parser::default(),
+            buffer: vec![0; AT_ONCE * entry_len::<E>()],
+            _event: PhantomData,
+        })
+    }
+
+    /// What has happened since the last time; nothing if that is so.
+    ///
+    /// # Errors
+    /// `ENOMEM`: nothing is lost; [`Error::Malformed`]: the kernel's events are not of this type;
+    /// [`Error::Forked`].
+    pub fn read(&mut self) -> Result<Vec<VEvent<E>>> {
+        let mut events = Vec::new();
+        self.read_into(&mut events)?;
+        Ok(events)
+    }
+
+    /// As [`read`](Self::read), appended to `events`: a vector that is used again makes for a loop
+    /// that allocates nothing. Says how many there were.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), with nothing appended.
+    pub fn read_into(&mut self, events: &mut Vec<VEvent<E>>) -> Result<usize> {
+        self.iommufd().check_process()?;
+        let before = events.len();
+        loop {
+            let answer = self.read_once(events);
+            match answer {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What was read is told first; an error that stays comes again.
+                Err(_) if events.len() > before => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(events.len() - before)
+    }
+
+    /// Whether there may be more.
+    fn read_once(&mut self, events: &mut Vec<VEvent<E>>) -> Result<bool> {
+        let read = self.file.read(&mut self.buffer).map_err(|errno| {
+            KernelError::new("read of an event queue", errno, cause_of_read(errno))
+        })?;
+        let bytes = self.buffer.get(..read).unwrap_or_default();
+        self.parser.parse(bytes, events)?;
+        // A read that leaves room for another event has emptied the queue.
+        Ok(self.buffer.len() - bytes.len() < entry_len::<E>())
+    }
+
+    /// Waits until there is something to read, and says whether there is; not when the time is
+    /// over, which without a `timeout` it never is.
+    ///
+    /// # Errors
+    /// `ENOMEM`; [`Error::Forked`].
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.iommufd().check_process()?;
+        self.file.wait(timeout)
+    }
+
+    /// The context it lives in.
+    #[must_use]
+    pub fn iommufd(&self) -> &Iommufd {
+        self.object.iommufd()
+    }
+
+    /// Closes the file and destroys the queue, with the events that nobody has read.
+    ///
+    /// # Errors
+    /// The kernel's refusal, with what is left of the queue: `EBUSY`: somebody has a duplicate of
+    /// the file. [`Error::Forked`].
+    pub fn try_close(self) -> Result<(), Refused<ClosedQueue>> {
+        let Self {
+            file,
+            object,
+            _viommu,
+            ..
+        } = self;
+        drop(file);
+        ClosedQueue { object, _viommu }.try_destroy()
+    }
+}
+
+const KIND: &str = "event queue";
+
+/// How many events are read at once.
+const AT_ONCE: usize = 64;
+
+/// The length of an event with its header, in bytes.
+const fn entry_len<E>() -> usize {
+    size_of::<sys::iommufd_vevent_header>() + size_of::<E>()
+}
+
+fn cause_of_read(errno: Errno) -> &'static str {
+    match errno {
+        Errno::INVAL => "the kernel's events are longer than the queue's type says",
+        Errno::NOMEM => "the kernel is out of memory; the events stay in the queue",
+        _ => "the events could not be read",
+    }
+}
+
+/// Lends the file, for a poller to wait for events.
+impl<E: Event> AsFd for VEventQueue<E> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl<E: Event> fmt::Debug for VEventQueue<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VEventQueue")
+            .field("id", &self.object.id())
+            .field("file", &self.file)
+            .field("viommu", &self._viommu.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is left of a queue of events whose file is closed, and that the kernel would not destroy:
+/// somebody has a duplicate of the file. Dropping it tries again, and reports a refusal.
+pub struct ClosedQueue {
+    // The order matters: the kernel must destroy the queue before its virtual IOMMU.
+    object: Object,
+    _viommu: Arc<ViommuInner>,
+}
+
+impl ClosedQueue {
+    /// Destroys the queue.
+    ///
+    /// # Errors
+    /// The kernel's refusal, with what is left: `EBUSY`, as long as the duplicate is open;
+    /// [`Error::Forked`].
+    pub fn try_destroy(mut self) -> Result<(), Refused<Self>> {
+        self.object
+            .destroy()
+            .map_err(|error| Refused::new(self, error))
+    }
+}
+
+impl fmt::Debug for ClosedQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClosedQueue")
+            .field("id", &self.object.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes the kernel's stream apart, and finds out what is missing in it.
+///
+/// Every event has a number, whether or not there was room for it. A header without an event, at
+/// the end, has the number of the last one that there was no room for.
+#[derive(Debug, Default)]
+struct Parser {
+    /// The number that comes next if none is missing.
+    next: u32,
+}
+
+impl Parser {
+    /// Numbers are from 0 to the largest `i32`, and then from 0 again.
+    const MASK: u32 = i32::MAX.unsigned_abs();
+
+    /// Appends what `bytes` tell. What cannot be understood after something that could is left
+    /// out: it is missing in the numbers, and so it will be told as lost.
+    fn parse<E: Event>(&mut self, mut bytes: &[u8], events: &mut Vec<VEvent<E>>) -> Result<()> {
+        let mut first = true;
+        while !bytes.is_empty() {
+            match self.entry(bytes, events) {
+                Some(rest) => bytes = rest,
+                None if first => return Err(Error::Malformed { what: "event" }),
+                None => return Ok(()),
+            }
+            first = false;
+        }
+        Ok(())
+    }
+
+    fn entry<'b, E: Event>(
+        &mut self,
+        bytes: &'b [u8],
+        events: &mut Vec<VEvent<E>>,
+    ) -> Option<&'b [u8]> {
+        let (header, rest) = sys::iommufd_vevent_header::read_from_prefix(bytes).ok()?;
+        if header.sequence > Self::MASK {
+            return None;
+        }
+        // How many numbers were passed over.
+        let missing = header.sequence.wrapping_sub(self.next) & Self::MASK;
+        let (lost, event, rest) = match header.flags {
+            0 => {
+                let (event, rest) = E::read_from_prefix(rest).ok()?;
+                (missing, Some(event), rest)
+            }
+            // This number is a lost event's, too.
+            sys::IOMMU_VEVENTQ_FLAG_LOST_EVENTS => (missing.saturating_add(1), None, rest),
+            _ => return None,
+        };
+        self.next = header.sequence.wrapping_add(1) & Self::MASK;
+        if lost > 0 {
+            events.push(VEvent::Lost(lost));
+        }
+        events.extend(event.map(VEvent::Event));
+        Some(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VEvent::{Event as Happened, Lost};
+
+    impl Event for u64 {
+        const QUEUE_TYPE: u32 = 77;
+    }
+
+    /// The stream of headers, each with its event if it has one.
+    fn stream(entries: &[(u32, u32, Option<u64>)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (flags, sequence, event) in entries {
+            bytes.extend(flags.to_ne_bytes());
+            bytes.extend(sequence.to_ne_bytes());
+            bytes.extend(event.iter().flat_map(|event| event.to_ne_bytes()));
+        }
+        bytes
+    }
+
+    fn parsed(parser: &mut Parser, bytes: &[u8]) -> Vec<VEvent<u64>> {
+        let mut events = Vec::new();
+        parser.parse(bytes, &mut events).unwrap();
+        events
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let bytes = stream(&[(0, 0, Some(10)), (0, 1, Some(11))]);
+        let mut parser = Parser::default();
+        assert_eq!(parsed(&mut parser, &bytes), [Happened(10), Happened(11)]);
+        assert_eq!(parsed(&mut parser, &[]), []);
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_is_as_many_lost_events() {
+        let bytes = stream(&[(0, 3, Some(10)), (0, 6, Some(11))]);
+        let events = parsed(&mut Parser::default(), &bytes);
+        assert_eq!(events, [Lost(3), Happened(10), Lost(2), Happened(11)]);
+    }
+
+    /// The header that tells of lost events has the number of one of them.
+    #[test]
+    fn p07_a_header_of_lost_events_counts_itself() {
+        let mut parser = Parser::default();
+        let bytes = stream(&[(0, 0, Some(10)), (1, 1, None)]);
+        assert_eq!(parsed(&mut parser, &bytes), [Happened(10), Lost(1)]);
+        let bytes = stream(&[(1, 4, None)]);
+        assert_eq!(parsed(&mut parser, &bytes), [Lost(3)]);
+        // What follows it directly has lost nothing more.
+        let bytes = stream(&[(0, 5, Some(11))]);
+        assert_eq!(parsed(&mut parser, &bytes), [Happened(11)]);
+    }
+
+    #[test]
+    fn the_numbers_begin_again_after_the_largest() {
+        let mut parser = Parser { next: Parser::MASK };
+        let bytes = stream(&[(0, Parser::MASK, Some(10)), (0, 0, Some(11))]);
+        assert_eq!(parsed(&mut parser, &bytes), [Happened(10), Happened(11)]);
+        let mut parser = Parser { next: Parser::MASK };
+        let bytes = stream(&[(1, 1, None)]);
+        assert_eq!(parsed(&mut parser, &bytes), [Lost(3)]);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_or_counted_as_lost() {
+        let whole = stream(&[(0, 0, Some(10)), (0, 1, Some(11))]);
+        for len in 0..whole.len() {
+            let mut events = Vec::<VEvent<u64>>::new();
+            let answer = Parser::default().parse(&whole[..len], &mut events);
+            match len {
+                0 => assert!(answer.is_ok() && events.is_empty()),
+                1..16 => assert!(matches!(answer, Err(Error::Malformed { .. }))),
+                _ => assert_eq!(events, [Happened(10)]),
+            }
+        }
+        let mut parser = Parser::default();
+        let mut events = Vec::<VEvent<u64>>::new();
+        for unknown in [(2, 0, Some(1)), (3, 0, None), (0, 1 << 31, Some(1))] {
+            assert!(parser.parse(&stream(&[unknown]), &mut events).is_err());
+        }
+        let bytes = stream(&[(0, 0, Some(10)), (2, 1, Some(11)), (0, 2, Some(12))]);
+        assert_eq!(parsed(&mut parser, &bytes), [Happened(10)]);
+        let bytes = stream(&[(0, 3, Some(13))]);
+        assert_eq!(parsed(&mut parser, &bytes), [Lost(2), Happened(13)]);
+    }
+}

@@ -1,0 +1,175 @@
+//! The mock driver's formats of nested translation, written from their layout.
+
+// UNSAFETY: vouches for what the kernel takes these structures for.
+#![expect(unsafe_code, reason = "implements unsafe traits")]
+
+use std::mem::offset_of;
+
+use iommufd::format::{
+    Event, Format, HasHwQueues, NestsOnParent, NestsOnViommu, PageLocation, Reports, ShowsPage,
+    ViommuKind,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::abi;
+
+/// Tables that are nested in their parent itself, as VT-d's are.
+#[derive(Debug, Clone, Copy)]
+pub enum OnParent {}
+
+/// Tables that are nested through a virtual IOMMU, as SMMUv3's are.
+#[derive(Debug, Clone, Copy)]
+pub enum OnViommu {}
+
+/// What a nested table of the mock's is configured with.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct Stage1 {
+    /// What all entries of its cache hold, until they are invalidated.
+    pub iotlb: u32,
+    /// For page tables that are not nested: how they are built.
+    pub pagetable_type: u32,
+}
+
+/// An invalidation of a table that is nested in its parent.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct TableInvalidation {
+    /// [`INVALIDATE_ALL`] or 0.
+    pub flags: u32,
+    /// Which entry of the cache.
+    pub iotlb_id: u32,
+}
+
+/// An invalidation through a virtual IOMMU: of what a device has cached.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct DeviceInvalidation {
+    /// [`INVALIDATE_ALL`] or 0.
+    pub flags: u32,
+    /// The guest's number of the device.
+    pub vdev_id: u32,
+    /// Which entry of its cache.
+    pub cache_id: u32,
+}
+
+/// Every entry is invalidated.
+pub const INVALIDATE_ALL: u32 = 1;
+
+// SAFETY: with the mock driver the kernel takes eight bytes each, two numbers, for these types; without it, it refuses
+// the types.
+unsafe impl Format for OnParent {
+    type Config = Stage1;
+    const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
+    type Invalidation = TableInvalidation;
+    const INVALIDATION_TYPE: u32 = abi::TYPE_SELFTEST;
+    const COUNT_IS_EXACT: bool = true;
+}
+
+impl NestsOnParent for OnParent {}
+
+// SAFETY: as for `OnParent`; an invalidation through a virtual IOMMU has three numbers.
+unsafe impl Format for OnViommu {
+    type Config = Stage1;
+    const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
+    type Invalidation = DeviceInvalidation;
+    const INVALIDATION_TYPE: u32 = abi::TYPE_SELFTEST;
+    const COUNT_IS_EXACT: bool = true;
+}
+
+impl NestsOnViommu for OnViommu {}
+
+/// The mock's virtual IOMMU.
+#[derive(Debug, Clone, Copy)]
+pub enum MockViommu {}
+
+/// The mock's virtual IOMMU with a page of its own.
+#[derive(Debug, Clone, Copy)]
+pub enum MockViommuWithPage {}
+
+/// The guest's number of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VirtualNumber(pub u64);
+
+impl From<VirtualNumber> for u64 {
+    fn from(number: VirtualNumber) -> Self {
+        number.0
+    }
+}
+
+/// What a [`MockViommuWithPage`] is told, and answers.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct Loopback {
+    /// Any number: the page begins with it.
+    pub in_data: u32,
+    /// The same number, back.
+    pub out_data: u32,
+    /// Where the page is.
+    pub out_mmap_offset: u64,
+    /// Its length in bytes.
+    pub out_mmap_length: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Stage1>() == 8 && offset_of!(Stage1, pagetable_type) == 4);
+    assert!(size_of::<TableInvalidation>() == 8 && offset_of!(TableInvalidation, iotlb_id) == 4);
+    assert!(size_of::<DeviceInvalidation>() == 12 && offset_of!(DeviceInvalidation, cache_id) == 8);
+    assert!(size_of::<Loopback>() == 24 && offset_of!(Loopback, out_mmap_offset) == 8);
+    assert!(offset_of!(Loopback, out_mmap_length) == 16);
+};
+
+// SAFETY: with the mock driver the kernel takes no data for this type; without it, it refuses the type.
+unsafe impl ViommuKind for MockViommu {
+    type Format = OnViommu;
+    const TYPE: u32 = abi::TYPE_SELFTEST;
+    type Data = ();
+    type VirtualId = VirtualNumber;
+}
+
+// SAFETY: with the mock driver the kernel takes and writes 24 bytes of numbers for this type; without it, it refuses
+// the type.
+unsafe impl ViommuKind for MockViommuWithPage {
+    type Format = OnViommu;
+    const TYPE: u32 = abi::TYPE_SELFTEST;
+    type Data = Loopback;
+    type VirtualId = VirtualNumber;
+}
+
+impl ShowsPage for MockViommuWithPage {
+    fn page(answer: &Loopback) -> PageLocation {
+        PageLocation {
+            offset: answer.out_mmap_offset,
+            len: answer.out_mmap_length,
+        }
+    }
+}
+
+/// An event of the mock's virtual IOMMU.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct MockEvent {
+    /// The guest's number of the device.
+    pub virt_id: u32,
+}
+
+impl Event for MockEvent {
+    const QUEUE_TYPE: u32 = abi::VEVENTQ_TYPE_SELFTEST;
+}
+
+impl Reports<MockEvent> for MockViommu {}
+impl Reports<MockEvent> for MockViommuWithPage {}
+
+impl HasHwQueues for MockViommu {
+    const QUEUE_TYPE: u32 = abi::TYPE_SELFTEST;
+}
