@@ -1,175 +1,11 @@
 //! A device attached to an address space or page table.
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::context::Iommufd;
-use crate::device::{Device, PageTableId};
+use crate::device::Device;
 use crate::error::{Error, Refused, Result};
-use crate::format::NestsOnParent;
-use crate::hwpt::HwPt;
-use crate::ioas::Ioas;
-use crate::nest_parent::NestParent;
-use crate::nested::{NestedHwPt, NestedTable};
-use crate::vdevice::VDeviceInner;
-
-/// What a device can be attached to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Target {
-    /// An address space; the kernel finds or makes a page table for it.
-    Ioas(Ioas),
-    /// A page table.
-    HwPt(HwPt),
-    /// A page table in which others can be nested: DMA is by guest physical address.
-    NestParent(NestParent),
-    /// A guest's page table: made by [`VDevice::through`](crate::VDevice::through), or of a table
-    /// that is nested on its parent itself.
-    Nested(Nested),
-}
-
-/// A guest's page table, with the virtual device under whose number it translates, if it is nested
-/// through a virtual IOMMU.
-#[derive(Clone)]
-pub struct Nested {
-    table: Arc<NestedTable>,
-    vdevice: Option<Arc<VDeviceInner>>,
-}
-
-impl fmt::Debug for Nested {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nested")
-            .field("id", &self.table.id())
-            .field("vdevice", &self.vdevice)
-            .finish()
-    }
-}
-
-impl Target {
-    /// The address space that the device will see.
-    #[must_use]
-    pub fn ioas(&self) -> &Ioas {
-        match self {
-            Self::Ioas(ioas) => ioas,
-            Self::HwPt(hwpt) => hwpt.ioas(),
-            Self::NestParent(parent) => parent.ioas(),
-            Self::Nested(nested) => nested.table.ioas(),
-        }
-    }
-
-    /// The context it lives in.
-    #[must_use]
-    pub fn iommufd(&self) -> &Iommufd {
-        self.ioas().iommufd()
-    }
-
-    pub(crate) fn page_table_id(&self) -> PageTableId {
-        PageTableId::new(match self {
-            Self::Ioas(ioas) => ioas.inner.id(),
-            Self::HwPt(hwpt) => hwpt.table.id(),
-            Self::NestParent(parent) => parent.table.id(),
-            Self::Nested(nested) => nested.table.id(),
-        })
-    }
-
-    /// The nested table, by way of the virtual device if there is one.
-    pub(crate) fn through(table: &Arc<NestedTable>, vdevice: Option<&Arc<VDeviceInner>>) -> Self {
-        Self::Nested(Nested {
-            table: Arc::clone(table),
-            vdevice: vdevice.map(Arc::clone),
-        })
-    }
-
-    /// Refuses a virtual device that is another device's, or behind another virtual IOMMU than the
-    /// table.
-    pub(crate) fn check_for(&self, device: u32) -> Result<()> {
-        let Self::Nested(Nested {
-            table,
-            vdevice: Some(vdevice),
-        }) = self
-        else {
-            return Ok(());
-        };
-        if vdevice.device().id() != device {
-            return Err(Error::ForeignVDevice { what: "device" });
-        }
-        if !table.is_through(vdevice.viommu()) {
-            return Err(Error::ForeignVDevice {
-                what: "virtual IOMMU",
-            });
-        }
-        Ok(())
-    }
-
-    /// The virtual device, taken out.
-    pub(crate) fn take_vdevice(&mut self) -> Option<Arc<VDeviceInner>> {
-        match self {
-            Self::Nested(nested) => nested.vdevice.take(),
-            _ => None,
-        }
-    }
-
-    /// Whether it is the very same object.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Ioas(this), Self::Ioas(other)) => Arc::ptr_eq(&this.inner, &other.inner),
-            (Self::HwPt(this), Self::HwPt(other)) => Arc::ptr_eq(&this.table, &other.table),
-            (Self::NestParent(this), Self::NestParent(other)) => {
-                Arc::ptr_eq(&this.table, &other.table)
-            }
-            (Self::Nested(this), Self::Nested(other)) => Arc::ptr_eq(&this.table, &other.table),
-            _ => false,
-        }
-    }
-}
-
-impl From<Ioas> for Target {
-    fn from(ioas: Ioas) -> Self {
-        Self::Ioas(ioas)
-    }
-}
-
-impl From<&Ioas> for Target {
-    fn from(ioas: &Ioas) -> Self {
-        Self::Ioas(ioas.clone())
-    }
-}
-
-impl From<HwPt> for Target {
-    fn from(hwpt: HwPt) -> Self {
-        Self::HwPt(hwpt)
-    }
-}
-
-impl From<&HwPt> for Target {
-    fn from(hwpt: &HwPt) -> Self {
-        Self::HwPt(hwpt.clone())
-    }
-}
-
-impl From<NestParent> for Target {
-    fn from(parent: NestParent) -> Self {
-        Self::NestParent(parent)
-    }
-}
-
-impl From<&NestParent> for Target {
-    fn from(parent: &NestParent) -> Self {
-        Self::NestParent(parent.clone())
-    }
-}
-
-impl<F: NestsOnParent> From<NestedHwPt<F>> for Target {
-    fn from(nested: NestedHwPt<F>) -> Self {
-        Self::from(&nested)
-    }
-}
-
-impl<F: NestsOnParent> From<&NestedHwPt<F>> for Target {
-    fn from(nested: &NestedHwPt<F>) -> Self {
-        Self::through(nested.table(), None)
-    }
-}
+use crate::pasid::Pasid;
+use crate::target::Target;
 
 /// A device attached to an address space or page table: detached when dropped.
 ///
@@ -182,22 +18,15 @@ impl<F: NestsOnParent> From<&NestedHwPt<F>> for Target {
 ///
 /// Since Linux 6.6.
 ///
-/// # Invariants
-/// While `attached`, the device is a member of its group, with its target.
 #[must_use = "dropping an attachment detaches the device"]
 pub struct Attachment {
-    device: Device,
-    attached: bool,
+    hold: Hold,
 }
 
 impl Attachment {
     pub(crate) fn new(device: &Device, target: Target) -> Result<Self> {
-        device.iommufd().must_be(target.iommufd(), "target")?;
-        device.group().attach(device, target)?;
-        Ok(Self {
-            device: device.clone(),
-            attached: true,
-        })
+        let hold = Hold::new(device, None, target)?;
+        Ok(Self { hold })
     }
 
     /// Moves the device to `target` atomically: no DMA is blocked in between.
@@ -207,7 +36,7 @@ impl Attachment {
     /// move with it: use [`Group::replace`](crate::Group::replace);
     /// [`Error::ForeignContext`]; else as for [`Device::attach`].
     pub fn replace(self, target: impl Into<Target>) -> Result<Self, Refused<Self>> {
-        match self.device.group().replace_alone(&target.into()) {
+        match self.hold.replace(&target.into()) {
             Ok(()) => Ok(self),
             Err(error) => Err(Refused::new(self, error)),
         }
@@ -219,7 +48,7 @@ impl Attachment {
     /// The kernel's refusal, with the attachment as it was; [`Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_DETACH_IOMMUFD_PT")]
     pub fn detach(mut self) -> Result<(), Refused<Self>> {
-        match self.undo() {
+        match self.hold.undo() {
             Ok(()) => Ok(()),
             Err(error) => Err(Refused::new(self, error)),
         }
@@ -228,42 +57,78 @@ impl Attachment {
     /// The device.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.hold.device
     }
 
     /// What the device is attached to now; [`Group::replace`](crate::Group::replace) changes it.
     /// `None` in a child of a fork.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
-        self.device.group().target_of(&self.device)
-    }
-
-    fn undo(&mut self) -> Result<()> {
-        if self.attached {
-            self.device.group().detach(&self.device)?;
-            self.attached = false;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        match self.undo() {
-            Ok(()) | Err(Error::Forked) => {}
-            Err(error) => {
-                let _vdevice = self.device.group().is_stuck(self.device.id());
-                let context = self.device.iommufd().context();
-                context.object_stays("attachment", &error);
-            }
-        }
+        self.hold.target()
     }
 }
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attachment")
-            .field("device", &self.device)
+            .field("device", &self.hold.device)
             .finish_non_exhaustive()
+    }
+}
+
+/// What holds a device, or one of its PASIDs, attached.
+///
+/// # Invariants
+/// While `attached`, the device is a member of its group with `pasid`, and with its target.
+pub(crate) struct Hold {
+    device: Device,
+    /// `None`: the device itself, by its requests that carry no PASID.
+    pasid: Option<Pasid>,
+    attached: bool,
+}
+
+impl Hold {
+    pub(crate) fn new(device: &Device, pasid: Option<Pasid>, target: Target) -> Result<Self> {
+        device.iommufd().must_be(target.iommufd(), "target")?;
+        device.group().attach(device, pasid, target)?;
+        Ok(Self {
+            device: device.clone(),
+            pasid,
+            attached: true,
+        })
+    }
+
+    pub(crate) fn replace(&self, target: &Target) -> Result<()> {
+        self.device.group().replace_alone(self.pasid, target)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn target(&self) -> Option<Target> {
+        self.device.group().target_of(&self.device, self.pasid)
+    }
+
+    pub(crate) fn undo(&mut self) -> Result<()> {
+        if self.attached {
+            self.device.group().detach(&self.device, self.pasid)?;
+            self.attached = false;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        match self.undo() {
+            Ok(()) | Err(Error::Forked) => {}
+            Err(error) => {
+                let group = self.device.group();
+                let _vdevice = group.is_stuck(self.device.id(), self.pasid);
+                let context = self.device.iommufd().context();
+                context.object_stays("attachment", &error);
+            }
+        }
     }
 }

@@ -7,12 +7,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::attachment::{Attachment, Target};
+use rustix::io::Errno;
+
+use crate::attachment::Attachment;
 use crate::context::{Iommufd, Notices};
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::group::{Group, GroupIdentity, Member};
 use crate::hw_info::HwInfo;
 use crate::object::last_handle;
+use crate::pasid::Pasid;
+use crate::pasid_attachment::{PasidAttachment, PasidTarget};
+use crate::target::Target;
 
 /// The kernel's id of a page table or address space, for a driver to attach its device to.
 ///
@@ -39,7 +44,7 @@ impl PageTableId {
 /// # Safety
 /// - The device stays bound to the context it was bound to, under the same id, until the driver
 ///   is dropped.
-/// - `attach` and `detach` report success only if the kernel did.
+/// - `attach` and `detach`, and those for PASIDs, report success only if the kernel did.
 /// - The driver itself starts no DMA and attaches to nothing on its own account.
 pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
     /// Attaches the device to `target`; if it is attached already, moves it there atomically.
@@ -66,11 +71,51 @@ pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
     /// Nothing may rely any longer on the device's being attached.
     unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError>;
 
+    /// Attaches a PASID of the device to `target`; if it is attached already, moves it there
+    /// atomically. As in [`attach`](Self::attach), a lock is held meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's refusal; an earlier attachment is then still in place. A driver without PASIDs
+    /// leaves this as it is: `EOPNOTSUPP`.
+    ///
+    /// # Safety
+    /// As for [`attach`](Self::attach).
+    unsafe fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: PageTableId,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let _ = (pasid, target, notices);
+        Err(no_pasids())
+    }
+
+    /// Detaches a PASID of the device. As in [`attach`](Self::attach), a lock is held meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's refusal; the attachment is then still in place.
+    ///
+    /// # Safety
+    /// Nothing may rely any longer on its being attached.
+    unsafe fn detach_pasid(
+        &self,
+        pasid: Pasid,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let _ = (pasid, notices);
+        Err(no_pasids())
+    }
+
     /// What besides the device itself keeps the driver's file open, such as mapped registers:
     /// closing releases nothing while there is anything.
     fn holders(&self) -> usize {
         0
     }
+}
+
+fn no_pasids() -> KernelError {
+    let cause = "the driver of the device attaches no PASIDs";
+    KernelError::new("attach of a PASID", Errno::OPNOTSUPP, cause)
 }
 
 /// A device that is bound to a context: it can be attached to address spaces and page tables.
@@ -90,7 +135,7 @@ struct DeviceInner {
     id: u32,
     // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
-    stuck: Option<Member>,
+    stuck: Vec<Member>,
     group: Group,
     /// Whether there is a virtual device of it, or the kernel has kept one.
     has_vdevice: AtomicBool,
@@ -145,7 +190,7 @@ impl Device {
             inner: Arc::new(DeviceInner {
                 id,
                 driver,
-                stuck: None,
+                stuck: Vec::new(),
                 group: iommufd.context().groups.find(identity),
                 has_vdevice: AtomicBool::new(false),
                 iommufd: iommufd.clone(),
@@ -163,10 +208,34 @@ impl Device {
     /// devices of one IOMMU group share one table. [`Error::ForeignContext`]. `EADDRINUSE`:
     /// something is mapped, or allowed, where the device has reserved addresses. `EFAULT`,
     /// `ENOMEM`: mapped memory cannot be pinned. `EINVAL`: the table does not fit the device's
-    /// IOMMU. `EBUSY`: a device of the group is being reset. [`Error::Forked`].
+    /// IOMMU. [`Error::NotForPasids`]: PASIDs of the device are attached, and the table is not for
+    /// that. [`Error::ForeignVDevice`]. `EBUSY`: a device of the group is being reset. [`Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, target: impl Into<Target>) -> Result<Attachment> {
         Attachment::new(self, target.into())
+    }
+
+    /// Attaches one of the device's PASIDs: from now on DMA with that PASID goes through `target`.
+    ///
+    /// Both `target` and what the device itself is attached to, if anything, must have been
+    /// allocated for that ([`HwPtBuilder::pasid`](crate::HwPtBuilder::pasid)). An
+    /// [`Ioas`](crate::Ioas) cannot be attached to a PASID: make a table for it.
+    ///
+    /// Since Linux 6.15.
+    ///
+    /// # Errors
+    /// [`Error::NotForPasids`], without asking the kernel, if one of the two tables is not;
+    /// [`Error::AlreadyAttached`]: use [`PasidAttachment::replace`]; [`Error::ForeignContext`];
+    /// [`Error::GroupAttachedElsewhere`]; `EINVAL`: the device has no PASID of this number, or the
+    /// kernel is older; `EOPNOTSUPP`: the device or its driver has no PASIDs; `EBUSY`: a device of
+    /// the group is being reset; `ENOMEM`; [`Error::Forked`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_PASID")]
+    pub fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: impl Into<PasidTarget>,
+    ) -> Result<PasidAttachment> {
+        PasidAttachment::new(self, pasid, target.into())
     }
 
     /// What the IOMMU behind the device is and can do.
@@ -244,7 +313,7 @@ impl Device {
 
 impl Drop for DeviceInner {
     fn drop(&mut self) {
-        // An attachment holds the device, so there is none: what is attached still is what the
+        // Attachments hold the device, so there are none: what is attached still is what the
         // kernel would not detach.
         self.stuck = self.group.give_up(self.id);
     }

@@ -188,6 +188,14 @@ pub enum Error {
         members: usize,
     },
 
+    /// A page table that was not allocated for PASIDs cannot be attached to one, nor beside one.
+    #[error("the {what} was not allocated for PASIDs")]
+    #[non_exhaustive]
+    NotForPasids {
+        /// Which table.
+        what: &'static str,
+    },
+
     /// No device of the group is attached.
     #[error("no device of the group is attached")]
     NotAttached,

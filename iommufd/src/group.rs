@@ -10,11 +10,12 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::attachment::Target;
 use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
 use crate::error::{Error, Result};
 use crate::fork::Process;
+use crate::pasid::Pasid;
+use crate::target::Target;
 use crate::vdevice::VDeviceInner;
 
 /// The kernel's number of an IOMMU group (`/sys/kernel/iommu_groups/N`).
@@ -63,8 +64,9 @@ pub struct Group {
 }
 
 /// # Invariants
-/// `members` are the devices that the kernel has attached, each with what keeps its page table
-/// alive. In a group whose identity is known they are all attached to the same.
+/// `members` are the devices, and the PASIDs of devices, that the kernel has attached, each with
+/// what keeps its page table alive. In a group whose identity is known all devices are attached to
+/// the same, and so are the devices that have a certain PASID attached.
 ///
 /// Attach, replace and detach take turns, with the lock of `members` held across the ioctl, as
 /// the kernel's own lock of the group makes them: this is the order in which they happen.
@@ -76,9 +78,11 @@ pub(crate) struct GroupState {
     process: Process,
 }
 
-/// One attached device.
+/// One attached device, or one attached PASID of it.
 pub(crate) struct Member {
     device: u32,
+    /// `None`: the device itself, by its requests that carry no PASID.
+    pasid: Option<Pasid>,
     // The order matters: releasing the device detaches it, and then its page table can go.
     driver: Arc<dyn DeviceDriver>,
     target: Target,
@@ -86,7 +90,7 @@ pub(crate) struct Member {
     stuck: bool,
 }
 
-/// How many devices of a context are attached, by what is known of their groups.
+/// How many devices and PASIDs of a context are attached, by what is known of their groups.
 #[derive(Default)]
 struct Census {
     grouped: AtomicUsize,
@@ -147,11 +151,16 @@ impl Group {
     /// How many of its devices are attached, through this context.
     #[must_use]
     pub fn attached(&self) -> usize {
-        self.state.members.lock().len()
+        let members = self.state.members.lock();
+        members
+            .iter()
+            .filter(|member| member.pasid.is_none())
+            .count()
     }
 
     /// Moves all attached devices of the group to `target`, at once and atomically: no DMA is
-    /// blocked in between, and after an error all of them are where they were.
+    /// blocked in between, and after an error all of them are where they were. Their PASIDs stay
+    /// where they are.
     ///
     /// # Errors
     /// [`Error::NotAttached`]; [`Error::GroupShared`] if nothing is known of the group and several
@@ -159,28 +168,32 @@ impl Group {
     /// [`Error::ForeignContext`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
         self.state
-            .replace(&target.into(), |state, members| match state.identity {
-                GroupIdentity::Unknown => state.check_alone(members.len()),
+            .replace(None, &target.into(), |state, moved| match state.identity {
+                GroupIdentity::Unknown => state.check_alone(moved),
                 // All of them may move, but no stranger.
-                GroupIdentity::Alone | GroupIdentity::Group(_) => {
-                    state.check_alone(members.len().min(1))
-                }
+                GroupIdentity::Alone | GroupIdentity::Group(_) => state.check_alone(moved.min(1)),
             })
     }
 
-    /// Moves a device that must be the only one to move.
-    pub(crate) fn replace_alone(&self, target: &Target) -> Result<()> {
+    /// Moves a device, or a PASID, that must be the only one to move.
+    pub(crate) fn replace_alone(&self, pasid: Option<Pasid>, target: &Target) -> Result<()> {
         self.state
-            .replace(target, |state, members| state.check_alone(members.len()))
+            .replace(pasid, target, |state, moved| state.check_alone(moved))
     }
 
-    /// Attaches `device`, of this group, to `target`, of the same context.
-    pub(crate) fn attach(&self, device: &Device, target: Target) -> Result<()> {
+    /// Attaches `device`, of this group, or one of its PASIDs, to `target`, of the same context.
+    pub(crate) fn attach(
+        &self,
+        device: &Device,
+        pasid: Option<Pasid>,
+        target: Target,
+    ) -> Result<()> {
         let context = device.iommufd().context();
         self.state.process.check()?;
         target.check_for(device.id())?;
         let member = Member {
             device: device.id(),
+            pasid,
             driver: Arc::clone(device.driver()),
             target,
             stuck: false,
@@ -188,11 +201,15 @@ impl Group {
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
         let mut members = self.state.members.lock();
-        if members.iter().any(|other| other.device == member.device) {
+        if members.iter().any(|other| other.is(member.device, pasid)) {
             return Err(Error::AlreadyAttached);
         }
+        self.state
+            .check_pasids(&members, member.device, pasid, &member.target)?;
         if let GroupIdentity::Group(group) = self.state.identity
-            && members.iter().any(|other| !other.target.is(&member.target))
+            && members
+                .iter()
+                .any(|other| other.pasid == pasid && !other.target.is(&member.target))
         {
             return Err(Error::GroupAttachedElsewhere { group });
         }
@@ -204,8 +221,8 @@ impl Group {
         Ok(())
     }
 
-    /// Detaches `device`, if it is attached.
-    pub(crate) fn detach(&self, device: &Device) -> Result<()> {
+    /// Detaches `device`, or one of its PASIDs, if it is attached.
+    pub(crate) fn detach(&self, device: &Device, pasid: Option<Pasid>) -> Result<()> {
         let context = device.iommufd().context();
         self.state.process.check()?;
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
@@ -215,7 +232,7 @@ impl Group {
         let mut members = self.state.members.lock();
         let Some(at) = members
             .iter()
-            .position(|member| member.device == device.id())
+            .position(|member| member.is(device.id(), pasid))
         else {
             return Ok(());
         };
@@ -229,53 +246,64 @@ impl Group {
 
     /// Whether the device `id` has an attachment.
     pub(crate) fn has_attached(&self, id: u32) -> bool {
-        self.with_member(id, |member| !member.stuck)
+        self.with_member(id, None, |member| !member.stuck)
             .unwrap_or(false)
     }
 
-    /// The kernel would not detach the device `id`, whose attachment goes.
+    /// The kernel would not detach the device `id`, or its PASID, whose attachment goes.
     ///
     /// What the kernel does not need for that is given up: a virtual device holds the device, whose
     /// release is what will detach it.
     #[must_use = "it is to be dropped with no lock held"]
-    pub(crate) fn is_stuck(&self, id: u32) -> Option<Arc<VDeviceInner>> {
-        self.with_member(id, |member| {
+    pub(crate) fn is_stuck(&self, id: u32, pasid: Option<Pasid>) -> Option<Arc<VDeviceInner>> {
+        self.with_member(id, pasid, |member| {
             member.stuck = true;
             member.target.take_vdevice()
         })
         .flatten()
     }
 
-    /// Gives up a device that is still attached, and is released: that detaches it.
-    #[must_use = "what it holds is to be dropped after the device is released"]
-    pub(crate) fn give_up(&self, id: u32) -> Option<Member> {
-        self.state.process.check().ok()?;
+    /// Gives up a device that is still attached, or has PASIDs that are, and is released: that
+    /// detaches them.
+    #[must_use = "what they hold is to be dropped after the device is released"]
+    pub(crate) fn give_up(&self, id: u32) -> Vec<Member> {
+        if self.state.process.check().is_err() {
+            return Vec::new();
+        }
         let mut members = self.state.members.lock();
-        let at = members.iter().position(|member| member.device == id)?;
+        let given_up: Vec<_> = members
+            .extract_if(.., |member| member.device == id)
+            .collect();
         self.state
-            .count(|count| count.fetch_sub(1, Ordering::Relaxed));
-        Some(members.swap_remove(at))
+            .count(|count| count.fetch_sub(given_up.len(), Ordering::Relaxed));
+        given_up
     }
 
-    fn with_member<T>(&self, id: u32, look: impl FnOnce(&mut Member) -> T) -> Option<T> {
+    fn with_member<T>(
+        &self,
+        id: u32,
+        pasid: Option<Pasid>,
+        look: impl FnOnce(&mut Member) -> T,
+    ) -> Option<T> {
         self.state.process.check().ok()?;
         let mut members = self.state.members.lock();
-        let member = members.iter_mut().find(|member| member.device == id)?;
+        let member = members.iter_mut().find(|member| member.is(id, pasid))?;
         Some(look(member))
     }
 
-    /// What `device` is attached to.
-    pub(crate) fn target_of(&self, device: &Device) -> Option<Target> {
-        self.with_member(device.id(), |member| member.target.clone())
+    /// What `device`, or one of its PASIDs, is attached to.
+    pub(crate) fn target_of(&self, device: &Device, pasid: Option<Pasid>) -> Option<Target> {
+        self.with_member(device.id(), pasid, |member| member.target.clone())
     }
 }
 
 impl GroupState {
-    /// Moves all members to `target`, if `allowed`.
+    /// Moves all devices, or the `pasid` of all devices, to `target`, if so many are `allowed` to.
     fn replace(
         &self,
+        pasid: Option<Pasid>,
         target: &Target,
-        allowed: impl FnOnce(&Self, &[Member]) -> Result<()>,
+        allowed: impl FnOnce(&Self, usize) -> Result<()>,
     ) -> Result<()> {
         let context = target.iommufd().context();
         self.process.check()?;
@@ -283,21 +311,51 @@ impl GroupState {
         let mut released = Vec::new();
         let mut notices = context.notices();
         let mut members = self.members.lock();
-        let first = members.first().ok_or(Error::NotAttached)?;
+        let to_move = || members.iter().filter(|member| member.pasid == pasid);
+        let first = to_move().next().ok_or(Error::NotAttached)?;
         target.iommufd().must_be(first.target.iommufd(), "target")?;
-        allowed(self, &members)?;
-        // One virtual device is for one device: a target with one moves nobody else.
-        for member in members.iter() {
+        allowed(self, to_move().count())?;
+        for member in to_move() {
+            // One virtual device is for one device: a target with one moves nobody else.
             target.check_for(member.device)?;
+            self.check_pasids(&members, member.device, pasid, target)?;
         }
         // The kernel moves the others with the first.
         first.attach(target, &mut notices)?;
         target.ioas().inner.layout_changed();
-        for member in members.iter_mut() {
+        for member in members.iter_mut().filter(|member| member.pasid == pasid) {
             member.target.ioas().inner.layout_changed();
             released.push(std::mem::replace(&mut member.target, target.clone()));
         }
         Ok(())
+    }
+
+    /// Refuses a table that is not for PASIDs where one of the device, or of its group, is attached
+    /// or shall be.
+    fn check_pasids(
+        &self,
+        members: &[Member],
+        device: u32,
+        pasid: Option<Pasid>,
+        target: &Target,
+    ) -> Result<()> {
+        // Of devices whose groups nobody knows only the device itself is certainly of its group.
+        let mut group = members
+            .iter()
+            .filter(|member| member.device == device || self.identity != GroupIdentity::Unknown);
+        let refused = match pasid {
+            Some(_) if !target.is_for_pasids() => "table to be attached",
+            Some(_)
+                if group.any(|member| member.pasid.is_none() && !member.target.is_for_pasids()) =>
+            {
+                "table that the device itself is attached to"
+            }
+            None if !target.is_for_pasids() && group.any(|member| member.pasid.is_some()) => {
+                "table to be attached beside a PASID"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::NotForPasids { what: refused })
     }
 
     /// Refuses if a device other than the one attached may move with it.
@@ -325,17 +383,30 @@ impl GroupState {
 }
 
 impl Member {
+    fn is(&self, device: u32, pasid: Option<Pasid>) -> bool {
+        self.device == device && self.pasid == pasid
+    }
+
     fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<()> {
-        // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
-        // checked. The group keeps a clone of it as long as the device is attached to it.
-        let answer = unsafe { self.driver.attach(target.page_table_id(), notices) };
+        let id = target.page_table_id();
+        let answer = match self.pasid {
+            // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
+            // checked. The group keeps a clone of it as long as the device is attached to it.
+            None => unsafe { self.driver.attach(id, notices) },
+            // SAFETY: the same.
+            Some(pasid) => unsafe { self.driver.attach_pasid(pasid, id, notices) },
+        };
         // Attaching an address space for the first time pins all that is mapped in it.
         answer.map_err(|error| target.ioas().inner.pin_error(error.into()))
     }
 
     fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {
-        // SAFETY: the attachment that relied on it is what asks for the detach, and is used up.
-        let answer = unsafe { self.driver.detach(notices) };
+        let answer = match self.pasid {
+            // SAFETY: the attachment that relied on it is what asks for the detach, and is used up.
+            None => unsafe { self.driver.detach(notices) },
+            // SAFETY: the same.
+            Some(pasid) => unsafe { self.driver.detach_pasid(pasid, notices) },
+        };
         Ok(answer?)
     }
 }

@@ -8,13 +8,13 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 
-use crate::attachment::Target;
 use crate::context::Iommufd;
 use crate::device::{Device, VDeviceClaim};
 use crate::error::{Refused, Result};
 use crate::format::ViommuKind;
 use crate::nested::NestedHwPt;
 use crate::object::{Object, last_handle};
+use crate::target::Target;
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A device behind a virtual IOMMU, by the number that the guest has for it (on Arm its vSID).

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use iommufd::driver::{DeviceDriver, Notices, PageTableId};
-use iommufd::{GroupIdentity, Iommufd, KernelError};
+use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::{Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
@@ -134,10 +134,34 @@ impl Bound {
     }
 }
 
+impl Bound {
+    fn attach_as(
+        &self,
+        mut arg: sys::vfio_device_attach_iommufd_pt,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let ioctl = &nr::DEVICE_ATTACH_IOMMUFD_PT;
+        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
+            .map(drop_answer)
+            .map_err(|errno| refusal(ioctl.describe(), errno))
+    }
+
+    fn detach_as(
+        &self,
+        mut arg: sys::vfio_device_detach_iommufd_pt,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let ioctl = &nr::DEVICE_DETACH_IOMMUFD_PT;
+        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
+            .map(drop_answer)
+            .map_err(|errno| refusal(ioctl.describe(), errno))
+    }
+}
+
 // SAFETY:
 // - by the invariant `fd` is bound to the context; the kernel unbinds it only when the file is
 //   closed, which is when the last `Arc` of this is dropped;
-// - both calls answer what the kernel answered;
+// - all calls answer what the kernel answered;
 // - nothing else in this crate attaches, and no ioctl of it starts DMA: that takes writes to the
 //   device's registers, which are the user's, and reach what is attached.
 unsafe impl DeviceDriver for Bound {
@@ -149,18 +173,35 @@ unsafe impl DeviceDriver for Bound {
     ) -> Result<(), KernelError> {
         let mut arg = sys::vfio_device_attach_iommufd_pt::sized();
         arg.pt_id = target.get();
-        let ioctl = &nr::DEVICE_ATTACH_IOMMUFD_PT;
-        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
-            .map(drop_answer)
-            .map_err(|errno| refusal(ioctl.describe(), errno))
+        self.attach_as(arg, notices)
     }
 
     unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError> {
+        self.detach_as(sys::vfio_device_detach_iommufd_pt::sized(), notices)
+    }
+
+    unsafe fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: PageTableId,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let mut arg = sys::vfio_device_attach_iommufd_pt::sized();
+        arg.flags = sys::VFIO_DEVICE_ATTACH_PASID;
+        arg.pt_id = target.get();
+        arg.pasid = pasid.get();
+        self.attach_as(arg, notices)
+    }
+
+    unsafe fn detach_pasid(
+        &self,
+        pasid: Pasid,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
         let mut arg = sys::vfio_device_detach_iommufd_pt::sized();
-        let ioctl = &nr::DEVICE_DETACH_IOMMUFD_PT;
-        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
-            .map(drop_answer)
-            .map_err(|errno| refusal(ioctl.describe(), errno))
+        arg.flags = sys::VFIO_DEVICE_DETACH_PASID;
+        arg.pasid = pasid.get();
+        self.detach_as(arg, notices)
     }
 
     fn holders(&self) -> usize {

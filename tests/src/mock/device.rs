@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use iommufd::driver::{DeviceDriver, Notices, PageTableId};
-use iommufd::{Device, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError};
+use iommufd::{Device, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError, Pasid};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use super::{abi, call};
@@ -51,6 +52,9 @@ struct Insight {
     id: u32,
     page_table: AtomicU32,
     refuses_detach: AtomicBool,
+    stdev: u32,
+    /// Which PASIDs are attached: the mock attaches with one call and moves with another.
+    pasids: Mutex<Vec<Pasid>>,
 }
 
 impl MockDevice {
@@ -86,9 +90,10 @@ impl MockDevice {
             id: made.out_idev_id,
             page_table: AtomicU32::new(made.out_hwpt_id),
             refuses_detach: AtomicBool::new(false),
+            stdev: made.out_stdev_id,
+            pasids: Mutex::default(),
         });
         let driver = Arc::new(MockDriver {
-            stdev: made.out_stdev_id,
             insight: Arc::clone(&insight),
             parking,
         });
@@ -118,7 +123,21 @@ impl MockDevice {
         call::check_map(self.iommufd(), self.page_table(), iova.get(), bytes)
     }
 
-    /// From now on the driver refuses to detach the device, or no longer.
+    /// The kernel's id of the mock device that stands behind the bound one: destroying that unbinds it.
+    #[must_use]
+    pub fn stdev(&self) -> u32 {
+        self.insight.stdev
+    }
+
+    /// Whether `pasid` goes through the page table `hwpt`, or, if that is 0, through none.
+    ///
+    /// # Errors
+    /// `EINVAL`: it does not.
+    pub fn check_pasid(&self, pasid: Pasid, hwpt: u32) -> Result<(), Errno> {
+        call::pasid_check(self.iommufd(), self.stdev(), pasid.get(), hwpt)
+    }
+
+    /// From now on the driver refuses to detach the device, or its PASIDs, or no longer.
     pub fn refuse_detach(&self, refuse: bool) {
         self.insight.refuses_detach.store(refuse, Ordering::Relaxed);
     }
@@ -140,20 +159,30 @@ impl Deref for MockDevice {
 
 /// The driver of one device.
 struct MockDriver {
-    stdev: u32,
     insight: Arc<Insight>,
     parking: Parking,
 }
 
 impl MockDriver {
     fn replace(&self, pt: u32, notices: &mut Notices<'_>) -> Result<(), KernelError> {
-        let begin = Instant::now();
-        let answer = call::mock_domain_replace(&self.parking.iommufd, self.stdev, pt);
-        let event = IoctlEvent::new(abi::DESCRIPTION, answer.map(drop), begin.elapsed());
-        notices.note(event);
-        let page_table = answer.map_err(refusal)?;
+        let page_table = self.note(notices, || {
+            call::mock_domain_replace(&self.parking.iommufd, self.insight.stdev, pt)
+        })?;
         self.insight.page_table.store(page_table, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes a call, and notes it.
+    fn note<T: Copy>(
+        &self,
+        notices: &mut Notices<'_>,
+        call: impl FnOnce() -> Result<T, Errno>,
+    ) -> Result<T, KernelError> {
+        let begin = Instant::now();
+        let answer = call();
+        let event = IoctlEvent::new(abi::DESCRIPTION, answer.map(drop), begin.elapsed());
+        notices.note(event);
+        answer.map_err(refusal)
     }
 }
 
@@ -171,6 +200,40 @@ unsafe impl DeviceDriver for MockDriver {
         self.replace(target.get(), notices)
     }
 
+    unsafe fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: PageTableId,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        let (iommufd, stdev) = (&self.parking.iommufd, self.insight.stdev);
+        let mut attached = self.insight.pasids.lock();
+        let known = attached.contains(&pasid);
+        self.note(notices, || match known {
+            true => call::pasid_replace(iommufd, stdev, pasid.get(), target.get()),
+            false => call::pasid_attach(iommufd, stdev, pasid.get(), target.get()),
+        })?;
+        if !known {
+            attached.push(pasid);
+        }
+        Ok(())
+    }
+
+    unsafe fn detach_pasid(
+        &self,
+        pasid: Pasid,
+        notices: &mut Notices<'_>,
+    ) -> Result<(), KernelError> {
+        if self.insight.refuses_detach.load(Ordering::Relaxed) {
+            return Err(refusal(Errno::BUSY));
+        }
+        self.note(notices, || {
+            call::pasid_detach(&self.parking.iommufd, self.insight.stdev, pasid.get())
+        })?;
+        self.insight.pasids.lock().retain(|other| *other != pasid);
+        Ok(())
+    }
+
     unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError> {
         if self.insight.refuses_detach.load(Ordering::Relaxed) {
             return Err(refusal(Errno::BUSY));
@@ -181,14 +244,14 @@ unsafe impl DeviceDriver for MockDriver {
 
 impl Drop for MockDriver {
     fn drop(&mut self) {
-        self.parking.destroy(self.stdev);
+        self.parking.destroy(self.insight.stdev);
     }
 }
 
 impl fmt::Debug for MockDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MockDriver")
-            .field("stdev", &self.stdev)
+            .field("stdev", &self.insight.stdev)
             .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,134 @@
+//! One of a device's PASIDs attached to a page table.
+
+use std::fmt;
+
+use crate::attachment::Hold;
+use crate::device::Device;
+use crate::error::{Refused, Result};
+use crate::format::NestsOnParent;
+use crate::hwpt::HwPt;
+use crate::nest_parent::NestParent;
+use crate::nested::NestedHwPt;
+use crate::pasid::Pasid;
+use crate::target::Target;
+
+/// What a PASID can be attached to: a page table that was allocated for that.
+///
+/// Made of a [`HwPt`], a [`NestParent`] or a [`NestedHwPt`] that is nested on its parent itself.
+/// Not of an address space: the tables that the kernel makes for one are never for PASIDs. Not of a
+/// table that is nested through a virtual IOMMU: there the PASIDs are in the guest's tables.
+#[derive(Debug, Clone)]
+pub struct PasidTarget(Target);
+
+impl From<HwPt> for PasidTarget {
+    fn from(hwpt: HwPt) -> Self {
+        Self(hwpt.into())
+    }
+}
+
+impl From<&HwPt> for PasidTarget {
+    fn from(hwpt: &HwPt) -> Self {
+        Self(hwpt.into())
+    }
+}
+
+impl From<NestParent> for PasidTarget {
+    fn from(parent: NestParent) -> Self {
+        Self(parent.into())
+    }
+}
+
+impl From<&NestParent> for PasidTarget {
+    fn from(parent: &NestParent) -> Self {
+        Self(parent.into())
+    }
+}
+
+impl<F: NestsOnParent> From<NestedHwPt<F>> for PasidTarget {
+    fn from(nested: NestedHwPt<F>) -> Self {
+        Self(nested.into())
+    }
+}
+
+impl<F: NestsOnParent> From<&NestedHwPt<F>> for PasidTarget {
+    fn from(nested: &NestedHwPt<F>) -> Self {
+        Self(nested.into())
+    }
+}
+
+/// One of a device's PASIDs attached to a page table: detached when dropped.
+///
+/// It holds the device and the table. While there is one, the device itself can be attached only to
+/// a table that was allocated for PASIDs, too.
+///
+/// # System calls
+/// The driver's: `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
+///
+/// Since Linux 6.15.
+#[must_use = "dropping an attachment detaches the PASID"]
+pub struct PasidAttachment {
+    hold: Hold,
+    pasid: Pasid,
+}
+
+impl PasidAttachment {
+    pub(crate) fn new(device: &Device, pasid: Pasid, target: PasidTarget) -> Result<Self> {
+        let hold = Hold::new(device, Some(pasid), target.0)?;
+        Ok(Self { hold, pasid })
+    }
+
+    /// Moves the PASID to `target` atomically: no DMA is blocked in between.
+    ///
+    /// # Errors
+    /// The attachment, as it was, with: [`Error::GroupShared`] if the same PASID of another device
+    /// would, or may, move with it; else as for [`Device::attach_pasid`].
+    ///
+    /// [`Error::GroupShared`]: crate::Error::GroupShared
+    pub fn replace(self, target: impl Into<PasidTarget>) -> Result<Self, Refused<Self>> {
+        match self.hold.replace(&target.into().0) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// Detaches the PASID: from now on the IOMMU refuses DMA with it.
+    ///
+    /// # Errors
+    /// The kernel's refusal, with the attachment as it was; [`Error::Forked`].
+    ///
+    /// [`Error::Forked`]: crate::Error::Forked
+    #[doc(alias = "VFIO_DEVICE_DETACH_PASID")]
+    pub fn detach(mut self) -> Result<(), Refused<Self>> {
+        match self.hold.undo() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.hold.device()
+    }
+
+    /// The PASID.
+    #[must_use]
+    pub fn pasid(&self) -> Pasid {
+        self.pasid
+    }
+
+    /// What the PASID is attached to. `None` in a child of a fork.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        self.hold.target()
+    }
+}
+
+impl fmt::Debug for PasidAttachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasidAttachment")
+            .field("device", self.device())
+            .field("pasid", &self.pasid)
+            .finish_non_exhaustive()
+    }
+}

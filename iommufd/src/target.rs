@@ -1,0 +1,185 @@
+//! What a device can be attached to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::context::Iommufd;
+use crate::device::PageTableId;
+use crate::error::{Error, Result};
+use crate::format::NestsOnParent;
+use crate::hwpt::HwPt;
+use crate::ioas::Ioas;
+use crate::nest_parent::NestParent;
+use crate::nested::{NestedHwPt, NestedTable};
+use crate::paging::Options;
+use crate::vdevice::VDeviceInner;
+
+/// What a device can be attached to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Target {
+    /// An address space; the kernel finds or makes a page table for it.
+    Ioas(Ioas),
+    /// A page table.
+    HwPt(HwPt),
+    /// A page table in which others can be nested: DMA is by guest physical address.
+    NestParent(NestParent),
+    /// A guest's page table: made by [`VDevice::through`](crate::VDevice::through), or of a table
+    /// that is nested on its parent itself.
+    Nested(Nested),
+}
+
+/// A guest's page table, with the virtual device under whose number it translates, if it is nested
+/// through a virtual IOMMU.
+#[derive(Clone)]
+pub struct Nested {
+    table: Arc<NestedTable>,
+    vdevice: Option<Arc<VDeviceInner>>,
+}
+
+impl fmt::Debug for Nested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nested")
+            .field("id", &self.table.id())
+            .field("vdevice", &self.vdevice)
+            .finish()
+    }
+}
+
+impl Target {
+    /// The address space that the device will see.
+    #[must_use]
+    pub fn ioas(&self) -> &Ioas {
+        match self {
+            Self::Ioas(ioas) => ioas,
+            Self::HwPt(hwpt) => hwpt.ioas(),
+            Self::NestParent(parent) => parent.ioas(),
+            Self::Nested(nested) => nested.table.ioas(),
+        }
+    }
+
+    /// The context it lives in.
+    #[must_use]
+    pub fn iommufd(&self) -> &Iommufd {
+        self.ioas().iommufd()
+    }
+
+    pub(crate) fn page_table_id(&self) -> PageTableId {
+        PageTableId::new(match self {
+            Self::Ioas(ioas) => ioas.inner.id(),
+            Self::HwPt(hwpt) => hwpt.table.id(),
+            Self::NestParent(parent) => parent.table.id(),
+            Self::Nested(nested) => nested.table.id(),
+        })
+    }
+
+    /// The nested table, by way of the virtual device if there is one.
+    pub(crate) fn through(table: &Arc<NestedTable>, vdevice: Option<&Arc<VDeviceInner>>) -> Self {
+        Self::Nested(Nested {
+            table: Arc::clone(table),
+            vdevice: vdevice.map(Arc::clone),
+        })
+    }
+
+    /// Refuses a virtual device that is another device's, or behind another virtual IOMMU than the
+    /// table.
+    pub(crate) fn check_for(&self, device: u32) -> Result<()> {
+        let Self::Nested(Nested {
+            table,
+            vdevice: Some(vdevice),
+        }) = self
+        else {
+            return Ok(());
+        };
+        if vdevice.device().id() != device {
+            return Err(Error::ForeignVDevice { what: "device" });
+        }
+        if !table.is_through(vdevice.viommu()) {
+            return Err(Error::ForeignVDevice {
+                what: "virtual IOMMU",
+            });
+        }
+        Ok(())
+    }
+
+    /// The virtual device, taken out.
+    pub(crate) fn take_vdevice(&mut self) -> Option<Arc<VDeviceInner>> {
+        match self {
+            Self::Nested(nested) => nested.vdevice.take(),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be attached to a PASID, or beside one. What the kernel makes for an address
+    /// space is not for that.
+    pub(crate) fn is_for_pasids(&self) -> bool {
+        let options = match self {
+            Self::Ioas(_) => Options::empty(),
+            Self::HwPt(hwpt) => hwpt.table.options(),
+            Self::NestParent(parent) => parent.table.options(),
+            Self::Nested(nested) => nested.table.options(),
+        };
+        options.contains(Options::PASID)
+    }
+
+    /// Whether it is the very same object.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ioas(this), Self::Ioas(other)) => Arc::ptr_eq(&this.inner, &other.inner),
+            (Self::HwPt(this), Self::HwPt(other)) => Arc::ptr_eq(&this.table, &other.table),
+            (Self::NestParent(this), Self::NestParent(other)) => {
+                Arc::ptr_eq(&this.table, &other.table)
+            }
+            (Self::Nested(this), Self::Nested(other)) => Arc::ptr_eq(&this.table, &other.table),
+            _ => false,
+        }
+    }
+}
+
+impl From<Ioas> for Target {
+    fn from(ioas: Ioas) -> Self {
+        Self::Ioas(ioas)
+    }
+}
+
+impl From<&Ioas> for Target {
+    fn from(ioas: &Ioas) -> Self {
+        Self::Ioas(ioas.clone())
+    }
+}
+
+impl From<HwPt> for Target {
+    fn from(hwpt: HwPt) -> Self {
+        Self::HwPt(hwpt)
+    }
+}
+
+impl From<&HwPt> for Target {
+    fn from(hwpt: &HwPt) -> Self {
+        Self::HwPt(hwpt.clone())
+    }
+}
+
+impl From<NestParent> for Target {
+    fn from(parent: NestParent) -> Self {
+        Self::NestParent(parent)
+    }
+}
+
+impl From<&NestParent> for Target {
+    fn from(parent: &NestParent) -> Self {
+        Self::NestParent(parent.clone())
+    }
+}
+
+impl<F: NestsOnParent> From<NestedHwPt<F>> for Target {
+    fn from(nested: NestedHwPt<F>) -> Self {
+        Self::from(&nested)
+    }
+}
+
+impl<F: NestsOnParent> From<&NestedHwPt<F>> for Target {
+    fn from(nested: &NestedHwPt<F>) -> Self {
+        Self::through(nested.table(), None)
+    }
+}
