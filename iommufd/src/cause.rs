@@ -53,12 +53,32 @@ pub(crate) fn of_page(errno: Errno) -> &'static str {
     }
 }
 
+/// The cause of a failed read of a fault queue's file.
+pub(crate) fn of_fault_read(errno: Errno) -> &'static str {
+    match errno {
+        Errno::INVAL => "a group has more page requests than are read at once",
+        Errno::NOMEM => "not enough memory; the page requests are still in the queue",
+        Errno::FAULT => "the buffer is not accessible; the page requests are still in the queue",
+        _ => "the page requests could not be read",
+    }
+}
+
+/// The cause of a failed write to a fault queue's file.
+pub(crate) fn of_page_response(errno: Errno) -> &'static str {
+    match errno {
+        Errno::FAULT => "the response is not accessible",
+        Errno::IO => "the kernel did not take all of the response",
+        _ => "the response could not be written",
+    }
+}
+
 fn of_ioctl(name: &str, errno: Errno) -> &'static str {
     let special = match name {
         "IOMMU_DESTROY" => destroy(errno),
         "IOMMU_IOAS_ALLOW_IOVAS" => allow_iovas(errno),
         "IOMMU_IOAS_MAP" | "IOMMU_IOAS_MAP_FILE" => map(errno),
         "IOMMU_IOAS_UNMAP" => unmap(errno),
+        "IOMMU_FAULT_QUEUE_ALLOC" => fault_queue_alloc(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
         "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
@@ -134,9 +154,16 @@ fn unmap(errno: Errno) -> Option<&'static str> {
     })
 }
 
+fn fault_queue_alloc(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::MFILE | Errno::NFILE => "too many open files",
+        _ => return None,
+    })
+}
+
 fn hwpt_alloc(errno: Errno) -> Option<&'static str> {
     Some(match errno {
-        Errno::NOENT => "the device is not bound to this context",
+        Errno::NOENT => "the device is not bound to this context, or the fault queue is gone",
         Errno::INVAL => {
             "the parent is not one that this kind of table can have, or is of another IOMMU, or the \
              configuration of the nested table is not possible"

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::cause;
+use crate::devices::Devices;
 use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 use crate::fork::Process;
 use crate::funnel::{self, PointerFree};
@@ -185,6 +186,7 @@ impl IommufdBuilder {
             process: Process::current(),
             observer: self.observer,
             groups: Groups::default(),
+            devices: Devices::default(),
             leaks: LeakCounters::default(),
             lacks_map_file: AtomicBool::new(false),
         };
@@ -218,6 +220,7 @@ pub(crate) struct Context {
     process: Process,
     observer: Option<Arc<dyn Observer>>,
     pub(crate) groups: Groups,
+    pub(crate) devices: Devices,
     leaks: LeakCounters,
     /// `IOMMU_IOAS_MAP_FILE` itself answered that its number is unknown.
     pub(crate) lacks_map_file: AtomicBool,

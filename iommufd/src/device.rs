@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "the driver's contract is an unsafe trait")]
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::attachment::Attachment;
 use crate::context::{Iommufd, Notices};
+use crate::devices::DeviceSerial;
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::group::{Group, GroupIdentity, Member};
 use crate::hw_info::HwInfo;
@@ -121,7 +123,8 @@ fn no_pasids() -> KernelError {
 /// A device that is bound to a context: it can be attached to address spaces and page tables.
 ///
 /// Made by a driver, such as the `vfio` crate. Cloning gives another handle; the device is
-/// released when the last one is gone. An attachment holds the device.
+/// released when the last one is gone. An attachment holds the device. Handles are equal if they are
+/// of the same device, so a device can be the key of a map, which it then holds open.
 ///
 /// Since Linux 6.6.
 #[derive(Clone)]
@@ -131,8 +134,9 @@ pub struct Device {
 
 /// # Invariants
 /// `id` is the device's in this context as long as `driver` is alive.
-struct DeviceInner {
+pub(crate) struct DeviceInner {
     id: u32,
+    serial: DeviceSerial,
     // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
     stuck: Vec<Member>,
@@ -186,16 +190,28 @@ impl Device {
     ) -> Result<Self> {
         iommufd.check_process()?;
         // INVARIANT: the caller promises it.
-        Ok(Self {
-            inner: Arc::new(DeviceInner {
-                id,
-                driver,
-                stuck: Vec::new(),
-                group: iommufd.context().groups.find(identity),
-                has_vdevice: AtomicBool::new(false),
-                iommufd: iommufd.clone(),
-            }),
-        })
+        Ok(Self::enter(DeviceInner {
+            id,
+            serial: DeviceSerial::next(),
+            driver,
+            stuck: Vec::new(),
+            group: iommufd.context().groups.find(identity),
+            has_vdevice: AtomicBool::new(false),
+            iommufd: iommufd.clone(),
+        }))
+    }
+
+    /// The device, which messages of the kernel's can name from now on.
+    fn enter(inner: DeviceInner) -> Self {
+        let inner = Arc::new(inner);
+        let devices = &inner.iommufd.context().devices;
+        devices.enter(inner.id, inner.serial, Arc::downgrade(&inner));
+        Self { inner }
+    }
+
+    /// The device that a message of the kernel's has named.
+    pub(crate) fn from_inner(inner: Arc<DeviceInner>) -> Self {
+        Self { inner }
     }
 
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
@@ -275,12 +291,9 @@ impl Device {
         match inner.driver.holders() {
             0 => Ok(()),
             holders => {
-                let inner = Arc::new(inner);
                 let object = OBJECT;
-                Err(Refused::new(
-                    Self { inner },
-                    Error::InUse { object, holders },
-                ))
+                let error = Error::InUse { object, holders };
+                Err(Refused::new(Self::enter(inner), error))
             }
         }
     }
@@ -313,9 +326,27 @@ impl Device {
 
 impl Drop for DeviceInner {
     fn drop(&mut self) {
+        // In a child the lock may be held for ever.
+        if self.iommufd.check_process().is_ok() {
+            self.iommufd.context().devices.leave(self.id, self.serial);
+        }
         // Attachments hold the device, so there are none: what is attached still is what the
         // kernel would not detach.
         self.stuck = self.group.give_up(self.id);
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.serial == other.inner.serial
+    }
+}
+
+impl Eq for Device {}
+
+impl Hash for Device {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.serial.hash(state);
     }
 }
 

@@ -228,12 +228,21 @@ pub enum Error {
         reason: KernelError,
     },
 
-    /// The kernel's answer is not what its interface says.
-    #[error("the kernel's {what} cannot be understood")]
+    /// The kernel has answered these page requests by itself: INVALID, as their device was detached
+    /// or moved to another page table.
+    #[error(
+        "the page requests do not wait any more: their device was detached or moved, and so the kernel has answered them"
+    )]
+    RequestGone,
+
+    /// The kernel answered something that it never should.
+    #[error("{operation}: the kernel's answer makes no sense: {reason}")]
     #[non_exhaustive]
-    Malformed {
-        /// What it was.
-        what: &'static str,
+    MalformedAnswer {
+        /// The system call.
+        operation: &'static str,
+        /// What is wrong with its answer.
+        reason: &'static str,
     },
 
     /// The handle is not the last one: something else still keeps the object.

@@ -3,11 +3,6 @@
 //! Neither reading nor writing such a file ever waits: an empty queue answers a read with no
 //! bytes. So `O_NONBLOCK` is not set, and would change nothing; who has to wait polls.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the queues that own one are added next")
-)]
-
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 

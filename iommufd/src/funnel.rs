@@ -168,7 +168,6 @@ pub(crate) fn veventq_alloc(
 }
 
 /// `IOMMU_FAULT_QUEUE_ALLOC`, with the file of the new queue.
-#[expect(dead_code, reason = "the queue is added next")]
 pub(crate) fn fault_queue_alloc(
     fd: BorrowedFd<'_>,
     arg: &mut sys::iommu_fault_alloc,

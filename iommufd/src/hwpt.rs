@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Refused, Result};
+use crate::fault_queue::FaultQueue;
 use crate::ioas::Ioas;
 use crate::paging::{Options, PagingTable};
 
@@ -63,6 +64,7 @@ impl HwPt {
             ioas,
             device,
             options: Options::empty(),
+            fault_queue: None,
         }
     }
 
@@ -76,6 +78,12 @@ impl HwPt {
     #[must_use]
     pub fn iommufd(&self) -> &Iommufd {
         self.table.iommufd()
+    }
+
+    /// Where the page requests of its devices go, if it was allocated with a queue.
+    #[must_use]
+    pub fn fault_queue(&self) -> Option<&FaultQueue> {
+        self.table.fault_queue()
     }
 
     /// Destroys the table.
@@ -107,9 +115,10 @@ pub struct HwPtBuilder<'a> {
     ioas: &'a Ioas,
     device: &'a Device,
     options: Options,
+    fault_queue: Option<&'a FaultQueue>,
 }
 
-impl HwPtBuilder<'_> {
+impl<'a> HwPtBuilder<'a> {
     /// Whether the table can record what devices write. Off unless asked for.
     ///
     /// Every device that is attached to it must then be able to
@@ -132,12 +141,27 @@ impl HwPtBuilder<'_> {
         self
     }
 
+    /// Lets devices ask for what is not mapped, and delivers what they ask for to `queue`. Without
+    /// one the IOMMU refuses such an access at once.
+    ///
+    /// Attaching a device then takes page requests of it: on VT-d it fails with `ENODEV` if the
+    /// device has none; it fails with `EINVAL` for a virtual function of a device that has them.
+    ///
+    /// Since Linux 6.11.
+    #[doc(alias = "IOMMU_HWPT_FAULT_ID_VALID")]
+    pub fn fault_queue(mut self, queue: &'a FaultQueue) -> Self {
+        self.fault_queue = Some(queue);
+        self
+    }
+
     /// Allocates it.
     ///
     /// # Errors
-    /// As for [`HwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option.
+    /// As for [`HwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option;
+    /// [`Error::ForeignContext`](crate::Error::ForeignContext), of the fault queue, too.
     pub fn allocate(self) -> Result<HwPt> {
-        PagingTable::new("page table", self.ioas, self.device, self.options)
-            .map(|table| HwPt { table })
+        let kind = "page table";
+        let (options, queue) = (self.options, self.fault_queue);
+        PagingTable::new(kind, self.ioas, self.device, options, queue).map(|table| HwPt { table })
     }
 }

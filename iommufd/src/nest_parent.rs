@@ -121,7 +121,8 @@ impl NestParentBuilder<'_> {
     /// # Errors
     /// As for [`NestParent::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option.
     pub fn allocate(self) -> Result<NestParent> {
-        PagingTable::new("nesting parent", self.ioas, self.device, self.options)
+        let kind = "nesting parent";
+        PagingTable::new(kind, self.ioas, self.device, self.options, None)
             .map(|table| NestParent { table })
     }
 }

@@ -11,6 +11,7 @@ use iommufd_sys::iommufd as sys;
 use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Refused, Result};
+use crate::fault_queue::FaultQueue;
 use crate::format::{Format, NestsOnParent, ViommuKind};
 use crate::funnel;
 use crate::ioas::Ioas;
@@ -124,6 +125,7 @@ impl<F: Format> NestedHwPt<F> {
             device,
             config,
             options: Options::empty(),
+            fault_queue: None,
         }
     }
 
@@ -137,6 +139,12 @@ impl<F: Format> NestedHwPt<F> {
     #[must_use]
     pub fn iommufd(&self) -> &Iommufd {
         self.table.object.iommufd()
+    }
+
+    /// Where the page requests of its devices go, if it was allocated with a queue.
+    #[must_use]
+    pub fn fault_queue(&self) -> Option<&FaultQueue> {
+        self.table.fault_queue.as_ref()
     }
 
     /// Destroys the table.
@@ -194,9 +202,10 @@ pub struct NestedHwPtBuilder<'a, F: Format> {
     device: &'a Device,
     config: &'a F::Config,
     options: Options,
+    fault_queue: Option<&'a FaultQueue>,
 }
 
-impl<F: Format> NestedHwPtBuilder<'_, F> {
+impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
     /// Whether the table can be attached to a PASID, and to a device that has tables attached to
     /// its PASIDs. Off unless asked for. Arm's SMMU has its PASIDs in the guest's tables instead,
     /// and refuses it.
@@ -208,10 +217,22 @@ impl<F: Format> NestedHwPtBuilder<'_, F> {
         self
     }
 
+    /// Lets devices ask for what is not in the guest's tables, and delivers what they ask for to
+    /// `queue`: see [`HwPtBuilder::fault_queue`](crate::HwPtBuilder::fault_queue). Where the guest
+    /// has PASID tables of its own, as with SMMUv3, requests with any PASID come, too.
+    ///
+    /// Since Linux 6.11.
+    #[doc(alias = "IOMMU_HWPT_FAULT_ID_VALID")]
+    pub fn fault_queue(mut self, queue: &'a FaultQueue) -> Self {
+        self.fault_queue = Some(queue);
+        self
+    }
+
     /// Allocates it.
     ///
     /// # Errors
-    /// As for [`NestedHwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option.
+    /// As for [`NestedHwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option;
+    /// [`Error::ForeignContext`](crate::Error::ForeignContext), of the fault queue, too.
     pub fn allocate(self) -> Result<NestedHwPt<F>> {
         let iommufd = self.base.parent.iommufd().clone();
         iommufd.must_be(self.device.iommufd(), "device")?;
@@ -219,6 +240,7 @@ impl<F: Format> NestedHwPtBuilder<'_, F> {
         arg.flags = self.options.bits();
         arg.dev_id = self.device.id();
         arg.pt_id = self.base.id();
+        FaultQueue::serve(self.fault_queue, &iommufd, &mut arg)?;
         let context = iommufd.context();
         context.checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
             funnel::nested_alloc::<F>(fd, &mut arg, self.config)
@@ -226,6 +248,7 @@ impl<F: Format> NestedHwPtBuilder<'_, F> {
         Ok(NestedHwPt::of(Arc::new(NestedTable {
             object: Object::new(&iommufd, arg.out_hwpt_id, KIND),
             base: self.base,
+            fault_queue: self.fault_queue.cloned(),
             options: self.options,
         })))
     }
@@ -261,11 +284,14 @@ impl<F: Format> fmt::Debug for NestedHwPt<F> {
 /// The table itself, whatever its format.
 ///
 /// # Invariants
-/// `object` is a table nested in `base` that nobody else destroys, allocated with `options`.
+/// `object` is a table nested in `base` that nobody else destroys, allocated with `options`; its page
+/// requests go to `fault_queue`.
 pub(crate) struct NestedTable {
-    // The order matters: the kernel must destroy the table before what it is nested in.
+    // The order matters: the kernel must destroy the table before what it is nested in, and before
+    // the queue.
     object: Object,
     base: Base,
+    fault_queue: Option<FaultQueue>,
     options: Options,
 }
 

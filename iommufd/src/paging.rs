@@ -11,6 +11,7 @@ use iommufd_sys::iommufd as sys;
 use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Refused, Result};
+use crate::fault_queue::FaultQueue;
 use crate::funnel;
 use crate::ioas::Ioas;
 use crate::object::{Object, last_handle};
@@ -39,11 +40,14 @@ impl Options {
 /// A page table that the kernel fills with what is mapped in an address space.
 ///
 /// # Invariants
-/// `object` is a table over `ioas` that nobody else destroys, allocated with `options`.
+/// `object` is a table over `ioas` that nobody else destroys, allocated with `options`; its page
+/// requests go to `fault_queue`.
 pub(crate) struct PagingTable {
-    // The order matters: the kernel must destroy the table before the address space under it.
+    // The order matters: the kernel must destroy the table before the address space under it, and
+    // before the queue.
     object: Object,
     ioas: Ioas,
+    fault_queue: Option<FaultQueue>,
     options: Options,
 }
 
@@ -54,12 +58,14 @@ impl PagingTable {
         ioas: &Ioas,
         device: &Device,
         options: Options,
+        fault_queue: Option<&FaultQueue>,
     ) -> Result<Arc<Self>> {
         ioas.iommufd().must_be(device.iommufd(), "device")?;
         let mut arg = sys::iommu_hwpt_alloc::sized();
         arg.flags = options.bits();
         arg.dev_id = device.id();
         arg.pt_id = ioas.inner.id();
+        FaultQueue::serve(fault_queue, ioas.iommufd(), &mut arg)?;
         let context = ioas.inner.context();
         context
             .checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
@@ -69,6 +75,7 @@ impl PagingTable {
         let table = Self {
             object: Object::new(ioas.iommufd(), arg.out_hwpt_id, kind),
             ioas: ioas.clone(),
+            fault_queue: fault_queue.cloned(),
             options,
         };
         ioas.inner.layout_changed();
@@ -95,6 +102,10 @@ impl PagingTable {
 
     pub(crate) fn ioas(&self) -> &Ioas {
         &self.ioas
+    }
+
+    pub(crate) fn fault_queue(&self) -> Option<&FaultQueue> {
+        self.fault_queue.as_ref()
     }
 
     pub(crate) fn options(&self) -> Options {

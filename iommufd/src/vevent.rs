@@ -14,10 +14,9 @@ use zerocopy::FromBytes;
 
 use crate::context::Iommufd;
 use crate::error::{Error, KernelError, Refused, Result};
-use crate::event_file::EventFile;
+use crate::event_queue::{ClosedQueue, EventQueue};
 use crate::format::{Event, Reports, ViommuKind};
 use crate::funnel;
-use crate::object::Object;
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A queue of what happens in a virtual IOMMU and concerns the guest, such as a translation that
@@ -38,11 +37,9 @@ use crate::viommu::{Viommu, ViommuInner};
 /// Since Linux 6.15.
 #[doc(alias = "IOMMU_VEVENTQ_ALLOC")]
 pub struct VEventQueue<E: Event> {
-    // The order matters: the kernel destroys no queue whose file is open, nor a virtual IOMMU with
-    // a queue.
-    file: EventFile,
-    object: Object,
-    _viommu: Arc<ViommuInner>,
+    // The order matters: the kernel destroys no virtual IOMMU that has a queue.
+    queue: EventQueue,
+    viommu: Arc<ViommuInner>,
     parser: Parser,
     /// What is read into; its length is what fits.
     buffer: Vec<u8>,
@@ -72,17 +69,12 @@ impl<E: Event> VEventQueue<E> {
         arg.type_ = E::QUEUE_TYPE;
         arg.veventq_depth = depth;
         let context = iommufd.context();
-        let mut file = None;
-        context.checked(&nr::VEVENTQ_ALLOC, &mut context.notices(), |fd| {
-            file = Some(funnel::veventq_alloc(fd, &mut arg)?);
-            Ok(())
+        let file = context.checked(&nr::VEVENTQ_ALLOC, &mut context.notices(), |fd| {
+            funnel::veventq_alloc(fd, &mut arg)
         })?;
-        let object = Object::new(iommufd, arg.out_veventq_id, KIND);
-        let file = file.ok_or(Error::Malformed { what: "answer" })?;
         Ok(Self {
-            file: EventFile::new(file),
-            object,
-            _viommu: Arc::clone(viommu.inner()),
+            queue: EventQueue::new(iommufd, arg.out_veventq_id, file, KIND),
+            viommu: Arc::clone(viommu.inner()),
             parser: Parser::default(),
             buffer: vec![0; AT_ONCE * entry_len::<E>()],
             _event: PhantomData,
@@ -92,7 +84,7 @@ impl<E: Event> VEventQueue<E> {
     /// What has happened since the last time; nothing if that is so.
     ///
     /// # Errors
-    /// `ENOMEM`: nothing is lost; [`Error::Malformed`]: the kernel's events are not of this type;
+    /// `ENOMEM`: nothing is lost; [`Error::MalformedAnswer`]: the kernel's events are not of this type;
     /// [`Error::Forked`].
     pub fn read(&mut self) -> Result<Vec<VEvent<E>>> {
         let mut events = Vec::new();
@@ -123,9 +115,11 @@ impl<E: Event> VEventQueue<E> {
 
     /// Whether there may be more.
     fn read_once(&mut self, events: &mut Vec<VEvent<E>>) -> Result<bool> {
-        let read = self.file.read(&mut self.buffer).map_err(|errno| {
-            KernelError::new("read of an event queue", errno, cause_of_read(errno))
-        })?;
+        let read = self
+            .queue
+            .file()
+            .read(&mut self.buffer)
+            .map_err(|errno| KernelError::new(READ, errno, cause_of_read(errno)))?;
         let bytes = self.buffer.get(..read).unwrap_or_default();
         self.parser.parse(bytes, events)?;
         // A read that leaves room for another event has emptied the queue.
@@ -138,34 +132,41 @@ impl<E: Event> VEventQueue<E> {
     /// # Errors
     /// `ENOMEM`; [`Error::Forked`].
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
-        self.iommufd().check_process()?;
-        self.file.wait(timeout)
+        self.queue.wait(timeout)
     }
 
     /// The context it lives in.
     #[must_use]
     pub fn iommufd(&self) -> &Iommufd {
-        self.object.iommufd()
+        self.queue.iommufd()
     }
 
-    /// Closes the file and destroys the queue, with the events that nobody has read.
+    /// Closes the queue's file. What is then left is to be destroyed, which the kernel refuses as
+    /// long as somebody has a duplicate of the file:
+    ///
+    /// ```no_run
+    /// # fn example<E: iommufd::format::Event>(queue: iommufd::VEventQueue<E>) -> iommufd::Result<()> {
+    /// queue.try_close()?.try_destroy()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// The kernel's refusal, with what is left of the queue: `EBUSY`: somebody has a duplicate of
-    /// the file. [`Error::Forked`].
-    pub fn try_close(self) -> Result<(), Refused<ClosedQueue>> {
-        let Self {
-            file,
-            object,
-            _viommu,
-            ..
-        } = self;
-        drop(file);
-        ClosedQueue { object, _viommu }.try_destroy()
+    /// The queue, in a child of a fork: [`Error::Forked`].
+    #[expect(
+        clippy::result_large_err,
+        reason = "a queue is a value that comes back as it is"
+    )]
+    pub fn try_close(self) -> Result<ClosedQueue, Refused<Self>> {
+        match self.iommufd().check_process() {
+            Ok(()) => Ok(self.queue.close().of(self.viommu)),
+            Err(error) => Err(Refused::new(self, error)),
+        }
     }
 }
 
 const KIND: &str = "event queue";
+const READ: &str = "read of an event queue";
 
 /// How many events are read at once.
 const AT_ONCE: usize = 64;
@@ -186,46 +187,23 @@ fn cause_of_read(errno: Errno) -> &'static str {
 /// Lends the file, for a poller to wait for events.
 impl<E: Event> AsFd for VEventQueue<E> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.queue.as_fd()
     }
 }
 
 impl<E: Event> fmt::Debug for VEventQueue<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VEventQueue")
-            .field("id", &self.object.id())
-            .field("file", &self.file)
-            .field("viommu", &self._viommu.id())
+            .field("id", &self.queue.id())
+            .field("viommu", &self.viommu.id())
             .finish_non_exhaustive()
     }
 }
 
-/// What is left of a queue of events whose file is closed, and that the kernel would not destroy:
-/// somebody has a duplicate of the file. Dropping it tries again, and reports a refusal.
-pub struct ClosedQueue {
-    // The order matters: the kernel must destroy the queue before its virtual IOMMU.
-    object: Object,
-    _viommu: Arc<ViommuInner>,
-}
-
-impl ClosedQueue {
-    /// Destroys the queue.
-    ///
-    /// # Errors
-    /// The kernel's refusal, with what is left: `EBUSY`, as long as the duplicate is open;
-    /// [`Error::Forked`].
-    pub fn try_destroy(mut self) -> Result<(), Refused<Self>> {
-        self.object
-            .destroy()
-            .map_err(|error| Refused::new(self, error))
-    }
-}
-
-impl fmt::Debug for ClosedQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClosedQueue")
-            .field("id", &self.object.id())
-            .finish_non_exhaustive()
+fn malformed() -> Error {
+    Error::MalformedAnswer {
+        operation: READ,
+        reason: "an event is cut off, or of an unknown form",
     }
 }
 
@@ -250,7 +228,7 @@ impl Parser {
         while !bytes.is_empty() {
             match self.entry(bytes, events) {
                 Some(rest) => bytes = rest,
-                None if first => return Err(Error::Malformed { what: "event" }),
+                None if first => return Err(malformed()),
                 None => return Ok(()),
             }
             first = false;
@@ -359,7 +337,7 @@ mod tests {
             let answer = Parser::default().parse(&whole[..len], &mut events);
             match len {
                 0 => assert!(answer.is_ok() && events.is_empty()),
-                1..16 => assert!(matches!(answer, Err(Error::Malformed { .. }))),
+                1..16 => assert!(matches!(answer, Err(Error::MalformedAnswer { .. }))),
                 _ => assert_eq!(events, [Happened(10)]),
             }
         }

@@ -5,19 +5,19 @@ use tests::ids;
 use tests::mock::{MockDevice, MockOptions, abi};
 use tests::observe::Recorder;
 
-fn device(iommufd: &Iommufd) -> MockDevice {
+fn device(iommufd: &Iommufd) -> iommufd::Result<MockDevice> {
     let options = MockOptions {
         flags: abi::DEVICE_PASID,
         ..MockOptions::default()
     };
-    MockDevice::with(iommufd, options).unwrap()
+    MockDevice::with(iommufd, options)
 }
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_pasid_is_attached_moved_and_detached() {
     let iommufd = Iommufd::open().unwrap();
-    let device = device(&iommufd);
+    let device = device(&iommufd).unwrap();
     let ioas = Ioas::new(&iommufd).unwrap();
     let table = || {
         let builder = HwPt::builder(&ioas, &device).pasid(true);
@@ -48,7 +48,7 @@ fn a_pasid_is_attached_moved_and_detached() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn tables_that_are_not_for_pasids_are_refused_before_the_kernel_is_asked() {
     let (iommufd, recorder) = Recorder::context();
-    let device = device(&iommufd);
+    let device = device(&iommufd).unwrap();
     let ioas = Ioas::new(&iommufd).unwrap();
     let plain = HwPt::new(&ioas, &device).unwrap();
     let fit = HwPt::builder(&ioas, &device)
