@@ -184,7 +184,10 @@ fn hwpt_alloc(errno: Errno) -> Option<&'static str> {
 fn hw_info(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NOENT => "the device has no IOMMU behind it (a mediated device), or is not bound",
-        Errno::OPNOTSUPP => "the IOMMU offers no information of this type",
+        Errno::OPNOTSUPP => {
+            "no IOMMU translates for the device, it has no information of this type, or the kernel cannot be asked \
+             for a type"
+        }
         _ => return None,
     })
 }

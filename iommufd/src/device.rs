@@ -15,7 +15,7 @@ use crate::context::{Iommufd, Notices};
 use crate::devices::DeviceSerial;
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::group::{Group, GroupIdentity, Member};
-use crate::hw_info::HwInfo;
+use crate::hw_info::{self, HwInfo, HwInfoType, VendorDescription};
 use crate::object::last_handle;
 use crate::pasid::Pasid;
 use crate::pasid_attachment::{PasidAttachment, PasidTarget};
@@ -254,14 +254,52 @@ impl Device {
         PasidAttachment::new(self, pasid, target.into())
     }
 
-    /// What the IOMMU behind the device is and can do.
+    /// What the IOMMU behind the device is and can do, in the description that the kernel chooses.
     ///
     /// # Errors
-    /// `ENOENT`: the device is a mediated one, with no IOMMU behind it. [`Error::Unsupported`]
-    /// before Linux 6.6. [`Error::Forked`].
+    /// `ENOENT`: the device is a mediated one, with no IOMMU behind it. `EOPNOTSUPP`: no IOMMU
+    /// translates for the device. [`Error::Unsupported`] before Linux 6.6. [`Error::Forked`].
     #[doc(alias = "IOMMU_GET_HW_INFO")]
     pub fn hw_info(&self) -> Result<HwInfo> {
         HwInfo::of(&self.inner.iommufd, self.inner.id)
+    }
+
+    /// The same in the description `kind`, for hardware that has several, or of a type that this
+    /// crate does not know.
+    ///
+    /// The ioctl is made again, in other ways, to find out why it was refused.
+    ///
+    /// Since Linux 6.17.
+    ///
+    /// # Errors
+    /// [`Error::HwInfoNotOffered`]: the hardware has no such description. [`Error::Unsupported`]
+    /// before Linux 6.17. Else as for [`hw_info`](Self::hw_info).
+    #[doc(alias = "IOMMU_HW_INFO_FLAG_INPUT_TYPE")]
+    pub fn hw_info_of(&self, kind: HwInfoType) -> Result<HwInfo> {
+        HwInfo::of_type(&self.inner.iommufd, self.inner.id, kind)
+    }
+
+    /// The vendor's description of the type `T`, and no other.
+    ///
+    /// ```no_run
+    /// # fn example(device: &iommufd::Device) -> iommufd::Result<()> {
+    /// use iommufd::{Error, Tegra241CmdqvInfo};
+    ///
+    /// match device.vendor_info::<Tegra241CmdqvInfo>() {
+    ///     Ok(cmdqv) => println!("2^{} queues a guest", cmdqv.log2_vcmdqs()),
+    ///     Err(Error::HwInfoNotOffered { .. }) => println!("no CMDQV here"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Since Linux 6.17.
+    ///
+    /// # Errors
+    /// [`Error::HwInfoTooShort`]; else as for [`hw_info_of`](Self::hw_info_of).
+    pub fn vendor_info<T: VendorDescription>(&self) -> Result<T> {
+        hw_info::described(&self.inner.iommufd, self.inner.id)
     }
 
     /// The IOMMU group, with all its devices of this context.

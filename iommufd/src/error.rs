@@ -6,6 +6,7 @@ use iommufd_sys::ioctl::Linux;
 use rustix::io::Errno;
 
 use crate::address::{Iova, IovaRange};
+use crate::hw_info::HwInfoType;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,6 +57,26 @@ pub enum Error {
         feature: &'static str,
         /// The first release that has it.
         since: Linux,
+    },
+
+    /// The IOMMU behind the device has no description of this type.
+    #[error("the IOMMU of the device has no hardware information of {kind}")]
+    #[non_exhaustive]
+    HwInfoNotOffered {
+        /// What was asked for.
+        kind: HwInfoType,
+    },
+
+    /// The kernel's description is shorter than its type has it.
+    #[error("the hardware information of {kind} has {len} bytes where it should have {needed}")]
+    #[non_exhaustive]
+    HwInfoTooShort {
+        /// What was asked for.
+        kind: HwInfoType,
+        /// The bytes that came.
+        len: usize,
+        /// The bytes that every kernel with this type has.
+        needed: usize,
     },
 
     /// Pages could not be pinned: the limit of locked memory, or memory itself, is exhausted.

@@ -1,23 +1,29 @@
 //! What the IOMMU behind a device is and can do.
 
+mod amd;
+mod ask;
+mod kind;
+mod smmuv3;
+mod tegra241;
+mod vendor;
 mod vtd;
 
 use std::fmt;
 
 use bitflags::bitflags;
-use iommufd_sys::ioctl::SizedArg;
-use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
-use zerocopy::FromBytes;
 
 use crate::context::Iommufd;
-use crate::error::Result;
-use crate::funnel;
+use crate::error::{Error, Result};
 
-pub use vtd::VtdInfo;
+use ask::Answer;
 
-/// As much as is believed of a kernel's structure, in bytes.
-const LONGEST: usize = 1 << 16;
+pub use amd::AmdInfo;
+pub use kind::HwInfoType;
+pub use smmuv3::{Smmuv3Flags, Smmuv3Info};
+pub use tegra241::Tegra241CmdqvInfo;
+pub use vendor::{VendorDescription, VendorInfo};
+pub use vtd::{VtdFlags, VtdInfo};
 
 bitflags! {
     /// What the kernel can do with a device's IOMMU.
@@ -25,9 +31,11 @@ bitflags! {
     pub struct Capabilities: u64 {
         /// Page tables can track what devices have written. Since Linux 6.7.
         const DIRTY_TRACKING = sys::IOMMU_HW_CAP_DIRTY_TRACKING as u64;
-        /// The device may ask for execute permission in requests with a PASID. Since Linux 6.15.
+        /// The device may ask for execute permission in requests with a PASID. It means nothing
+        /// where [`HwInfo::pasid_bits`] is 0. Since Linux 6.15.
         const PASID_EXECUTE = sys::IOMMU_HW_CAP_PCI_PASID_EXEC as u64;
-        /// The device may ask for privileged mode in requests with a PASID. Since Linux 6.15.
+        /// The device may ask for privileged mode in requests with a PASID. It means nothing where
+        /// [`HwInfo::pasid_bits`] is 0. Since Linux 6.15.
         const PASID_PRIVILEGED = sys::IOMMU_HW_CAP_PCI_PASID_PRIV as u64;
         /// The device cannot cache translations (ATS) here. Kernels before 7.2 do not tell.
         const ATS_NOT_SUPPORTED = sys::IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED as u64;
@@ -37,88 +45,82 @@ bitflags! {
 }
 
 /// The hardware behind a device, as the kernel describes it.
+///
+/// Got from [`Device::hw_info`](crate::Device::hw_info), which lets the kernel choose the type of
+/// the description, or [`Device::hw_info_of`](crate::Device::hw_info_of), which names it.
+///
+/// Since Linux 6.6.
+///
+/// ```no_run
+/// # fn example(device: &iommufd::Device) -> iommufd::Result<()> {
+/// use iommufd::VendorInfo;
+///
+/// let info = device.hw_info()?;
+/// match info.vendor {
+///     VendorInfo::Vtd(vtd) => println!("{} address bits", vtd.address_bits()),
+///     VendorInfo::Smmuv3(smmu) => println!("IDR0 is {:#x}", smmu.idr0()),
+///     _ => println!("{info}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias = "iommu_hw_info")]
 pub struct HwInfo {
-    /// The vendor's registers.
+    /// The vendor's registers, where this version of the crate knows their type.
     pub vendor: VendorInfo,
+    /// The type of the vendor's part; `None` if the driver of the IOMMU describes nothing.
+    pub kind: Option<HwInfoType>,
+    /// The vendor's part, byte by byte: with what a newer kernel has added behind what
+    /// [`vendor`](Self::vendor) knows.
+    pub data: Vec<u8>,
     /// What the kernel can do with it. Since Linux 6.7; nothing before.
     pub capabilities: Capabilities,
-    /// How many bits a PASID has on this device; 0 if it has none. Since Linux 6.15.
+    /// How many bits a PASID has on this device: the device may use so many PASIDs as that gives,
+    /// at the least. 0 if it has none, or none are enabled. Since Linux 6.15; 0 before.
     pub pasid_bits: u8,
 }
 
-/// The vendor's part of the hardware information.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum VendorInfo {
-    /// The driver of the IOMMU tells nothing.
-    None,
-    /// Intel VT-d.
-    Vtd(VtdInfo),
-    /// Something that this version of the crate has no type for.
-    Other {
-        /// The kernel's number of the type (`IOMMU_HW_INFO_TYPE_*`).
-        kind: u32,
-        /// What came with it.
-        data: Vec<u8>,
-    },
-}
-
 impl HwInfo {
+    /// What the kernel tells of its own accord.
     pub(crate) fn of(iommufd: &Iommufd, device: u32) -> Result<Self> {
-        let context = iommufd.context();
-        // Longer than any vendor's structure of today; a longer one is asked for once again.
-        let mut room = 64;
-        loop {
-            let mut data = vec![0; room];
-            let mut arg = sys::iommu_hw_info::sized();
-            arg.dev_id = device;
-            context.checked(&nr::GET_HW_INFO, &mut context.notices(), |fd| {
-                funnel::hw_info(fd, &mut arg, &mut data)
-            })?;
-            let kernel_has = arg.data_len as usize;
-            if (room + 1..=LONGEST).contains(&kernel_has) {
-                room = kernel_has;
-                continue;
-            }
-            data.truncate(kernel_has);
-            return Ok(Self {
-                vendor: VendorInfo::parse(arg.out_data_type(), data),
-                capabilities: Capabilities::from_bits_retain(arg.out_capabilities),
-                pasid_bits: arg.out_max_pasid_log2,
-            });
-        }
+        ask::any_type(iommufd, device).map(Self::from)
+    }
+
+    /// The description of this type, and of no other.
+    pub(crate) fn of_type(iommufd: &Iommufd, device: u32, kind: HwInfoType) -> Result<Self> {
+        ask::exactly(iommufd, device, kind).map(Self::from)
     }
 }
 
-impl VendorInfo {
-    fn parse(kind: u32, data: Vec<u8>) -> Self {
-        match kind {
-            sys::IOMMU_HW_INFO_TYPE_NONE => Self::None,
-            sys::IOMMU_HW_INFO_TYPE_INTEL_VTD => {
-                match sys::iommu_hw_info_vtd::read_from_prefix(&data) {
-                    Ok((raw, _)) => Self::Vtd(VtdInfo::new(raw.cap_reg, raw.ecap_reg)),
-                    Err(_) => Self::Other { kind, data },
-                }
-            }
-            _ => Self::Other { kind, data },
+/// The vendor's part alone, of exactly this type.
+pub(crate) fn described<T: VendorDescription>(iommufd: &Iommufd, device: u32) -> Result<T> {
+    let answer = ask::exactly(iommufd, device, T::KIND)?;
+    vendor::decode(&answer.data).ok_or(Error::HwInfoTooShort {
+        kind: T::KIND,
+        len: answer.data.len(),
+        needed: size_of::<T::Raw>(),
+    })
+}
+
+impl From<Answer> for HwInfo {
+    fn from(answer: Answer) -> Self {
+        Self {
+            vendor: VendorInfo::parse(answer.kind, &answer.data),
+            kind: answer.kind,
+            data: answer.data,
+            capabilities: answer.capabilities,
+            pasid_bits: answer.pasid_bits,
         }
     }
 }
 
 impl fmt::Display for HwInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.vendor {
-            VendorInfo::None => f.write_str("an IOMMU that does not describe itself")?,
-            VendorInfo::Vtd(vtd) => vtd.fmt(f)?,
-            VendorInfo::Other { kind, data } => {
-                write!(
-                    f,
-                    "an IOMMU of type {kind} ({} bytes of description)",
-                    data.len()
-                )?;
-            }
+        self.vendor.fmt(f)?;
+        if let VendorInfo::Other(_) = self.vendor {
+            write!(f, " ({} bytes of description)", self.data.len())?;
         }
         match self.pasid_bits {
             0 => f.write_str("; no PASIDs")?,
@@ -136,19 +138,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_answer_is_kept_as_bytes() {
-        let info = VendorInfo::parse(sys::IOMMU_HW_INFO_TYPE_INTEL_VTD, vec![1, 2, 3]);
-        assert!(matches!(info, VendorInfo::Other { kind: 1, .. }));
-    }
-
-    #[test]
-    fn a_longer_structure_of_a_newer_kernel_is_understood() {
-        let mut data = vec![0; 40];
-        data[8..16].copy_from_slice(&0x00d2_0000_0040_0400_u64.to_le_bytes());
-        let VendorInfo::Vtd(vtd) = VendorInfo::parse(sys::IOMMU_HW_INFO_TYPE_INTEL_VTD, data)
-        else {
-            panic!("it is VT-d");
-        };
-        assert_eq!(vtd.capability(), 0x00d2_0000_0040_0400);
+    fn every_field_of_the_answer_can_be_reached() {
+        let info = HwInfo::from(Answer {
+            kind: HwInfoType::new(0xfeed_beef),
+            data: vec![1, 2, 3],
+            capabilities: Capabilities::from_bits_retain(1 << 63 | 1),
+            pasid_bits: 20,
+        });
+        assert_eq!(info.kind.unwrap().get(), 0xfeed_beef);
+        assert_eq!(info.data, [1, 2, 3]);
+        assert_eq!(info.capabilities.bits(), 1 << 63 | 1);
+        assert_eq!(
+            info.to_string(),
+            "an IOMMU of type 0xfeedbeef (3 bytes of description); PASIDs of 20 bits; dirty tracking"
+        );
     }
 }

@@ -95,7 +95,10 @@ pub use fault_queue::{
 };
 pub use file::FileRange;
 pub use group::{Group, GroupId, GroupIdentity};
-pub use hw_info::{Capabilities, HwInfo, VendorInfo, VtdInfo};
+pub use hw_info::{
+    AmdInfo, Capabilities, HwInfo, HwInfoType, Smmuv3Flags, Smmuv3Info, Tegra241CmdqvInfo,
+    VendorDescription, VendorInfo, VtdFlags, VtdInfo,
+};
 pub use hw_queue::HwQueue;
 pub use hwpt::{HwPt, HwPtBuilder};
 pub use ioas::{Ioas, IovaRanges};

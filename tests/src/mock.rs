@@ -22,3 +22,9 @@ pub const PAGE: u64 = 2048;
 
 /// The first and the last address that the mock's IOMMU translates.
 pub const APERTURE: (u64, u64) = (0x0100_0000, 0x7fff_ffff);
+
+/// The type of the mock's hardware information.
+#[must_use]
+pub fn hw_info_type() -> iommufd::HwInfoType {
+    iommufd::HwInfoType::new(abi::HW_INFO_TYPE_SELFTEST).unwrap()
+}

@@ -1,8 +1,33 @@
 //! What the SDK says of the mock's hardware.
 
-use iommufd::{Capabilities, Iommufd, VendorInfo};
-use tests::mock::{MockDevice, MockOptions, abi};
+use iommufd::{
+    AmdInfo, Capabilities, Error, HwInfo, HwInfoType, Iommufd, Result, Smmuv3Info,
+    Tegra241CmdqvInfo, VendorInfo, VtdInfo,
+};
+use rustix::io::Errno;
+use tests::edu;
+use tests::faults::nothing_is_left;
+use tests::mock::{MockDevice, MockOptions, abi, hw_info_type};
 use tests::observe::Recorder;
+
+const ASKED: &str = "IOMMU_GET_HW_INFO";
+
+/// Asserts that it is what the mock says of itself.
+fn is_the_mocks(info: &HwInfo) {
+    assert_eq!(info.kind, Some(hw_info_type()));
+    assert_eq!(info.vendor, VendorInfo::Other(hw_info_type()));
+    let mut expected = [0; 8];
+    expected[4..].copy_from_slice(&abi::HW_INFO_TEST_REG.to_le_bytes());
+    assert_eq!(info.data[..], expected);
+}
+
+/// Asserts that a type is told to be none of the hardware's.
+#[track_caller]
+fn not_offered<T>(answer: Result<T>, expected: HwInfoType) {
+    let answer = answer.map(|_| "an answer");
+    let refused = matches!(answer, Err(Error::HwInfoNotOffered { kind, .. }) if kind == expected);
+    assert!(refused, "{expected}: {answer:?}");
+}
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
@@ -11,14 +36,8 @@ fn hardware_of_an_unknown_type_is_described_by_its_bytes() {
     let device = MockDevice::new(&iommufd).unwrap();
     recorder.clear();
     let info = device.hw_info().unwrap();
-    assert_eq!(recorder.calls(), ["IOMMU_GET_HW_INFO"]);
-    let VendorInfo::Other { kind, data } = &info.vendor else {
-        panic!("{info}");
-    };
-    assert_eq!(*kind, abi::HW_INFO_TYPE_SELFTEST);
-    let mut expected = [0; 8];
-    expected[4..].copy_from_slice(&abi::HW_INFO_TEST_REG.to_le_bytes());
-    assert_eq!(data[..], expected);
+    assert_eq!(recorder.calls(), [ASKED]);
+    is_the_mocks(&info);
     assert!(info.capabilities.contains(Capabilities::DIRTY_TRACKING));
     assert!(info.capabilities.contains(Capabilities::ATS_NOT_SUPPORTED));
     assert_eq!(info.pasid_bits, 0);
@@ -50,4 +69,73 @@ fn a_device_with_pasids_says_how_many() {
     };
     let device = MockDevice::with(&iommufd, options).unwrap();
     assert_eq!(device.hw_info().unwrap().pasid_bits, 20);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_type_that_only_its_number_names_is_asked_for() {
+    let (iommufd, recorder) = Recorder::context();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let unasked = device.hw_info().unwrap();
+    recorder.clear();
+    let info = device.hw_info_of(hw_info_type()).unwrap();
+    assert_eq!(recorder.calls(), [ASKED]);
+    is_the_mocks(&info);
+    assert_eq!(info, unasked);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_type_that_the_hardware_has_not_got_is_not_offered() {
+    let (iommufd, recorder) = Recorder::context();
+    let device = MockDevice::new(&iommufd).unwrap();
+    recorder.clear();
+    not_offered(device.vendor_info::<VtdInfo>(), HwInfoType::VTD);
+    // It is not the kernel that is too old: it has an answer for whoever asks for no type.
+    let answers = [(ASKED, Err(Errno::OPNOTSUPP)), (ASKED, Ok(()))];
+    assert_eq!(recorder.answers(), answers);
+    not_offered(device.vendor_info::<Smmuv3Info>(), HwInfoType::SMMUV3);
+    let cmdqv = device.vendor_info::<Tegra241CmdqvInfo>();
+    not_offered(cmdqv, HwInfoType::TEGRA241_CMDQV);
+    not_offered(device.vendor_info::<AmdInfo>(), HwInfoType::AMD);
+    let unheard_of = HwInfoType::new(u32::MAX).unwrap();
+    not_offered(device.hw_info_of(unheard_of), unheard_of);
+}
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn vt_d_is_described_to_whoever_asks_for_it() {
+    let device = edu::device(edu::lone());
+    let device = device.iommu();
+    let info = device.hw_info().unwrap();
+    assert_eq!(info.kind, Some(HwInfoType::VTD));
+    let vtd: VtdInfo = device.vendor_info().unwrap();
+    assert_eq!(info.vendor, VendorInfo::Vtd(vtd));
+    assert_eq!(device.hw_info_of(HwInfoType::VTD).unwrap(), info);
+    assert!(vtd.address_bits() >= 39, "{vtd}");
+    // The registers as the bytes have them: behind the flags and what is reserved.
+    let register = |at: usize| u64::from_le_bytes(info.data[at..at + 8].try_into().unwrap());
+    assert_eq!(vtd.capability(), register(8));
+    assert_eq!(vtd.extended_capability(), register(16));
+    assert_eq!(u64::from(vtd.flags().bits()), register(0));
+    not_offered(device.vendor_info::<Smmuv3Info>(), HwInfoType::SMMUV3);
+    not_offered(device.vendor_info::<AmdInfo>(), HwInfoType::AMD);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_question_that_fails_is_no_answer() {
+    nothing_is_left(|nth, _, device, _| {
+        let info = nth.armed(|| device.hw_info_of(hw_info_type()))?;
+        is_the_mocks(&info);
+        Ok(())
+    });
+    // What fails at the second of the two questions is not taken for an answer either.
+    nothing_is_left(
+        |nth, _, device, _| match nth.armed(|| device.vendor_info::<VtdInfo>()) {
+            Err(Error::HwInfoNotOffered { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(vtd) => panic!("{vtd}"),
+        },
+    );
 }
