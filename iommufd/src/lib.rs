@@ -29,6 +29,12 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! All off by default.
+//!
+//! - `tracing`: an observer that makes `tracing` events of ioctls.
+//!
 //! # What it does not do
 //!
 //! It binds no device: that is a driver's part. It chooses no page tables for you beyond what the
@@ -77,12 +83,16 @@ mod paging;
 mod pasid;
 mod pasid_attachment;
 mod target;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod vdevice;
 mod vevent;
 mod viommu;
 mod viommu_page;
 pub mod volatile;
 
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
 pub use address::{Iova, IovaRange};
 pub use attachment::Attachment;
 pub use buffer::{DmaBuffer, HugePage, SharedBuffer};

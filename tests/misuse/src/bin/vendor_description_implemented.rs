@@ -2,15 +2,17 @@
 
 use iommufd::{Device, Result, VendorDescription, VtdInfo};
 
+struct Registers(VtdInfo);
+
 #[cfg(feature = "misuse")]
-impl VendorDescription for u64 {}
+impl VendorDescription for Registers {}
 
 fn describe<T: VendorDescription>(device: &Device) -> Result<T> {
     device.vendor_info()
 }
 
-fn case(device: &Device) -> Result<VtdInfo> {
-    describe(device)
+fn case(device: &Device) -> Result<Registers> {
+    describe(device).map(Registers)
 }
 
 fn main() {
