@@ -2,6 +2,7 @@
 
 use iommufd::{Device, Result, VendorDescription, VtdInfo};
 
+#[expect(dead_code, reason = "only the type matters")]
 struct Registers(VtdInfo);
 
 #[cfg(feature = "misuse")]
