@@ -1,6 +1,6 @@
 //! What each errno means, ioctl by ioctl: from the kernel's source and documentation.
 
-use iommufd_sys::ioctl::Description;
+use iommufd_sys::ioctl::{Description, Linux};
 use rustix::io::Errno;
 
 use crate::error::{Error, KernelError};
@@ -14,7 +14,23 @@ pub(crate) fn refusal(ioctl: Description, errno: Errno) -> Error {
             since: ioctl.since,
         };
     }
+    if errno == Errno::TOOBIG
+        && let Some((feature, since)) = newer_part(ioctl.name)
+    {
+        return Error::Unsupported { feature, since };
+    }
     KernelError::new(ioctl.name, errno, of_ioctl(ioctl.name, errno)).into()
+}
+
+/// What a kernel that is older than a part of the argument has not got: it says `E2BIG` if that part
+/// is used. Each of these ioctls has grown once.
+fn newer_part(ioctl: &str) -> Option<(&'static str, Linux)> {
+    let (feature, major, minor) = match ioctl {
+        "IOMMU_HWPT_ALLOC" => ("page tables with a fault queue (IOMMU_HWPT_ALLOC)", 6, 11),
+        "IOMMU_VIOMMU_ALLOC" => ("virtual IOMMUs with data (IOMMU_VIOMMU_ALLOC)", 6, 17),
+        _ => return None,
+    };
+    Some((feature, Linux { major, minor }))
 }
 
 /// The cause of a failed open of the device node.
@@ -251,4 +267,26 @@ fn hw_queue_alloc(errno: Errno) -> Option<&'static str> {
         Errno::OPNOTSUPP => "the IOMMU has no hardware queues of this type",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iommufd_sys::ioctl::iommufd as nr;
+
+    #[test]
+    fn what_an_older_kernel_lacks_is_told_as_that() {
+        let lacks = |ioctl: Description, errno| match refusal(ioctl, errno) {
+            Error::Unsupported { since, .. } => Some(since.to_string()),
+            _ => None,
+        };
+        let since = |version: &str| Some(version.to_owned());
+        let (hwpt, viommu) = (nr::HWPT_ALLOC.describe(), nr::VIOMMU_ALLOC.describe());
+        assert_eq!(lacks(hwpt, Errno::NOTTY), since("6.6"));
+        assert_eq!(lacks(hwpt, Errno::TOOBIG), since("6.11"));
+        assert_eq!(lacks(viommu, Errno::NOTTY), since("6.13"));
+        assert_eq!(lacks(viommu, Errno::TOOBIG), since("6.17"));
+        assert_eq!(lacks(viommu, Errno::OPNOTSUPP), None);
+        assert_eq!(lacks(nr::IOAS_ALLOC.describe(), Errno::TOOBIG), None);
+    }
 }
