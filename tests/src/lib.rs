@@ -12,6 +12,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+pub mod allocations;
 pub mod at;
 pub mod both_ways;
 pub mod edu;
@@ -22,6 +23,7 @@ pub mod ids;
 pub mod memory;
 pub mod mock;
 pub mod observe;
+pub mod page_requests;
 pub mod raw;
 pub mod victim;
 pub mod within;

@@ -4,7 +4,8 @@
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
 use std::ffi::c_void;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
 use iommufd_sys::iommufd as sys;
@@ -156,4 +157,13 @@ pub fn objects(fd: &impl AsFd) -> u32 {
 #[must_use]
 pub fn witness(fd: &impl AsFd) -> OwnedFd {
     fd.as_fd().try_clone_to_owned().unwrap()
+}
+
+/// Puts `file` in the place of the open file that `place` is, behind the back of its owner.
+pub fn put_in_place(place: &impl AsFd, file: &impl AsFd) {
+    let number = place.as_fd().as_raw_fd();
+    // SAFETY: the number is an open file's, and is not closed here. Its owner, for whom it becomes another file, is
+    // what the test is about: a queue, which has to live with whatever its file answers.
+    let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    rustix::io::dup2(file, &mut place).unwrap();
 }

@@ -7,6 +7,7 @@ use tests::at::{PAGE, page};
 use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
+use tests::page_requests::Setup;
 use tests::within::within;
 use tests::{ids, raw};
 
@@ -67,6 +68,40 @@ fn the_graph_can_be_dropped_in_every_order() {
         }
         assert_eq!(recorder.refusals(), [], "{order:?}");
         assert_eq!(living.count(), 0, "{order:?}");
+        assert_eq!(Arc::strong_count(&recorder), 1, "the context is gone");
+        assert_eq!(raw::objects(&witness), 0, "{order:?}");
+    });
+    assert_eq!(count, 5040);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_fault_queue_can_be_dropped_in_every_order_with_all_that_holds_it() {
+    let mut count = 0;
+    orders::<7>(|order| {
+        count += 1;
+        let (iommufd, recorder) = Recorder::context();
+        // Stays, to ask the kernel what is left.
+        let witness = raw::witness(&iommufd);
+        let setup = Setup::of(iommufd.clone());
+        let group = setup.asked();
+        let mut graph: [Droppable; 7] = [
+            Some(Box::new((iommufd, setup.iommufd))),
+            Some(Box::new(setup.device.into_device())),
+            Some(Box::new(setup.ioas)),
+            Some(Box::new(setup.queue)),
+            Some(Box::new(setup.hwpt)),
+            Some(Box::new(setup.attachment)),
+            Some(Box::new(group)),
+        ];
+        recorder.clear();
+        for which in order {
+            graph[*which] = None;
+        }
+        for (name, answer) in recorder.answers() {
+            assert_eq!(answer, Ok(()), "{name} in the order {order:?}");
+        }
+        assert_eq!(recorder.refusals(), [], "{order:?}");
         assert_eq!(Arc::strong_count(&recorder), 1, "the context is gone");
         assert_eq!(raw::objects(&witness), 0, "{order:?}");
     });

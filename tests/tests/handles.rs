@@ -23,6 +23,11 @@ fn every_handle_is_send_sync_and_static() {
         can_be_kept_anywhere::<iommufd::DmaSlice>(),
         can_be_kept_anywhere::<iommufd::RawMemory>(),
         can_be_kept_anywhere::<iommufd::HwInfo>(),
+        can_be_kept_anywhere::<iommufd::FaultQueue>(),
+        can_be_kept_anywhere::<iommufd::ClosedQueue>(),
+        can_be_kept_anywhere::<iommufd::PageRequestGroup>(),
+        can_be_kept_anywhere::<iommufd::PageRequest>(),
+        can_be_kept_anywhere::<iommufd::Pasid>(),
         can_be_kept_anywhere::<iommufd::Error>(),
         can_be_kept_anywhere::<iommufd::Refused<iommufd::Mapping>>(),
         can_be_kept_anywhere::<iommufd::Refused<iommufd::Attachment>>(),
@@ -43,6 +48,7 @@ fn every_handle_that_is_shared_can_be_cloned() {
         cloned::<iommufd::Device>(),
         cloned::<iommufd::Group>(),
         cloned::<iommufd::Target>(),
+        cloned::<iommufd::FaultQueue>(),
         cloned::<iommufd::DmaSlice>(),
     ];
     assert!(shared.iter().all(|name| name.starts_with("iommufd::")));

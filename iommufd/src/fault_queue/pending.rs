@@ -371,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_read_is_named_and_takes_nothing() {
+        let mut queue = Queue::of(vec![group(1, 1)]);
+        let error = queue.pending.read(
+            |_| Err(Errno::NOMEM),
+            |_| unreachable!("there is nothing to answer"),
+            |_| unreachable!("there is nothing to deliver"),
+        );
+        assert_eq!(error.unwrap_err().errno(), Some(Errno::NOMEM));
+        assert_eq!(queue.read().unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_request_says_what_the_device_asks_for() {
         let mut one = record(1, LAST | PASID | 4);
         one.addr = 0x1234_5000;
