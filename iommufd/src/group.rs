@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
-use crate::error::{Error, Result};
+use crate::error::{Error, KernelError, Result};
 use crate::fork::Process;
 use crate::pasid::Pasid;
 use crate::target::Target;
@@ -213,7 +213,12 @@ impl Group {
         {
             return Err(Error::GroupAttachedElsewhere { group });
         }
-        member.attach(&member.target, &mut notices)?;
+        if let Err(refused) = member.attach(&member.target, &mut notices) {
+            // What the error says takes an ioctl, of which the observer hears: not under the lock.
+            drop(members);
+            drop(notices);
+            return Err(member.target.attach_error(refused));
+        }
         member.target.ioas().inner.layout_changed();
         members.push(member);
         self.state
@@ -321,11 +326,21 @@ impl GroupState {
             self.check_pasids(&members, member.device, pasid, target)?;
         }
         // The kernel moves the others with the first.
-        first.attach(target, &mut notices)?;
+        if let Err(refused) = first.attach(target, &mut notices) {
+            // As in `attach`.
+            drop(members);
+            drop(notices);
+            return Err(target.attach_error(refused));
+        }
         target.ioas().inner.layout_changed();
         for member in members.iter_mut().filter(|member| member.pasid == pasid) {
             member.target.ioas().inner.layout_changed();
-            released.push(std::mem::replace(&mut member.target, target.clone()));
+            let mut target = target.clone();
+            if member.stuck {
+                // As in `is_stuck`; the last handle is not this one, but the caller's.
+                target.take_vdevice();
+            }
+            released.push(std::mem::replace(&mut member.target, target));
         }
         Ok(())
     }
@@ -387,17 +402,15 @@ impl Member {
         self.device == device && self.pasid == pasid
     }
 
-    fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<()> {
+    fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<(), KernelError> {
         let id = target.page_table_id();
-        let answer = match self.pasid {
+        match self.pasid {
             // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
             // checked. The group keeps a clone of it as long as the device is attached to it.
             None => unsafe { self.driver.attach(id, notices) },
             // SAFETY: the same.
             Some(pasid) => unsafe { self.driver.attach_pasid(pasid, id, notices) },
-        };
-        // Attaching an address space for the first time pins all that is mapped in it.
-        answer.map_err(|error| target.ioas().inner.pin_error(error.into()))
+        }
     }
 
     fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {

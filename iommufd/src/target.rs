@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::context::Iommufd;
 use crate::device::PageTableId;
-use crate::error::{Error, Result};
+use crate::error::{Error, KernelError, Result};
 use crate::format::NestsOnParent;
 use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
@@ -100,6 +100,17 @@ impl Target {
             });
         }
         Ok(())
+    }
+
+    /// The error of an attach that was `refused`.
+    ///
+    /// Attaching an address space for the first time pins all that is mapped in it. In a page table
+    /// it is pinned already.
+    pub(crate) fn attach_error(&self, refused: KernelError) -> Error {
+        match self {
+            Self::Ioas(ioas) => ioas.inner.pin_error(refused.into()),
+            _ => refused.into(),
+        }
     }
 
     /// The virtual device, taken out.
