@@ -16,6 +16,8 @@ impl Object {
     /// Has the kernel carry out `commands`, of this nested table or virtual IOMMU, in their order.
     pub(crate) fn invalidate<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
         let context = self.iommufd().context();
+        // Also where nothing is to be done, and so the kernel is not asked.
+        context.check_process()?;
         let mut before = 0;
         for batch in commands.chunks(MOST) {
             let mut arg = sys::iommu_hwpt_invalidate::sized();
@@ -26,9 +28,7 @@ impl Object {
             match answer {
                 Ok(()) => before += batch.len(),
                 Err(Error::Kernel(reason)) => {
-                    // A count that the kernel did not write back is the one it was given.
-                    let handled = (arg.entry_num as usize).min(batch.len() - 1);
-                    let refused = before + handled;
+                    let refused = before + handled(arg.entry_num, batch.len());
                     let done = if F::COUNT_IS_EXACT { refused } else { before };
                     return Err(Error::InvalidationRefused {
                         done,
@@ -40,5 +40,29 @@ impl Object {
             }
         }
         Ok(())
+    }
+}
+
+/// How many of the commands it was `asked` for the kernel has handled, before it refused one.
+///
+/// It writes their number back, unless it never came to look at them, as when a sandbox refuses the
+/// call: then the number is still the one that it was given.
+fn handled(written: u32, asked: usize) -> usize {
+    usize::try_from(written)
+        .ok()
+        .filter(|&handled| handled < asked)
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::handled;
+
+    #[test]
+    fn what_the_kernel_did_not_count_was_not_done() {
+        assert_eq!(handled(0, 3), 0);
+        assert_eq!(handled(2, 3), 2);
+        assert_eq!(handled(3, 3), 0, "as it was sent");
+        assert_eq!(handled(u32::MAX, 3), 0);
     }
 }
