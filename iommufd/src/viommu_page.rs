@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::io::Errno;
+use rustix::param::page_size;
 
 use crate::cause;
 use crate::error::{Error, KernelError, Result};
@@ -61,14 +62,16 @@ impl ViommuPage {
             .ok_or(Error::Empty {
                 what: "page of the virtual IOMMU",
             })?;
+        // A mapping begins at a page. What does not would be found in the middle of one, where its
+        // words are not aligned.
+        if !location.offset.is_multiple_of(page_size() as u64) {
+            return Err(refusal(Errno::NXIO).into());
+        }
         let map = MmapOptions::new()
             .offset(location.offset)
             .len(len)
             .map_raw(&iommufd.context().fd())
-            .map_err(|error| {
-                let errno = Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
-                KernelError::new("mmap of /dev/iommu", errno, cause::of_page(errno))
-            })?;
+            .map_err(|error| refusal(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)))?;
         let base = NonNull::new(map.as_mut_ptr()).ok_or(Error::Empty {
             what: "page of the virtual IOMMU",
         })?;
@@ -139,6 +142,10 @@ impl ViommuPage {
         self.viommu.iommufd().check_process()?;
         Ok(&self.words)
     }
+}
+
+fn refusal(errno: Errno) -> KernelError {
+    KernelError::new("mmap of /dev/iommu", errno, cause::of_page(errno))
 }
 
 impl fmt::Debug for ViommuPage {
