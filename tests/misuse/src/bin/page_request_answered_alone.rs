@@ -4,7 +4,7 @@ use iommufd::{PageRequestGroup, PageResponse, Result};
 
 fn case(group: PageRequestGroup) -> Result<()> {
     for request in group.requests() {
-        println!("{}", request.address());
+        let _address = request.address();
         #[cfg(feature = "misuse")]
         request.respond(PageResponse::Success)?;
     }
