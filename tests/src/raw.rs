@@ -3,6 +3,8 @@
 // UNSAFETY: issues ioctls that the SDK has no safe form of.
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
+pub mod nested;
+
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};

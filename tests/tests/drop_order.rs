@@ -8,28 +8,9 @@ use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
 use tests::page_requests::Setup;
+use tests::orders::orders;
 use tests::within::within;
 use tests::{ids, raw};
-
-/// All orders of the numbers below `N`, by Heap's algorithm.
-fn orders<const N: usize>(mut visit: impl FnMut(&[usize; N])) {
-    let mut order = std::array::from_fn(|n| n);
-    let mut stack = [0; N];
-    visit(&order);
-    let mut n = 1;
-    while n < N {
-        if stack[n] < n {
-            let other = if n.is_multiple_of(2) { 0 } else { stack[n] };
-            order.swap(other, n);
-            visit(&order);
-            stack[n] += 1;
-            n = 1;
-        } else {
-            stack[n] = 0;
-            n += 1;
-        }
-    }
-}
 
 /// One thing to be dropped, whatever it is.
 type Droppable = Option<Box<dyn Send>>;

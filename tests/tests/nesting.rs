@@ -1,21 +1,18 @@
-//! Nested tables, virtual IOMMUs and what belongs to them, end to end on the mock driver.
+//! Tables of guests: nested, attached, moved, and given back.
 
 use iommufd::{
-    Access, DmaBuffer, Error, HwQueue, Ioas, Iommufd, IovaRange, Leaks, NestParent, NestedHwPt,
-    VDevice, VEvent, VEventQueue, Viommu,
+    Error, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, Target, VDevice, VEvent,
+    VEventQueue, Viommu,
 };
-use tests::at::{PAGE, page};
+use rustix::io::Errno;
+use tests::faults::{Points, sweep};
+use tests::guest::{Guest, NUMBER};
 use tests::mock::nesting::{
-    DeviceInvalidation, INVALIDATE_ALL, Loopback, MockEvent, MockViommu, MockViommuWithPage,
-    OnParent, Stage1, TableInvalidation, VirtualNumber,
+    CONFIG, DeviceInvalidation, MockEvent, MockViommu, OnParent, TableInvalidation, VirtualNumber,
 };
-use tests::mock::{MockDevice, abi, check_dev_cache, check_iotlb, trigger_vevent};
-use tests::{ids, raw};
-
-const CONFIG: Stage1 = Stage1 {
-    iotlb: abi::IOTLB_DEFAULT,
-    pagetable_type: 0,
-};
+use tests::mock::{MockDevice, MockOptions, abi, check_dev_cache, check_iotlb, trigger_vevent};
+use tests::observe::Recorder;
+use tests::{ids, raw, refused};
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
@@ -27,29 +24,16 @@ fn a_table_nested_on_its_parent_is_attached_and_invalidated() {
     let nested = NestedHwPt::<OnParent>::new(&parent, &device, &CONFIG).unwrap();
     let attachment = device.attach(&nested).unwrap();
     assert_eq!(device.page_table(), ids::of(&nested));
-    let one = |iotlb_id| TableInvalidation { flags: 0, iotlb_id };
-    nested.invalidate(&[]).unwrap();
-    nested.invalidate(&[one(1), one(3)]).unwrap();
-    for (index, value) in [
-        (0, abi::IOTLB_DEFAULT),
-        (1, 0),
-        (2, abi::IOTLB_DEFAULT),
-        (3, 0),
-    ] {
+    nested.invalidate(&[TableInvalidation::of(1)]).unwrap();
+    for (index, value) in [(0, abi::IOTLB_DEFAULT), (1, 0), (2, abi::IOTLB_DEFAULT)] {
         check_iotlb(&iommufd, ids::of(&nested), index, value).unwrap();
     }
-    let refused = nested.invalidate(&[one(0), one(9), one(2)]).unwrap_err();
-    assert!(matches!(
-        refused,
-        Error::InvalidationRefused {
-            done: 1,
-            refused: 1,
-            ..
-        }
-    ));
-    check_iotlb(&iommufd, ids::of(&nested), 0, 0).unwrap();
-    check_iotlb(&iommufd, ids::of(&nested), 2, abi::IOTLB_DEFAULT).unwrap();
+    assert_eq!(ids::of(nested.ioas()), ids::of(&ioas));
     attachment.detach().unwrap();
+    nested.try_destroy().unwrap();
+    parent.try_destroy().unwrap();
+    ioas.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]
@@ -65,32 +49,20 @@ fn a_guest_behind_a_virtual_iommu() {
         let mut events = VEventQueue::<MockEvent>::new(&viommu, 2).unwrap();
         let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(0x99)).unwrap();
-        assert!(matches!(
-            VDevice::new(&viommu, &device, VirtualNumber(0x98)),
-            Err(Error::HasVDevice)
-        ));
         let attachment = device.attach(vdevice.through(&nested)).unwrap();
 
-        let all = DeviceInvalidation {
-            flags: INVALIDATE_ALL,
-            vdev_id: 0x99,
-            cache_id: 0,
-        };
-        viommu.invalidate(&[all]).unwrap();
+        viommu
+            .invalidate(&[DeviceInvalidation::of_all(0x99)])
+            .unwrap();
         for index in 0..abi::CACHE_LEN {
             check_dev_cache(&iommufd, device.id(), index, 0).unwrap();
         }
-
-        assert!(!events.wait(Some(std::time::Duration::ZERO)).unwrap());
         for _ in 0..5 {
             trigger_vevent(&iommufd, device.id()).unwrap();
         }
         assert!(events.wait(None).unwrap());
         let event = VEvent::Event(MockEvent { virt_id: 0x99 });
         assert_eq!(events.read().unwrap(), [event, event, VEvent::Lost(3)]);
-        assert_eq!(events.read().unwrap(), []);
-        trigger_vevent(&iommufd, device.id()).unwrap();
-        assert_eq!(events.read().unwrap(), [event]);
 
         // Attached, it cannot go; dropped in any order, everything goes.
         let vdevice = vdevice.try_destroy().unwrap_err().into_value();
@@ -103,51 +75,358 @@ fn a_guest_behind_a_virtual_iommu() {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn hardware_queues_go_in_the_order_against_which_they_came() {
-    let iommufd = Iommufd::open().unwrap();
-    let device = MockDevice::new(&iommufd).unwrap();
+fn objects_of_two_contexts_are_not_mixed() {
+    let (here, there) = (Guest::new(), Guest::new());
+    let on_parent = |parent, device| NestedHwPt::<OnParent>::new(parent, device, &CONFIG);
+    let nested = on_parent(&there.parent, &there.device).unwrap();
+    let vdevice = there.vdevice();
+    let through = vdevice.through(&there.table());
+    let attachment = here.device.attach(&here.ioas).unwrap();
+    here.recorder.clear();
+    there.recorder.clear();
+    let foreign = |error: Error, object: &str| {
+        assert!(
+            matches!(error, Error::ForeignContext { what, .. } if what == object),
+            "{error}"
+        );
+    };
+    let (device, parent) = (&there.device, &here.parent);
+    foreign(NestParent::new(&here.ioas, device).unwrap_err(), "device");
+    foreign(on_parent(parent, device).unwrap_err(), "device");
+    foreign(
+        Viommu::<MockViommu>::new(parent, device).unwrap_err(),
+        "device",
+    );
+    foreign(
+        NestedHwPt::new(&here.viommu, device, &CONFIG).unwrap_err(),
+        "device",
+    );
+    let number = VirtualNumber(1);
+    foreign(
+        VDevice::new(&here.viommu, device, number).unwrap_err(),
+        "device",
+    );
+    foreign(
+        VDevice::new(&there.viommu, &here.device, number).unwrap_err(),
+        "device",
+    );
+    let mut attachment = attachment;
+    for target in [
+        Target::from(&there.parent),
+        Target::from(&nested),
+        through.clone(),
+    ] {
+        let refusal = attachment.replace(target.clone()).unwrap_err();
+        foreign(refusal.into_parts().1, "target");
+        attachment = here.device.attach(&here.ioas).unwrap();
+        here.recorder.clear();
+        foreign(here.device.group().replace(target).unwrap_err(), "target");
+    }
+    assert_eq!(here.recorder.count() + there.recorder.count(), 0);
+    attachment.detach().unwrap();
+    foreign(here.device.attach(through).unwrap_err(), "target");
+}
+
+/// All that a device can be attached to, in one context.
+struct Places {
+    guest: Guest,
+    first: Target,
+    second: Target,
+    parent: Target,
+    ioas: Target,
+    hwpt: Target,
+}
+
+impl Places {
+    fn new() -> Self {
+        let guest = Guest::new();
+        let vdevice = guest.vdevice();
+        Self {
+            first: vdevice.through(&guest.table()),
+            second: vdevice.through(&guest.table()),
+            parent: Target::from(&guest.parent),
+            ioas: Target::from(Ioas::new(&guest.iommufd).unwrap()),
+            hwpt: Target::from(HwPt::new(&guest.ioas, &guest.device).unwrap()),
+            guest,
+        }
+    }
+
+    /// Every place after every other.
+    fn tour(&self) -> Vec<&Target> {
+        let all = [
+            &self.first,
+            &self.second,
+            &self.parent,
+            &self.ioas,
+            &self.hwpt,
+        ];
+        let pairs = all
+            .iter()
+            .flat_map(|from| all.iter().flat_map(move |to| [*from, *to]));
+        pairs.collect()
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_is_moved_between_tables_of_all_kinds() {
+    let places = Places::new();
+    let Guest {
+        device, recorder, ..
+    } = &places.guest;
+    let mut attachment = device.attach(places.ioas.clone()).unwrap();
+    for target in places.tour() {
+        recorder.clear();
+        attachment = attachment.replace(target.clone()).unwrap();
+        assert_eq!(recorder.calls(), ["IOMMU_TEST_CMD"], "one, and atomic");
+        assert_eq!(place(&attachment.target().unwrap()), place(target));
+        if !matches!(target, Target::Ioas(_)) {
+            assert_eq!(device.page_table(), place(target));
+        }
+        // By the number the device is known all the time.
+        assert!(places.guest.is_known(NUMBER));
+    }
+    attachment.detach().unwrap();
+}
+
+/// The kernel's id of the table, or address space.
+fn place(target: &Target) -> u32 {
+    ids::of(target)
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
+    let (iommufd, recorder) = Recorder::context();
+    let usual = MockDevice::new(&iommufd).unwrap();
     let ioas = Ioas::new(&iommufd).unwrap();
+    let tracks = NestParent::builder(&ioas, &usual).dirty_tracking(true);
+    let tracks = tracks.allocate().unwrap();
+    // The mock attaches no table that tracks to a device that does not.
+    let device = MockDevice::with(
+        &iommufd,
+        MockOptions {
+            flags: abi::DEVICE_NO_DIRTY,
+            ..MockOptions::default()
+        },
+    )
+    .unwrap();
     let parent = NestParent::new(&ioas, &device).unwrap();
     let viommu = Viommu::<MockViommu>::new(&parent, &device).unwrap();
-    let memory = DmaBuffer::new(2 * PAGE).unwrap().share();
-    let mapping = ioas.map_at(page(0), &memory, Access::ReadWrite).unwrap();
-    let at = |n| IovaRange::with_len(page(n), PAGE as u64).unwrap();
-    let first = HwQueue::first(&viommu, at(0)).unwrap();
-    let second = HwQueue::after(&first, at(1)).unwrap();
-    assert_eq!((first.number(), second.number()), (0, 1));
-    tests::refused(HwQueue::after(&second, at(1)), rustix::io::Errno::INVAL);
-    let first = first.try_destroy().unwrap_err().into_value();
-    let mapping = mapping.unmap().unwrap_err().into_value();
-    drop(first);
-    // The second holds the first.
-    let mapping = mapping.unmap().unwrap_err().into_value();
-    second.try_destroy().unwrap();
-    mapping.unmap().unwrap();
+    let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
+    let vdevice = VDevice::new(&viommu, &device, VirtualNumber(7)).unwrap();
+    let attachment = device.attach(vdevice.through(&nested)).unwrap();
+    let table = device.page_table();
+    assert_eq!(table, ids::of(&nested));
+    recorder.clear();
+    let refusal = attachment.replace(&tracks).unwrap_err();
+    assert_eq!(
+        recorder.answers(),
+        [("IOMMU_TEST_CMD", Err(Errno::INVAL))],
+        "and nothing else was done"
+    );
+    let (attachment, error) = refusal.into_parts();
+    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert_eq!(place(&attachment.target().unwrap()), table);
+    // What was to be attached is not held, and what is attached is.
+    tracks.try_destroy().unwrap();
+    let vdevice = vdevice.try_destroy().unwrap_err().into_value();
+    let nested = nested.try_destroy().unwrap_err().into_value();
+    let seven = [DeviceInvalidation::of_all(7)];
+    drop((vdevice, nested));
+    viommu.invalidate(&seven).unwrap();
+    drop(attachment.replace(&parent).unwrap());
+    viommu.invalidate(&seven).unwrap_err();
     assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn the_page_of_a_virtual_iommu_keeps_it() {
-    let iommufd = Iommufd::open().unwrap();
-    let device = MockDevice::new(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    let parent = NestParent::new(&ioas, &device).unwrap();
-    let data = Loopback {
-        in_data: 0x1234_5678,
-        ..Loopback::default()
+fn a_replace_that_fails_anywhere_leaves_everything_as_it_was() {
+    let places = Places::new();
+    let device = &places.guest.device;
+    let mut attachment = Some(device.attach(places.ioas.clone()).unwrap());
+    let mut failures = 0;
+    for target in [
+        &places.first,
+        &places.second,
+        &places.parent,
+        &places.hwpt,
+        &places.first,
+        &places.ioas,
+    ] {
+        let old = place(&attachment.as_ref().unwrap().target().unwrap());
+        let count = sweep(Points::Everywhere, |nth| {
+            let moved = attachment.take().unwrap();
+            let moved = nth.armed(|| moved.replace(target.clone()));
+            attachment = Some(match moved {
+                Ok(moved) => moved,
+                Err(refusal) => {
+                    assert!(nth.failed(), "{refusal}");
+                    failures += 1;
+                    let moved = refusal.into_value();
+                    assert_eq!(place(&moved.target().unwrap()), old);
+                    moved
+                }
+            });
+            assert!(places.guest.is_known(NUMBER));
+        });
+        assert!(count > 0);
+        let now = attachment.as_ref().unwrap().target().unwrap();
+        assert_eq!(place(&now), place(target));
+    }
+    assert!(failures > 0);
+    drop(attachment);
+    assert_eq!(device.group().attached(), 0);
+    assert_eq!(places.guest.iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn what_is_in_use_is_given_back_and_the_kernel_is_not_asked() {
+    let guest = Guest::new();
+    let device = &guest.device;
+    let nested = guest.table();
+    let vdevice = guest.vdevice();
+    let attachment = device.attach(vdevice.through(&nested)).unwrap();
+    let Guest {
+        viommu,
+        parent,
+        ioas,
+        recorder,
+        ..
+    } = guest;
+    recorder.clear();
+    let in_use = |error: &Error, what: &str| {
+        assert!(
+            matches!(error, Error::InUse { object, .. } if *object == what),
+            "{error}"
+        );
     };
-    let viommu = Viommu::<MockViommuWithPage>::with_data(&parent, &device, data).unwrap();
-    assert_eq!(viommu.data().out_data, 0x1234_5678);
-    let page = viommu.map_page().unwrap();
-    assert_eq!(page.len() as u64, viommu.data().out_mmap_length);
-    assert_eq!(page.read::<u32>(0).unwrap(), 0x1234_5678);
-    page.write(4, 0x55_u32).unwrap();
-    assert_eq!(page.read::<u64>(0).unwrap(), 0x55_1234_5678);
-    assert!(page.read::<u32>(page.len()).is_err());
-    let viommu = viommu.try_destroy().unwrap_err().into_value();
-    drop(viommu);
-    assert_eq!(page.read::<u32>(4).unwrap(), 0x55);
-    drop(page);
+    let refusal = vdevice.try_destroy().unwrap_err();
+    in_use(refusal.error(), "virtual device");
+    let vdevice = refusal.into_value();
+    let refusal = nested.try_destroy().unwrap_err();
+    in_use(refusal.error(), "nested page table");
+    let nested = refusal.into_value();
+    let refusal = viommu.try_destroy().unwrap_err();
+    in_use(refusal.error(), "virtual IOMMU");
+    let viommu = refusal.into_value();
+    let refusal = parent.try_destroy().unwrap_err();
+    in_use(refusal.error(), "nesting parent");
+    let parent = refusal.into_value();
+    let refusal = ioas.try_destroy().unwrap_err();
+    in_use(refusal.error(), "address space");
+    let ioas = refusal.into_value();
+    assert_eq!(recorder.count(), 0);
+
+    attachment.detach().unwrap();
+    nested.try_destroy().unwrap();
+    vdevice.try_destroy().unwrap();
+    viommu.try_destroy().unwrap();
+    parent.try_destroy().unwrap();
+    ioas.try_destroy().unwrap();
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn what_the_kernel_keeps_is_given_back_as_it_was() {
+    let guest = Guest::new();
+    let Guest {
+        iommufd, device, ..
+    } = &guest;
+    let nested = NestedHwPt::<OnParent>::new(&guest.parent, device, &CONFIG).unwrap();
+    let id = ids::of(&nested);
+    // A stranger with the same file attaches a device of his to it.
+    let stranger = tests::mock::occupy(iommufd, id).unwrap();
+    let refusal = nested.try_destroy().unwrap_err();
+    assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
+    let nested = refusal.into_value();
+    nested.invalidate(&[TableInvalidation::of(0)]).unwrap();
+    check_iotlb(iommufd, id, 0, 0).unwrap();
+    raw::destroy(iommufd, stranger).unwrap();
+    nested.try_destroy().unwrap();
+
+    // And makes something of the virtual IOMMU.
+    let viommu = Viommu::<MockViommu>::new(&guest.parent, device).unwrap();
+    let stranger = raw::nested::vdevice_alloc(iommufd, ids::of(&viommu), device.id(), 5).unwrap();
+    let refusal = viommu.try_destroy().unwrap_err();
+    assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
+    let viommu = refusal.into_value();
+    viommu
+        .invalidate(&[DeviceInvalidation::of_all(5)])
+        .unwrap();
+    // The device has a virtual one that the SDK knows nothing of.
+    refused(
+        VDevice::new(&viommu, device, VirtualNumber(6)),
+        Errno::EXIST,
+    );
+    raw::destroy(iommufd, stranger).unwrap();
+    VDevice::new(&viommu, device, VirtualNumber(6)).unwrap();
+    viommu.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_drop_that_the_kernel_refuses_is_told_and_what_it_needs_is_kept_in_the_kernel() {
+    let Guest {
+        viommu,
+        parent,
+        ioas,
+        device,
+        iommufd,
+        recorder,
+    } = Guest::new();
+    let nested = NestedHwPt::<OnParent>::new(&parent, &device, &CONFIG).unwrap();
+    let (id, parent_id) = (ids::of(&nested), ids::of(&parent));
+    let stranger = tests::mock::occupy(&iommufd, id).unwrap();
+    viommu.try_destroy().unwrap();
+    recorder.clear();
+    drop(parent);
+    drop(nested);
+    // The parent cannot go before what is nested in it.
+    let busy = Some(Errno::BUSY);
+    assert_eq!(
+        recorder.refusals(),
+        [("nested page table", busy), ("nesting parent", busy)]
+    );
+    assert_eq!(iommufd.leaks().objects, 2);
+    refused(ioas.try_destroy(), Errno::BUSY);
+    raw::destroy(&iommufd, stranger).unwrap();
+    raw::destroy(&iommufd, id).unwrap();
+    raw::destroy(&iommufd, parent_id).unwrap();
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_table_can_be_for_pasids() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = MockDevice::with(
+        &iommufd,
+        MockOptions {
+            flags: abi::DEVICE_PASID,
+            ..MockOptions::default()
+        },
+    )
+    .unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let parent = NestParent::builder(&ioas, &device).pasid(true);
+    let parent = parent.allocate().unwrap();
+    let nested = NestedHwPt::<OnParent>::builder(&parent, &device, &CONFIG);
+    let nested = nested.pasid(true).allocate().unwrap();
+    let plain = NestedHwPt::<OnParent>::new(&parent, &device, &CONFIG).unwrap();
+    let attachment = device.attach(&parent).unwrap();
+    let pasid = iommufd::Pasid::new(9).unwrap();
+    assert!(matches!(
+        device.attach_pasid(pasid, &plain),
+        Err(Error::NotForPasids { .. })
+    ));
+    let of_pasid = device.attach_pasid(pasid, &nested).unwrap();
+    device.check_pasid(pasid, ids::of(&nested)).unwrap();
+    let of_pasid = of_pasid.replace(&parent).unwrap();
+    device.check_pasid(pasid, ids::of(&parent)).unwrap();
+    nested.try_destroy().unwrap();
+    drop((of_pasid, attachment));
     assert_eq!(iommufd.leaks(), Leaks::default());
 }

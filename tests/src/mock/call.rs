@@ -24,11 +24,10 @@ unsafe fn issue<P: Payload>(fd: &impl AsFd, id: u32, payload: P) -> Result<P, Er
 
 /// Makes a device, bound to the context and attached to the page table `pt`: its own id, that of its page table, and
 /// that of the bound device.
-pub(super) fn mock_domain(
-    fd: &impl AsFd,
-    pt: u32,
-    dev_flags: u32,
-) -> Result<abi::MockDomain, Errno> {
+///
+/// # Errors
+/// The kernel's.
+pub fn mock_domain(fd: &impl AsFd, pt: u32, dev_flags: u32) -> Result<abi::MockDomain, Errno> {
     let payload = abi::MockDomain {
         dev_flags,
         ..Default::default()
@@ -38,7 +37,10 @@ pub(super) fn mock_domain(
 }
 
 /// Moves the device `stdev` to the page table `pt`, and says which table it got.
-pub(super) fn mock_domain_replace(fd: &impl AsFd, stdev: u32, pt: u32) -> Result<u32, Errno> {
+///
+/// # Errors
+/// The kernel's.
+pub fn mock_domain_replace(fd: &impl AsFd, stdev: u32, pt: u32) -> Result<u32, Errno> {
     let payload = abi::MockDomainReplace {
         pt_id: pt,
         ..Default::default()

@@ -52,6 +52,7 @@ struct Insight {
     id: u32,
     page_table: AtomicU32,
     refuses_detach: AtomicBool,
+    pulled_out: AtomicBool,
     stdev: u32,
     /// Which PASIDs are attached: the mock attaches with one call and moves with another.
     pasids: Mutex<Vec<Pasid>>,
@@ -90,6 +91,7 @@ impl MockDevice {
             id: made.out_idev_id,
             page_table: AtomicU32::new(made.out_hwpt_id),
             refuses_detach: AtomicBool::new(false),
+            pulled_out: AtomicBool::new(false),
             stdev: made.out_stdev_id,
             pasids: Mutex::default(),
         });
@@ -142,6 +144,17 @@ impl MockDevice {
         self.insight.refuses_detach.store(refuse, Ordering::Relaxed);
     }
 
+    /// Unbinds the device behind the SDK's back, as who has a duplicate of its file can: all that is left of it in the
+    /// kernel is gone, and its id is anybody's.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pull_out(&self) -> Result<(), Errno> {
+        raw::destroy(self.iommufd(), self.stdev())?;
+        self.insight.pulled_out.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The device alone.
     #[must_use]
     pub fn into_device(self) -> Device {
@@ -178,6 +191,9 @@ impl MockDriver {
         notices: &mut Notices<'_>,
         call: impl FnOnce() -> Result<T, Errno>,
     ) -> Result<T, KernelError> {
+        if self.insight.pulled_out.load(Ordering::Relaxed) {
+            return Err(refusal(Errno::NOENT));
+        }
         let begin = Instant::now();
         let answer = call();
         let event = IoctlEvent::new(abi::DESCRIPTION, answer.map(drop), begin.elapsed());
@@ -187,7 +203,8 @@ impl MockDriver {
 }
 
 // SAFETY:
-// - The device is bound from the call that made it until its destruction in `drop`.
+// - The device is bound from the call that made it until its destruction in `drop`; if a test pulls it out before, nobody
+//   uses its id any more but to be refused.
 // - Success is what the kernel answered to the move.
 // - A mock device does no DMA; what it is attached to while it counts as detached is an address space in which nothing
 //   is ever mapped, and that nobody else knows.
@@ -238,13 +255,19 @@ unsafe impl DeviceDriver for MockDriver {
         if self.insight.refuses_detach.load(Ordering::Relaxed) {
             return Err(refusal(Errno::BUSY));
         }
+        if self.insight.pulled_out.load(Ordering::Relaxed) {
+            // To be unbound it was detached.
+            return Ok(());
+        }
         self.replace(self.parking.ioas, notices)
     }
 }
 
 impl Drop for MockDriver {
     fn drop(&mut self) {
-        self.parking.destroy(self.insight.stdev);
+        if !self.insight.pulled_out.load(Ordering::Relaxed) {
+            self.parking.destroy(self.insight.stdev);
+        }
     }
 }
 

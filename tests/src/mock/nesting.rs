@@ -21,6 +21,10 @@ pub enum OnParent {}
 #[derive(Debug, Clone, Copy)]
 pub enum OnViommu {}
 
+/// The same, of which it is said that a count of handled invalidations means little, as it does with SMMUv3.
+#[derive(Debug, Clone, Copy)]
+pub enum OnViommuInBatches {}
+
 /// What a nested table of the mock's is configured with.
 #[repr(C)]
 #[derive(
@@ -32,6 +36,12 @@ pub struct Stage1 {
     /// For page tables that are not nested: how they are built.
     pub pagetable_type: u32,
 }
+
+/// A nested table with nothing of its own.
+pub const CONFIG: Stage1 = Stage1 {
+    iotlb: abi::IOTLB_DEFAULT,
+    pagetable_type: 0,
+};
 
 /// An invalidation of a table that is nested in its parent.
 #[repr(C)]
@@ -62,6 +72,36 @@ pub struct DeviceInvalidation {
 /// Every entry is invalidated.
 pub const INVALIDATE_ALL: u32 = 1;
 
+impl TableInvalidation {
+    /// Of the entry `iotlb_id`.
+    #[must_use]
+    pub const fn of(iotlb_id: u32) -> Self {
+        Self { flags: 0, iotlb_id }
+    }
+}
+
+impl DeviceInvalidation {
+    /// Of the entry `cache_id` of the device that the guest knows as `vdev_id`.
+    #[must_use]
+    pub const fn of(vdev_id: u32, cache_id: u32) -> Self {
+        Self {
+            flags: 0,
+            vdev_id,
+            cache_id,
+        }
+    }
+
+    /// Of all that the device has cached.
+    #[must_use]
+    pub const fn of_all(vdev_id: u32) -> Self {
+        Self {
+            flags: INVALIDATE_ALL,
+            vdev_id,
+            cache_id: 0,
+        }
+    }
+}
+
 // SAFETY: with the mock driver the kernel takes eight bytes each, two numbers, for these types; without it, it refuses
 // the types.
 unsafe impl Format for OnParent {
@@ -85,6 +125,17 @@ unsafe impl Format for OnViommu {
 
 impl NestsOnViommu for OnViommu {}
 
+// SAFETY: as for `OnViommu`.
+unsafe impl Format for OnViommuInBatches {
+    type Config = Stage1;
+    const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
+    type Invalidation = DeviceInvalidation;
+    const INVALIDATION_TYPE: u32 = abi::TYPE_SELFTEST;
+    const COUNT_IS_EXACT: bool = false;
+}
+
+impl NestsOnViommu for OnViommuInBatches {}
+
 /// The mock's virtual IOMMU.
 #[derive(Debug, Clone, Copy)]
 pub enum MockViommu {}
@@ -92,6 +143,10 @@ pub enum MockViommu {}
 /// The mock's virtual IOMMU with a page of its own.
 #[derive(Debug, Clone, Copy)]
 pub enum MockViommuWithPage {}
+
+/// The mock's virtual IOMMU, for the format that is said to be handled in batches.
+#[derive(Debug, Clone, Copy)]
+pub enum MockViommuInBatches {}
 
 /// The guest's number of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +185,14 @@ const _: () = {
 // SAFETY: with the mock driver the kernel takes no data for this type; without it, it refuses the type.
 unsafe impl ViommuKind for MockViommu {
     type Format = OnViommu;
+    const TYPE: u32 = abi::TYPE_SELFTEST;
+    type Data = ();
+    type VirtualId = VirtualNumber;
+}
+
+// SAFETY: as for `MockViommu`.
+unsafe impl ViommuKind for MockViommuInBatches {
+    type Format = OnViommuInBatches;
     const TYPE: u32 = abi::TYPE_SELFTEST;
     type Data = ();
     type VirtualId = VirtualNumber;
