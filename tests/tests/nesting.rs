@@ -353,9 +353,7 @@ fn what_the_kernel_keeps_is_given_back_as_it_was() {
     let refusal = viommu.try_destroy().unwrap_err();
     assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
     let viommu = refusal.into_value();
-    viommu
-        .invalidate(&[DeviceInvalidation::of_all(5)])
-        .unwrap();
+    viommu.invalidate(&[DeviceInvalidation::of_all(5)]).unwrap();
     // The device has a virtual one that the SDK knows nothing of.
     refused(
         VDevice::new(&viommu, device, VirtualNumber(6)),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iommufd::{Access, DropRefusal, HwPt, Ioas, Iommufd, Observer};
+use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Observer};
 use parking_lot::Mutex;
 use tests::at::{PAGE, page, pages, range};
+use tests::faults::{Points, sweep};
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockQueue};
 use tests::observe::Recorder;
@@ -247,5 +248,53 @@ fn an_observer_can_try_again_what_a_drop_was_refused() {
         drop(queue);
         *retries.0.lock() = None;
         ioas.unmap_all().unwrap();
+    });
+}
+
+/// To say what an attach was short of, the SDK asks the kernel one thing more.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_observer_can_look_at_the_group_whose_device_could_not_be_attached() {
+    within(60, || {
+        let (iommufd, recorder) = Recorder::context();
+        let device = MockDevice::new(&iommufd).unwrap();
+        let ioas = Ioas::new(&iommufd).unwrap();
+        let living = Living::new();
+        let _mapping = ioas
+            .map_at(page(0), living.memory(PAGE), Access::Read)
+            .unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        recorder.hook({
+            let (group, asked) = (device.group().clone(), Arc::clone(&asked));
+            move |event| {
+                assert!(group.attached() <= 1);
+                if event.ioctl.name == "IOMMU_OPTION" {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        let hwpt = HwPt::new(&ioas, &device).unwrap();
+        sweep(Points::Everywhere, |nth| {
+            let attached = nth.armed(|| device.attach(&ioas));
+            let short = matches!(attached, Err(Error::LockedMemory { .. }));
+            let counted = asked.swap(0, Ordering::SeqCst);
+            assert_eq!(counted, usize::from(short), "{attached:?}");
+        });
+        let parked = device.attach(&hwpt).unwrap();
+        let mut parked = Some(parked);
+        let mut short = 0;
+        sweep(Points::Everywhere, |nth| {
+            let refused = nth.armed(|| parked.take().unwrap().replace(&ioas));
+            parked = Some(match refused {
+                Ok(moved) => moved,
+                Err(refusal) => {
+                    let error = refusal.error();
+                    short += usize::from(matches!(error, Error::LockedMemory { .. }));
+                    refusal.into_value()
+                }
+            });
+        });
+        assert!(short > 0);
+        recorder.unhook();
     });
 }

@@ -4,9 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use iommufd::{
-    Error, GroupId, GroupIdentity, Iommufd, Leaks, NestedHwPt, Target, VDevice, Viommu,
-};
+use iommufd::{Error, GroupId, GroupIdentity, Iommufd, Leaks, NestedHwPt, Target, VDevice, Viommu};
 use rustix::io::Errno;
 use tests::fork::in_child;
 use tests::guest::{Guest, NUMBER};
@@ -204,9 +202,7 @@ fn a_virtual_device_goes_with_its_device_and_is_not_missed() {
         Errno::NOENT,
     );
     // Nobody else gets its id.
-    let ids: Vec<_> = (0..50)
-        .map(|_| raw::ioas_alloc(iommufd).unwrap())
-        .collect();
+    let ids: Vec<_> = (0..50).map(|_| raw::ioas_alloc(iommufd).unwrap()).collect();
     assert!(!ids.contains(&tombstone));
     for id in ids {
         raw::destroy(iommufd, id).unwrap();
@@ -284,7 +280,10 @@ fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
     let error = two.attach(second.through(&another)).unwrap_err();
     assert!(matches!(error, Error::GroupAttachedElsewhere { .. }));
     let error = two.attach(first.through(&table)).unwrap_err();
-    assert!(matches!(error, Error::ForeignVDevice { what: "device", .. }));
+    assert!(matches!(
+        error,
+        Error::ForeignVDevice { what: "device", .. }
+    ));
     assert_eq!(recorder.count(), 0);
     let of_two = two.attach(second.through(&table)).unwrap();
 
@@ -292,7 +291,10 @@ fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
     recorder.clear();
     for target in [first.through(&another), second.through(&another)] {
         let error = one.group().replace(target).unwrap_err();
-        assert!(matches!(error, Error::ForeignVDevice { what: "device", .. }));
+        assert!(matches!(
+            error,
+            Error::ForeignVDevice { what: "device", .. }
+        ));
     }
     let refusal = of_one.replace(first.through(&another)).unwrap_err();
     assert!(matches!(refusal.error(), Error::GroupShared { .. }));
