@@ -7,8 +7,8 @@ use tests::at::{PAGE, page};
 use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
-use tests::page_requests::Setup;
 use tests::orders::orders;
+use tests::page_requests::Setup;
 use tests::within::within;
 use tests::{ids, raw};
 
