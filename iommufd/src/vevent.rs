@@ -13,17 +13,20 @@ use rustix::io::Errno;
 use zerocopy::FromBytes;
 
 use crate::context::Iommufd;
+use crate::device::Device;
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::event_queue::{ClosedQueue, EventQueue};
 use crate::format::{Event, Reports, ViommuKind};
 use crate::funnel;
+use crate::nest_parent::NestParent;
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A queue of what happens in a virtual IOMMU and concerns the guest, such as a translation that
 /// failed by the guest's tables.
 ///
-/// Make it before a device is attached to the guest's tables: what happens while there is no queue
-/// is only written to the host's log. There is one queue of each type at most.
+/// What happens while there is no queue is only written to the host's log. So make it together with
+/// the virtual IOMMU, by [`Viommu::with_events`], or at least before a device is attached to the
+/// guest's tables. There is one queue of each type at most.
 ///
 /// Reading never waits: an empty queue gives nothing. [`wait`](Self::wait) waits, or any poller
 /// does, of the file that [`AsFd`] lends: ready to be read means that there are events.
@@ -167,6 +170,49 @@ impl<E: Event> VEventQueue<E> {
             Ok(()) => Ok(self.queue.close().of(self.viommu)),
             Err(error) => Err(Refused::new(self, error)),
         }
+    }
+}
+
+impl<V: ViommuKind<Data = ()>> Viommu<V> {
+    /// A virtual IOMMU, as [`new`](Self::new) makes it, and the queue of what happens in it, as
+    /// [`VEventQueue::new`] does: nothing can happen before there is a queue. If the queue cannot be
+    /// made, the virtual IOMMU does not stay either.
+    ///
+    /// ```no_run
+    /// # use iommufd::format::{Event, Reports, ViommuKind};
+    /// # fn example<V: ViommuKind<Data = ()> + Reports<E>, E: Event>(
+    /// #     parent: &iommufd::NestParent,
+    /// #     device: &iommufd::Device,
+    /// # ) -> iommufd::Result<()> {
+    /// use iommufd::Viommu;
+    ///
+    /// let (viommu, mut events) = Viommu::<V>::with_events::<E>(parent, device, 1024)?;
+    /// // Virtual devices and nested tables are made of it, and devices attached; then:
+    /// while events.wait(None)? {
+    ///     println!("{:?}", events.read()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # System calls
+    /// `IOMMU_VIOMMU_ALLOC` and `IOMMU_VEVENTQ_ALLOC`.
+    ///
+    /// Since Linux 6.15.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new) and [`VEventQueue::new`].
+    pub fn with_events<E: Event>(
+        parent: &NestParent,
+        device: &Device,
+        depth: u32,
+    ) -> Result<(Self, VEventQueue<E>)>
+    where
+        V: Reports<E>,
+    {
+        let viommu = Self::new(parent, device)?;
+        let events = VEventQueue::new(&viommu, depth)?;
+        Ok((viommu, events))
     }
 }
 

@@ -38,7 +38,8 @@ pub struct Viommu<V: ViommuKind> {
 }
 
 impl<V: ViommuKind<Data = ()>> Viommu<V> {
-    /// A virtual IOMMU over `parent`, of the physical one behind `device`.
+    /// A virtual IOMMU over `parent`, of the physical one behind `device`. Where its kind reports
+    /// events, [`with_events`](Self::with_events) makes it so that none is missed.
     ///
     /// # Errors
     /// [`Error::ForeignContext`]; `EOPNOTSUPP`: the IOMMU has none of this kind; `EINVAL`: the
