@@ -23,6 +23,7 @@ pub mod guest;
 pub mod ids;
 pub mod memory;
 pub mod mock;
+pub mod mtty;
 pub mod observe;
 pub mod orders;
 pub mod page_requests;
