@@ -34,6 +34,7 @@
 //! All off by default.
 //!
 //! - `tracing`: an observer that makes `tracing` events of ioctls.
+//! - `vm-memory`: the guest memory of the rust-vmm project as DMA memory.
 //!
 //! # What it does not do
 //!
@@ -89,6 +90,8 @@ mod vdevice;
 mod vevent;
 mod viommu;
 mod viommu_page;
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 pub mod volatile;
 
 #[cfg(feature = "tracing")]

@@ -26,8 +26,8 @@ use crate::error::{Error, Result};
 ///   the kernel refuses to map them for a device to write);
 /// - any value may be written to any of them at any time, and nothing is undefined by it: they
 ///   are plain data, that no allocator, kernel ring or other code relies on;
-/// - they belong to no Rust allocation and no `&` or `&mut` covers any of them: every access is
-///   volatile or atomic;
+/// - they belong to no Rust allocation and no `&` or `&mut` covers any of them, but of atomics,
+///   whose contents anybody may change: every access is volatile or atomic;
 /// - if [`file`](Self::file) answers, it answers the same every time, and the bytes are a shared mapping of that part of the file.
 ///
 /// And for the device to see what the CPU sees (nothing is undefined otherwise, but the data is

@@ -20,6 +20,7 @@ pub mod faults;
 pub mod file;
 pub mod fork;
 pub mod guest;
+pub mod guest_memory;
 pub mod ids;
 pub mod memory;
 pub mod mock;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use iommufd::Mapping;
+use iommufd::{Ioas, Iova, Mapping};
 use rustix::io::Errno;
 
 use super::{MockDevice, abi};
@@ -23,11 +23,15 @@ impl MockQueue {
     ///
     /// # Errors
     /// The kernel's: `EPERM` if the memory is not readable for devices.
-    pub fn new(
-        device: &MockDevice,
-        ioas: &iommufd::Ioas,
-        mapping: &Mapping,
-    ) -> Result<Self, Errno> {
+    pub fn new(device: &MockDevice, ioas: &Ioas, mapping: &Mapping) -> Result<Self, Errno> {
+        Self::at(device, ioas, mapping.iova())
+    }
+
+    /// A queue in the page at `iova`, where memory is mapped.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn at(device: &MockDevice, ioas: &Ioas, iova: Iova) -> Result<Self, Errno> {
         let file = ioas.iommufd().as_fd().try_clone_to_owned().unwrap();
         // Filled front to back: whatever fails, what was made before is destroyed.
         let mut queue = Self {
@@ -38,8 +42,8 @@ impl MockQueue {
         queue.objects.insert(0, parent);
         let viommu = raw::viommu_alloc(&queue.file, abi::TYPE_SELFTEST, device.id(), parent)?;
         queue.objects.insert(0, viommu);
-        let iova = mapping.iova().get();
-        let id = raw::hw_queue_alloc(&queue.file, abi::TYPE_SELFTEST, viommu, iova, super::PAGE)?;
+        let kind = abi::TYPE_SELFTEST;
+        let id = raw::hw_queue_alloc(&queue.file, kind, viommu, iova.get(), super::PAGE)?;
         queue.objects.insert(0, id);
         Ok(queue)
     }
