@@ -138,7 +138,7 @@ fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
             continue;
         }
         // A name that is the program's own means all of it.
-        let filter = filter.filter(|name| !stem(&executable).contains(name));
+        let filter = filter.filter(|name| !stem(&executable.source).contains(name));
         let tests = count(&executable, filter)?;
         if tests == 0 {
             continue;
@@ -165,9 +165,14 @@ fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
     Ok(runners)
 }
 
-/// The name of a test program's source, without folder and ending.
-fn stem(executable: &Executable) -> String {
-    let stem = Path::new(&executable.source).file_stem();
+/// The name of a test program's source, without folder and ending; of one that has a folder to itself, the folder's.
+fn stem(source: &str) -> String {
+    let path = Path::new(source);
+    let named = match path.file_name() {
+        Some(name) if name == "main.rs" => path.parent().unwrap_or(path),
+        _ => path,
+    };
+    let stem = named.file_stem();
     stem.unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -296,6 +301,15 @@ mod tests {
     fn tests_that_did_not_run_are_never_green() {
         assert!(verdict(&outcome(0, &[], &[]), &ran(1), 2).is_err());
         assert!(verdict(&outcome(0, &[], &[]), &Tally::default(), 2).is_err());
+    }
+
+    #[test]
+    fn a_program_has_the_name_of_its_file_or_folder() {
+        assert_eq!(stem("tests/tests/ioas_map.rs"), "ioas_map");
+        assert_eq!(
+            stem("tests/tests/kernel_selftests/main.rs"),
+            "kernel_selftests"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@
 )]
 
 pub mod allocations;
+pub mod accounted;
 pub mod at;
 pub mod both_ways;
 pub mod edu;
@@ -29,6 +30,7 @@ pub mod observe;
 pub mod orders;
 pub mod page_requests;
 pub mod raw;
+pub mod torn;
 pub mod victim;
 pub mod within;
 

@@ -8,6 +8,16 @@ pub mod nested;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+pub mod compat;
+pub mod hw_info;
+pub mod map;
+pub mod ranges;
+pub mod sizes;
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
 use iommufd_sys::iommufd as sys;
@@ -62,6 +72,18 @@ fn sized<T: SizedArg>(fd: &impl AsFd, ioctl: &Ioctl<T>, arg: &mut T) -> Result<(
     unsafe { issue(fd.as_fd(), ioctl, arg) }
 }
 
+/// Where `bytes` are, for the kernel.
+pub(crate) fn address(bytes: NonNull<[u8]>) -> u64 {
+    bytes.cast::<u8>().as_ptr().expose_provenance() as u64
+}
+
+/// A context that the SDK knows nothing of: its end is that of the file.
+#[must_use]
+pub fn open() -> OwnedFd {
+    let file = File::options().read(true).write(true).open("/dev/iommu");
+    file.unwrap().into()
+}
+
 /// A new address space.
 ///
 /// # Errors
@@ -80,6 +102,36 @@ pub fn destroy(fd: &impl AsFd, id: u32) -> Result<(), Errno> {
     let mut arg = sys::iommu_destroy::sized();
     arg.id = id;
     sized(fd, &nr::DESTROY, &mut arg)
+}
+
+/// Reads or sets an option: as `arg` says, which then has the value.
+///
+/// # Errors
+/// The kernel's.
+pub fn option(fd: &impl AsFd, arg: &mut sys::iommu_option) -> Result<(), Errno> {
+    sized(fd, &nr::OPTION, arg)
+}
+
+/// Asks for the address space of the VFIO container that the context plays, or changes it, by `op`. Says which it was
+/// asked for.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_ioas(fd: &impl AsFd, op: u32, ioas: u32) -> Result<u32, Errno> {
+    let mut arg = sys::iommu_vfio_ioas::sized();
+    arg.ioas_id = ioas;
+    arg.op = u16::try_from(op).unwrap();
+    sized(fd, &nr::VFIO_IOAS, &mut arg)?;
+    Ok(arg.ioas_id)
+}
+
+/// Moves what is pinned to the account of the calling process.
+///
+/// # Errors
+/// The kernel's.
+pub fn change_process(fd: &impl AsFd) -> Result<(), Errno> {
+    let mut arg = sys::iommu_ioas_change_process::sized();
+    sized(fd, &nr::IOAS_CHANGE_PROCESS, &mut arg)
 }
 
 /// Unmaps `len` bytes from `iova` on, whosever they are, and says how many bytes there were.

@@ -1,6 +1,7 @@
 //! An access to an address space as an emulated device has it: by the CPU, through the kernel.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
 
 use iommufd::{Ioas, Iommufd, Iova};
 use rustix::io::Errno;
@@ -53,7 +54,7 @@ impl MockAccess {
     /// # Errors
     /// `ENOENT`: nothing is mapped there. `EPERM`: it may not be read.
     pub fn read(&self, iova: Iova, out: &mut [u8]) -> Result<(), Errno> {
-        call::access_read(&self.iommufd, self.number(), iova.get(), out)
+        call::access_read(&self.iommufd, self.number(), iova.get(), out, 0)
     }
 
     /// Writes from `iova` on.
@@ -61,7 +62,25 @@ impl MockAccess {
     /// # Errors
     /// `ENOENT`: nothing is mapped there. `EPERM`: it may not be written.
     pub fn write(&self, iova: Iova, bytes: &[u8]) -> Result<(), Errno> {
-        call::access_write(&self.iommufd, self.number(), iova.get(), bytes)
+        call::access_write(&self.iommufd, self.number(), iova.get(), bytes, 0)
+    }
+
+    /// Reads from `iova` on, page by page, as where the memory's process is another.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_slowly(&self, iova: Iova, out: &mut [u8]) -> Result<(), Errno> {
+        let flags = abi::ACCESS_SLOW_PATH;
+        call::access_read(&self.iommufd, self.number(), iova.get(), out, flags)
+    }
+
+    /// Writes from `iova` on, page by page, as where the memory's process is another.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    pub fn write_slowly(&self, iova: Iova, bytes: &[u8]) -> Result<(), Errno> {
+        let flags = abi::ACCESS_SLOW_PATH;
+        call::access_write(&self.iommufd, self.number(), iova.get(), bytes, flags)
     }
 
     /// Pins the `len` bytes from `iova` on, until an unmap of them asks for the pages.
@@ -70,8 +89,26 @@ impl MockAccess {
     /// `ENOENT`: they are not all mapped. `EPERM`: they may not be written.
     pub fn pin(&self, iova: Iova, len: u64) -> Result<Pin, Errno> {
         let flags = abi::ACCESS_WRITE;
-        call::access_pages(&self.iommufd, self.number(), iova.get(), len, flags)
+        call::access_pages(&self.iommufd, self.number(), iova.get(), len, None, flags)
             .map(|id| Pin { id })
+    }
+
+    /// Pins the pages from `iova` on, for reading alone, and sees to it that they are those that `bytes` are in.
+    ///
+    /// # Errors
+    /// `EBADE`: they are others. `ENOENT`: they are not all mapped. `EPERM`: they may not be read.
+    pub fn pin_exactly(&self, iova: Iova, bytes: NonNull<[u8]>) -> Result<Pin, Errno> {
+        let (access, len) = (self.number(), bytes.len() as u64);
+        call::access_pages(&self.iommufd, access, iova.get(), len, Some(bytes), 0)
+            .map(|id| Pin { id })
+    }
+
+    /// Moves the access to another address space. What it has pinned is unpinned.
+    ///
+    /// # Errors
+    /// `EADDRINUSE`: something is mapped there that cannot be pinned.
+    pub fn replace(&self, ioas: &Ioas) -> Result<(), Errno> {
+        call::access_replace_ioas(&self.iommufd, self.number(), ids::of(ioas))
     }
 
     /// Unpins.

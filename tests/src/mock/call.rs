@@ -71,7 +71,7 @@ pub fn check_map(fd: &impl AsFd, hwpt: u32, iova: u64, bytes: NonNull<[u8]>) -> 
     let payload = abi::CheckMap {
         iova,
         length: bytes.len() as u64,
-        uptr: address(bytes),
+        uptr: raw::address(bytes),
         ..Default::default()
     };
     // SAFETY: the kernel looks up pages of the process, and reads or writes none; it answers EFAULT where there is none.
@@ -85,7 +85,7 @@ pub fn check_map(fd: &impl AsFd, hwpt: u32, iova: u64, bytes: NonNull<[u8]>) -> 
 pub fn check_pins(fd: &impl AsFd, bytes: NonNull<[u8]>, pins: u32) -> Result<(), Errno> {
     let payload = abi::CheckRefs {
         length: bytes.len() as u64,
-        uptr: address(bytes),
+        uptr: raw::address(bytes),
         refs: pins,
         ..Default::default()
     };
@@ -140,21 +140,24 @@ pub(super) fn create_access(fd: &impl AsFd, ioas: u32, flags: u32) -> Result<Own
     Ok(unsafe { OwnedFd::from_raw_fd(answer.out_access_fd) })
 }
 
-/// Pins `length` bytes from `iova` on through the access with file number `access`.
+/// Pins `length` bytes from `iova` on through the access with file number `access`, if they are in the pages that
+/// `expected` is in.
 pub(super) fn access_pages(
     fd: &impl AsFd,
     access: u32,
     iova: u64,
     length: u64,
+    expected: Option<NonNull<[u8]>>,
     flags: u32,
 ) -> Result<u32, Errno> {
     let payload = abi::AccessPages {
         flags,
         iova,
         length,
+        uptr: expected.map_or(0, raw::address),
         ..Default::default()
     };
-    // SAFETY: `uptr` is null: the kernel compares the pages with nothing.
+    // SAFETY: as in `check_map`; where `uptr` is null the kernel compares the pages with nothing.
     unsafe { issue(fd, access, payload) }.map(|answer| answer.out_access_pages_id)
 }
 
@@ -168,17 +171,29 @@ pub(super) fn destroy_access_pages(fd: &impl AsFd, access: u32, pages: u32) -> R
     unsafe { issue(fd, access, payload) }.map(drop)
 }
 
+/// Moves an access to the address space `ioas`.
+pub(super) fn access_replace_ioas(fd: &impl AsFd, access: u32, ioas: u32) -> Result<(), Errno> {
+    let payload = abi::AccessReplaceIoas {
+        ioas_id: ioas,
+        ..Default::default()
+    };
+    // SAFETY: no address.
+    unsafe { issue(fd, access, payload) }.map(drop)
+}
+
 /// Reads from `iova` on.
 pub(super) fn access_read(
     fd: &impl AsFd,
     access: u32,
     iova: u64,
     out: &mut [u8],
+    flags: u32,
 ) -> Result<(), Errno> {
     let payload = abi::AccessRw {
         iova,
         length: out.len() as u64,
         uptr: out.as_mut_ptr().expose_provenance() as u64,
+        flags,
         ..Default::default()
     };
     // SAFETY: the kernel writes `length` bytes to `uptr`, the exclusively borrowed slice.
@@ -191,21 +206,18 @@ pub(super) fn access_write(
     access: u32,
     iova: u64,
     bytes: &[u8],
+    flags: u32,
 ) -> Result<(), Errno> {
     let payload = abi::AccessRw {
         iova,
         length: bytes.len() as u64,
         uptr: bytes.as_ptr().expose_provenance() as u64,
-        flags: abi::ACCESS_WRITE,
+        flags: abi::ACCESS_WRITE | flags,
         ..Default::default()
     };
     // SAFETY: the kernel reads `length` bytes at `uptr`, the borrowed slice. It writes where the IOVAs lead, as a device
     // would, which is what mapped memory is for.
     unsafe { issue(fd, access, payload) }.map(drop)
-}
-
-fn address(bytes: NonNull<[u8]>) -> u64 {
-    bytes.cast::<u8>().as_ptr().expose_provenance() as u64
 }
 
 /// Makes a dma-buf of `length` bytes.
@@ -376,4 +388,15 @@ pub(super) fn pasid_check(fd: &impl AsFd, stdev: u32, pasid: u32, hwpt: u32) -> 
     };
     // SAFETY: no address.
     unsafe { issue(fd, stdev, payload) }.map(drop)
+}
+
+/// How many mock devices there are in the system.
+///
+/// # Panics
+/// Where there is no mock driver.
+#[must_use]
+pub fn devices() -> usize {
+    std::fs::read_dir("/sys/bus/iommufd_mock/devices")
+        .unwrap()
+        .count()
 }
