@@ -9,6 +9,7 @@ use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub mod compat;
+pub mod dirty;
 pub mod hw_info;
 pub mod map;
 pub mod ranges;

@@ -12,7 +12,9 @@
 mod variants;
 
 mod change_process;
+mod domains;
 mod iommufd;
 mod iommufd_ioas;
 mod iommufd_mock_domain;
+mod part;
 mod vfio_compat_mock_domain;
