@@ -17,6 +17,15 @@ pub fn memfd(len: usize) -> File {
     fd.into()
 }
 
+/// A file of memory of huge pages of 2 MiB, `len` zeroes long.
+#[must_use]
+pub fn memfd_huge(len: usize) -> File {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let fd = memfd_create("test", flags).unwrap();
+    ftruncate(&fd, len as u64).unwrap();
+    fd.into()
+}
+
 /// A dma-buf of `len` bytes that no VFIO device and no mock has exported: of the system's heap.
 #[must_use]
 pub fn foreign_dmabuf(len: u64) -> OwnedFd {

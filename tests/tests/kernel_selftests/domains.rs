@@ -69,6 +69,11 @@ impl Domains {
         }
     }
 
+    /// All of them, for a test to move about.
+    pub(crate) fn take(&mut self) -> Vec<Domain> {
+        std::mem::take(&mut self.attached)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.attached.len()
     }
