@@ -12,8 +12,8 @@
     reason = "a helper of a test fails the test"
 )]
 
-pub mod allocations;
 pub mod accounted;
+pub mod allocations;
 pub mod at;
 pub mod both_ways;
 pub mod edu;

@@ -10,10 +10,8 @@ mod queue;
 
 pub use access::{MockAccess, Pin};
 pub use call::{
-    BatchLimit, add_reserved, check_dev_cache, check_iotlb, check_map, check_pins, mock_domain,
-    mock_domain_replace, occupy, set_dirty, trigger_iopf, trigger_vevent,
-    BatchLimit, add_reserved, check_dev_cache, check_iotlb, check_map, check_pins, devices, occupy,
-    set_dirty, trigger_iopf, trigger_vevent,
+    BatchLimit, add_reserved, check_dev_cache, check_iotlb, check_map, check_pins, devices,
+    mock_domain, mock_domain_replace, occupy, set_dirty, trigger_iopf, trigger_vevent,
 };
 pub use device::{MockDevice, MockOptions};
 pub use dmabuf::MockDmabuf;

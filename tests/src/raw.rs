@@ -3,21 +3,18 @@
 // UNSAFETY: issues ioctls that the SDK has no safe form of.
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
-pub mod nested;
-
-use std::ffi::c_void;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub mod compat;
 pub mod dirty;
 pub mod hw_info;
 pub mod map;
+pub mod nested;
 pub mod ranges;
 pub mod sizes;
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};

@@ -267,7 +267,7 @@ fn what_the_driver_does_not_have_is_refused_and_leaves_nothing() {
     // Less than the type's first data had, and more than it has now.
     refused(made::<MOCK, 1>(&guest), Errno::INVAL);
     refused(made::<MOCK, 7>(&guest), Errno::INVAL);
-    assert_eq!(made::<MOCK, 0>(&guest).unwrap(), []);
+    assert_eq!(made::<MOCK, 0>(&guest).unwrap(), [0_u32; 0]);
     assert_eq!(made::<MOCK, 2>(&guest).unwrap(), [WORD, WORD]);
     assert_eq!(raw::objects(&guest.iommufd), before);
 }
