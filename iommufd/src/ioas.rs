@@ -160,10 +160,11 @@ impl Ioas {
         }
     }
 
-    /// How many mappings there are, and how many bytes they cover.
+    /// How much is mapped, as far as it was mapped through this handle of the context.
     #[must_use]
-    pub fn mapped(&self) -> (usize, u64) {
-        self.inner.ledger().totals()
+    pub fn mapped(&self) -> Mapped {
+        let (mappings, bytes) = self.inner.ledger().totals();
+        Mapped { mappings, bytes }
     }
 
     /// Destroys the address space, with all that is still mapped in it.
@@ -195,6 +196,15 @@ impl fmt::Debug for Ioas {
             .field("id", &self.inner.id())
             .finish_non_exhaustive()
     }
+}
+
+/// How much is mapped in an address space: see [`Ioas::mapped`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mapped {
+    /// How many mappings there are. What is mapped in two places is two.
+    pub mappings: usize,
+    /// How many bytes of address space they cover.
+    pub bytes: u64,
 }
 
 /// The address space itself.

@@ -114,7 +114,7 @@ pub use hw_info::{
 };
 pub use hw_queue::HwQueue;
 pub use hwpt::{HwPt, HwPtBuilder};
-pub use ioas::{Ioas, IovaRanges};
+pub use ioas::{Ioas, IovaRanges, Mapped};
 pub use map::Access;
 pub use mapping::Mapping;
 pub use memory::{DmaMemory, DmaSlice, RawMemory};

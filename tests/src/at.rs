@@ -1,6 +1,6 @@
 //! Addresses, said shortly.
 
-use iommufd::{Iova, IovaRange};
+use iommufd::{Iova, IovaRange, Mapped};
 
 use crate::mock::APERTURE;
 
@@ -23,4 +23,10 @@ pub fn pages(first: u64, count: u64) -> IovaRange {
 #[must_use]
 pub fn range(start: u64, last: u64) -> IovaRange {
     IovaRange::new(Iova::new(start), Iova::new(last)).unwrap()
+}
+
+/// So many mappings, of so many bytes in all.
+#[must_use]
+pub fn mapped(mappings: usize, bytes: u64) -> Mapped {
+    Mapped { mappings, bytes }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iommufd::{Access, HwPt, Ioas, Iommufd};
-use tests::at::{PAGE, page};
+use tests::at::{PAGE, mapped, page};
 use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
@@ -138,6 +138,6 @@ fn ids_are_handed_out_again_and_nobody_is_taken_for_another() {
     let living = Living::new();
     let mapping = third.map(living.memory(PAGE), Access::Read).unwrap();
     drop(second);
-    assert_eq!(third.mapped(), (1, PAGE as u64));
+    assert_eq!(third.mapped(), mapped(1, PAGE as u64));
     mapping.unmap().unwrap();
 }

@@ -1,7 +1,7 @@
 //! The kernel fails at every point at which it can, and nothing is lost: neither memory that it still reaches, nor
 //! memory that nobody reaches any more, nor an object.
 
-use iommufd::{Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, Leaks};
+use iommufd::{Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, Leaks, Mapped};
 use tests::at::{PAGE, page};
 use tests::faults::{Points, nothing_is_left, sweep};
 use tests::memory::Living;
@@ -57,7 +57,7 @@ fn p23_a_mapping_that_fails_is_no_mapping() {
         let result = nth.armed(|| ioas.map_at(page(0), &memory, Access::ReadWrite));
         let pins = u32::from(result.is_ok());
         assert_eq!(check_pins(iommufd, bytes, pins), Ok(()));
-        assert_eq!(ioas.mapped().0, pins as usize);
+        assert_eq!(ioas.mapped().mappings, pins as usize);
         if result.is_err() {
             // Its place is free, in the kernel and in the books.
             ioas.map_at(page(0), &memory, Access::ReadWrite)?.unmap()?;
@@ -75,7 +75,7 @@ fn a_mapping_by_file_that_fails_is_no_mapping() {
         let _attachment = device.attach(&ioas)?;
         let shared = DmaBuffer::memfd(8 * PAGE)?.share();
         let result = nth.armed(|| ioas.map(&shared, Access::ReadWrite));
-        assert_eq!(ioas.mapped().0, usize::from(result.is_ok()));
+        assert_eq!(ioas.mapped().mappings, usize::from(result.is_ok()));
         let result = result.map(drop);
         DmaBuffer::reclaim(shared)?;
         result
@@ -105,7 +105,7 @@ fn an_unmap_that_fails_gives_the_mapping_back_or_has_unmapped_it() {
             Err(refused) => {
                 assert_eq!(check_pins(iommufd, bytes, 1), Ok(()));
                 let mapping = refused.into_value();
-                assert_eq!(ioas.mapped().0, 1);
+                assert_eq!(ioas.mapped().mappings, 1);
                 mapping.unmap()?;
             }
         }
@@ -123,7 +123,7 @@ fn a_dropped_mapping_is_unmapped_or_counted() {
         let mapping = ioas.map_at(page(0), &memory, Access::ReadWrite)?;
         nth.armed(|| drop(mapping));
         assert_eq!(check_pins(iommufd, memory.bytes(), 0), Ok(()));
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), Mapped::default());
         if nth.failed() {
             return Err(Error::NotAttached);
         }
@@ -143,7 +143,7 @@ fn unmapping_all_takes_all_or_says_what_stayed() {
             guards.push(ioas.map_at(page(2 * n), memory, Access::ReadWrite)?);
         }
         let result = nth.armed(|| ioas.unmap_all());
-        let (kept, _) = ioas.mapped();
+        let kept = ioas.mapped().mappings;
         let pinned = memories
             .iter()
             .filter(|memory| check_pins(iommufd, memory.bytes(), 1).is_ok())

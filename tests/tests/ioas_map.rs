@@ -1,8 +1,10 @@
 //! Mapping memory: where it lands, what a device may do with it, and every refusal.
 
-use iommufd::{Access, DmaBuffer, DmaMemory, DmaSlice, Error, Ioas, Iommufd, Iova, IovaRange};
+use iommufd::{
+    Access, DmaBuffer, DmaMemory, DmaSlice, Error, Ioas, Iommufd, Iova, IovaRange, Mapped,
+};
 use rustix::io::Errno;
-use tests::at::PAGE;
+use tests::at::{PAGE, mapped};
 use tests::memory::{Living, Nowhere};
 use tests::mock::{APERTURE, MockAccess, MockDevice};
 use tests::{ids, raw, refused};
@@ -21,7 +23,7 @@ fn memory_is_found_where_the_kernel_put_it() {
     assert!(ioas.iova_ranges().unwrap().contains(mapping.range()));
     assert_eq!(mapping.len(), 4 * PAGE as u64);
     device.check_map(mapping.iova(), memory.bytes()).unwrap();
-    assert_eq!(ioas.mapped(), (1, 4 * PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, 4 * PAGE as u64));
 
     let iova = mapping.iova();
     mapping.unmap().unwrap();
@@ -60,7 +62,7 @@ fn memory_is_found_at_a_fixed_address_and_a_part_of_it_too() {
     let mut seen = [0; 5];
     access.read(elsewhere, &mut seen).unwrap();
     assert_eq!(&seen, b"hello");
-    assert_eq!(ioas.mapped(), (2, 6 * PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(2, 6 * PAGE as u64));
 }
 
 /// Peers map everything for reading and writing, whatever the device needs.
@@ -101,7 +103,7 @@ fn p21_a_fixed_mapping_that_touches_another_is_refused() {
         refused(again, Errno::EXIST);
     }
     assert_eq!(living.count(), 1, "what was not mapped is let go of");
-    assert_eq!(ioas.mapped(), (1, 2 * PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, 2 * PAGE as u64));
 }
 
 /// A peer swaps length and address at a call.
@@ -250,7 +252,7 @@ fn memory_that_is_not_there_is_found_out_when_it_has_to_be_pinned() {
 
     let _attachment = device.attach(&ioas).unwrap();
     refused(ioas.map(&nowhere, Access::Read), Errno::FAULT);
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
 }
 
 #[test]

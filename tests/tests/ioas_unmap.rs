@@ -1,8 +1,8 @@
 //! Unmapping: one, a range, all, and what the kernel keeps.
 
-use iommufd::{Access, Error, Ioas, Iommufd, Iova, IovaRange};
+use iommufd::{Access, Error, Ioas, Iommufd, Iova, IovaRange, Mapped};
 use rustix::io::Errno;
-use tests::at::{PAGE, page, pages};
+use tests::at::{PAGE, mapped, page, pages};
 use tests::memory::Living;
 use tests::mock::{MockAccess, MockDevice, MockQueue};
 use tests::observe::Recorder;
@@ -20,7 +20,7 @@ fn a_dropped_mapping_is_unmapped_by_one_ioctl() {
     drop(mapping);
     assert_eq!(recorder.answers(), [("IOMMU_IOAS_UNMAP", Ok(()))]);
     assert_eq!(living.count(), 0);
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
     assert_eq!(iommufd.leaks(), iommufd::Leaks::default());
 }
 
@@ -46,7 +46,7 @@ fn unmap_all_empties_the_guards_and_their_drop_asks_the_kernel_for_nothing() {
         0,
         "the memory is free while the guards live"
     );
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
 
     // The addresses are free at once, and an emptied guard does not touch who comes next.
     let next = ioas
@@ -57,7 +57,7 @@ fn unmap_all_empties_the_guards_and_their_drop_asks_the_kernel_for_nothing() {
     drop(guards);
     assert_eq!(recorder.count(), 0);
     assert_eq!(living.count(), 1);
-    assert_eq!(ioas.mapped(), (1, PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, PAGE as u64));
     next.unmap().unwrap();
     assert_eq!(ioas.unmap_all().unwrap(), 0, "all of nothing is no error");
 }
@@ -76,7 +76,7 @@ fn a_range_unmaps_what_lies_in_it_and_nothing_else() {
         .into();
     assert_eq!(ioas.unmap_range(pages(1, 5)).unwrap(), 2 * PAGE as u64);
     assert_eq!(living.count(), 2);
-    assert_eq!(ioas.mapped(), (2, 2 * PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(2, 2 * PAGE as u64));
     let nothing = ioas.unmap_range(pages(1, 5)).unwrap_err();
     assert!(matches!(nothing, Error::NothingMapped { range, .. } if range == pages(1, 5)));
     drop(guards);
@@ -141,7 +141,7 @@ fn an_unmap_that_the_kernel_refuses_gives_the_mapping_back_and_keeps_the_memory(
     assert!(refusal.to_string().contains("hardware queue"), "{refusal}");
     let mapping = refusal.into_value();
     assert_eq!(living.count(), 1);
-    assert_eq!(ioas.mapped(), (1, PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, PAGE as u64));
 
     drop(queue);
     mapping.unmap().unwrap();
@@ -204,7 +204,7 @@ fn unmap_all_takes_what_it_can_and_says_what_stayed() {
         other => panic!("{other}"),
     }
     assert_eq!(living.count(), 1);
-    assert_eq!(ioas.mapped(), (1, PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, PAGE as u64));
     drop(queue);
     drop(guards);
     assert_eq!(living.count(), 0);

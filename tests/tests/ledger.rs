@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use iommufd::{Access, DmaBuffer, DmaSlice, Error, HwPt, Ioas, Iommufd, Leaks};
+use iommufd::{Access, DmaBuffer, DmaSlice, Error, HwPt, Ioas, Iommufd, Leaks, Mapped};
 use rustix::io::Errno;
-use tests::at::{PAGE, page, pages};
+use tests::at::{PAGE, mapped, page, pages};
 use tests::memory::{Living, forget};
 use tests::mock::{MockAccess, MockDevice, MockQueue};
 use tests::observe::Recorder;
@@ -71,7 +71,7 @@ fn a_forgotten_mapping_keeps_its_memory_until_its_range_is_unmapped() {
         .map_at(page(1), living.memory(PAGE), Access::Read)
         .unwrap();
     again.unmap().unwrap();
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
 }
 
 #[test]
@@ -286,5 +286,5 @@ fn memory_that_is_not_mapped_after_all_is_let_go_of() {
         assert_eq!(refused.unwrap_err().errno(), Some(Errno::EXIST));
     }
     assert_eq!(living.count(), 1);
-    assert_eq!(ioas.mapped(), (1, PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, PAGE as u64));
 }

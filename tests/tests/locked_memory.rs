@@ -2,7 +2,7 @@
 
 use iommufd::{Access, Accounting, DmaBuffer, Error, HwPt, Ioas, MemlockLimit};
 use rustix::io::Errno;
-use tests::at::{PAGE, page};
+use tests::at::{PAGE, mapped, page};
 use tests::fork::with_locked_memory;
 use tests::refused;
 
@@ -32,7 +32,7 @@ fn a_map_over_the_limit_names_the_limit_and_whose_it_is() {
             }
             other => panic!("{other}"),
         }
-        assert_eq!(ioas.mapped(), (1, 3 * PAGE as u64));
+        assert_eq!(ioas.mapped(), mapped(1, 3 * PAGE as u64));
         DmaBuffer::reclaim(large).unwrap();
         // What is unmapped can be locked again.
         mapping.unmap().unwrap();

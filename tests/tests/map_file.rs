@@ -5,10 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 
-use iommufd::{Access, DmaBuffer, DmaMemory, DmaSlice, Error, FileRange, HugePage, Ioas, Iommufd};
+use iommufd::{
+    Access, DmaBuffer, DmaMemory, DmaSlice, Error, FileRange, HugePage, Ioas, Iommufd, Mapped,
+};
 use rustix::fs::{SealFlags, fcntl_add_seals};
 use rustix::io::Errno;
-use tests::at::{PAGE, page};
+use tests::at::{PAGE, mapped, page};
 use tests::mock::{MockAccess, MockDevice, MockDmabuf};
 use tests::observe::Recorder;
 use tests::{file, refused};
@@ -73,7 +75,7 @@ fn a_file_of_somebody_elses_is_mapped_and_kept_by_the_kernel() {
     file.write_all(&[2; PAGE]).unwrap();
     let range = FileRange::new(&file, PAGE as u64..3 * PAGE as u64);
     let mapping = ioas.map_file_at(page(0), range, Access::ReadWrite).unwrap();
-    assert_eq!(ioas.mapped(), (1, 2 * PAGE as u64));
+    assert_eq!(ioas.mapped(), mapped(1, 2 * PAGE as u64));
     let access = MockAccess::new(&ioas).unwrap();
     access.write(page(1), &[3; PAGE]).unwrap();
     let mut third = [0; PAGE];
@@ -128,7 +130,7 @@ fn a_file_of_another_kind_is_refused() {
         let range = FileRange::new(&file, 0..PAGE as u64);
         refused(ioas.map_file(range, Access::Read), Errno::INVAL);
     }
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn a_dma_buf_that_is_too_short_or_of_another_driver_is_refused() {
     let foreign = file::foreign_dmabuf(PAGE as u64);
     let whole = FileRange::new(&foreign, 0..PAGE as u64);
     refused(ioas.map_file(whole, Access::Read), Errno::OPNOTSUPP);
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), Mapped::default());
 }
 
 /// Mapping a file is safe because writing to one is. So a device must not be let write what the process could not: a

@@ -7,6 +7,9 @@ use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Observer};
 use parking_lot::Mutex;
 use tests::at::{PAGE, page, pages, range};
 use tests::faults::{Points, sweep};
+use iommufd::{Access, DropRefusal, HwPt, Ioas, Iommufd, Mapped, Observer};
+use parking_lot::Mutex;
+use tests::at::{PAGE, mapped, page, pages, range};
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockQueue};
 use tests::observe::Recorder;
@@ -33,7 +36,7 @@ fn an_observer_can_empty_the_address_space_that_it_is_told_of() {
         assert_eq!(emptied.load(Ordering::SeqCst), 1);
         assert_eq!(living.count(), 0, "the guard came emptied");
         mapping.unmap().unwrap();
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), Mapped::default());
     });
 }
 
@@ -223,7 +226,7 @@ impl Observer for Retries {
     fn refused_drop(&self, refusal: &DropRefusal<'_>) {
         assert_eq!(refusal.object, "mapping");
         if let Some(ioas) = &*self.0.lock() {
-            assert_eq!(ioas.mapped(), (1, PAGE as u64));
+            assert_eq!(ioas.mapped(), mapped(1, PAGE as u64));
             assert!(ioas.unmap_all().is_err());
         }
         self.1.fetch_add(1, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use iommufd::{Access, DmaBuffer, DmaMemory, HwPt, Ioas, Iommufd, Leaks};
+use iommufd::{Access, DmaBuffer, DmaMemory, HwPt, Ioas, Iommufd, Leaks, Mapped};
 use rustix::io::Errno;
 use tests::at::{PAGE, page, pages};
 use tests::memory::Living;
@@ -77,7 +77,7 @@ fn p22_maps_and_unmaps_of_one_address_race_unmaps_of_all() {
         });
         assert!(mapped.into_inner() > 100);
         assert!(emptied.into_inner() > 10);
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), Mapped::default());
         assert_eq!(living.count(), 0);
         assert_eq!(iommufd.leaks(), Leaks::default());
     });
@@ -126,7 +126,7 @@ fn many_threads_map_side_by_side_while_ranges_are_unmapped() {
             done.store(true, Ordering::Relaxed);
             assert!(results.iter().all(Result::is_ok));
         });
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), Mapped::default());
         assert_eq!(living.count(), 0);
         assert_eq!(iommufd.leaks(), Leaks::default());
     });
@@ -146,7 +146,7 @@ fn one_guard_is_dropped_while_all_is_unmapped() {
                 scope.spawn(|| ioas.unmap_all().unwrap());
             });
             assert_eq!(living.count(), 0);
-            assert_eq!(ioas.mapped(), (0, 0));
+            assert_eq!(ioas.mapped(), Mapped::default());
         }
         assert_eq!(iommufd.leaks(), Leaks::default());
     });
@@ -226,7 +226,7 @@ fn a_buffer_can_be_reclaimed_by_whoever_unmaps_it_last() {
             buffer = DmaBuffer::reclaim(shared).unwrap();
             buffer.fill(round.to_le_bytes()[0]);
         }
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), Mapped::default());
     });
 }
 

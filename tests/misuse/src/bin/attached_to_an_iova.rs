@@ -7,7 +7,7 @@ fn case(device: &Device, ioas: &Ioas, mapping: &Mapping) -> Result<(Attachment, 
     let attachment = device.attach(mapping.iova())?;
     #[cfg(not(feature = "misuse"))]
     let attachment = device.attach(ioas)?;
-    Ok((attachment, ioas.mapped().1 + mapping.len()))
+    Ok((attachment, ioas.mapped().bytes + mapping.len()))
 }
 
 fn main() {
