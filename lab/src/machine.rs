@@ -1,4 +1,4 @@
-//! The machine that QEMU emulates: a PC with a VT-d IOMMU and devices that do DMA behind it.
+//! The machine that QEMU emulates: a PC with a VT-d IOMMU and devices that do DMA behind it, and one beside it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,13 @@ pub(crate) fn arguments(
         "pcie-root-port,id=rp0,bus=pcie.0,addr=6.0,chassis=1",
     ]);
     add(&["-device", "igb,bus=rp0"]);
+    // A host bridge that the IOMMU passes over: the DMA of what is behind it is by physical address.
+    add(&[
+        "-device",
+        "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
+    ]);
+    add(&["-device", "pcie-root-port,id=rp1,bus=bare,chassis=2"]);
+    add(&["-device", &format!("edu,bus=rp1,{ALL_ADDRESSES}")]);
     // In the order of the guest's serial ports.
     add(&[
         "-chardev",
@@ -163,6 +170,7 @@ mod tests {
             "edu,addr=4.0",
             "edu,addr=5.1",
             "igb,bus=rp0",
+            "edu,bus=rp1",
             "path=/with,,comma/console.log",
             "hugepages=128 -kernel /vmlinux",
         ] {

@@ -51,7 +51,7 @@ struct Function {
     address: PciAddress,
 }
 
-/// The functions with these identifiers.
+/// The functions with these identifiers that an IOMMU translates.
 fn functions(vendor: &'static str, device: &'static str) -> impl Iterator<Item = Function> {
     let is = |folder: &Path, file: &str, id: &str| {
         fs::read_to_string(folder.join(file)).unwrap().trim() == id
@@ -60,6 +60,7 @@ fn functions(vendor: &'static str, device: &'static str) -> impl Iterator<Item =
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(move |folder| is(folder, "vendor", vendor) && is(folder, "device", device))
+        .filter(|folder| folder.join("iommu").exists())
         .map(|folder| {
             let name = folder.file_name().unwrap().to_str().unwrap();
             let address = name.parse().unwrap();
