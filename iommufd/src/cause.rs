@@ -95,6 +95,7 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_IOAS_MAP" | "IOMMU_IOAS_MAP_FILE" => map(errno),
         "IOMMU_IOAS_UNMAP" => unmap(errno),
         "IOMMU_FAULT_QUEUE_ALLOC" => fault_queue_alloc(errno),
+        "IOMMU_OPTION" => option(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
         "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
@@ -155,6 +156,18 @@ fn map(errno: Errno) -> Option<&'static str> {
         Errno::NODEV => "the dma-buf was revoked",
         Errno::OPNOTSUPP => "the kernel does not support this kind of file or flag",
         Errno::NOENT => "the address space is gone",
+        _ => return None,
+    })
+}
+
+fn option(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::PERM => "the process has no CAP_SYS_RESOURCE",
+        Errno::BUSY => "the context has objects already: the option must precede them",
+        Errno::INVAL => {
+            "the kernel has no such value for the option, or huge pages are in use already"
+        }
+        Errno::ADDRINUSE => "something is mapped that is not aligned to the smallest page",
         _ => return None,
     })
 }

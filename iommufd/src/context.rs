@@ -21,6 +21,7 @@ use crate::fork::Process;
 use crate::funnel::{self, PointerFree};
 use crate::group::Groups;
 use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
+use crate::option::RlimitMode;
 
 /// An open `/dev/iommu`: the context in which all other objects live.
 ///
@@ -29,7 +30,7 @@ use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
 ///
 /// # System calls
 /// `openat` (not for [`from_fd`](Self::from_fd)) and `IOMMU_OPTION`, which shows that the file is
-/// an iommufd; once in a process `mmap` and `madvise` for a page that a fork wipes, or `getpid` for
+/// an iommufd, and sets how pinned memory counts where that is asked for; once in a process `mmap` and `madvise` for a page that a fork wipes, or `getpid` for
 /// every operation where these are forbidden.
 ///
 /// Since Linux 6.2.
@@ -77,7 +78,10 @@ impl Iommufd {
     /// Sets what must be known before the first object is made.
     #[must_use]
     pub fn builder() -> IommufdBuilder {
-        IommufdBuilder { observer: None }
+        IommufdBuilder {
+            observer: None,
+            rlimit_mode: None,
+        }
     }
 
     /// What the kernel would not let go of when handles of this context were dropped.
@@ -146,6 +150,7 @@ impl fmt::Debug for Iommufd {
 /// How a context is to be opened: see [`Iommufd::builder`].
 pub struct IommufdBuilder {
     observer: Option<Arc<dyn Observer>>,
+    pub(crate) rlimit_mode: Option<RlimitMode>,
 }
 
 impl IommufdBuilder {
@@ -159,7 +164,8 @@ impl IommufdBuilder {
     /// Opens `/dev/iommu`.
     ///
     /// # Errors
-    /// As for [`Iommufd::open`].
+    /// As for [`Iommufd::open`]; `EPERM` if [`account_per_process`](Self::account_per_process) is
+    /// not allowed.
     pub fn open(self) -> Result<Iommufd> {
         self.open_at(Path::new("/dev/iommu"))
     }
@@ -167,7 +173,7 @@ impl IommufdBuilder {
     /// Opens the iommufd device node at another path.
     ///
     /// # Errors
-    /// As for [`Iommufd::open`], and [`Error::NotIommufd`] if it is something else.
+    /// As for [`open`](Self::open), and [`Error::NotIommufd`] if it is something else.
     pub fn open_at(self, path: &Path) -> Result<Iommufd> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
@@ -179,7 +185,9 @@ impl IommufdBuilder {
     /// Takes over an open `/dev/iommu`.
     ///
     /// # Errors
-    /// As for [`Iommufd::from_fd`].
+    /// The file, as for [`Iommufd::from_fd`]; if memory is to count otherwise than it does there:
+    /// `EBUSY`: there are objects in the context already; `EPERM`: the process has no
+    /// `CAP_SYS_RESOURCE`.
     pub fn from_fd(self, fd: OwnedFd) -> Result<Iommufd, Refused<OwnedFd>> {
         let context = Context {
             fd,
@@ -192,11 +200,14 @@ impl IommufdBuilder {
         };
         // A question that changes nothing and that every iommufd answers.
         let error = match context.rlimit_mode() {
-            Ok(_) => {
-                return Ok(Iommufd {
-                    context: Arc::new(context),
-                });
-            }
+            Ok(mode) => match context.make_rlimit_mode(self.rlimit_mode, mode) {
+                Ok(()) => {
+                    return Ok(Iommufd {
+                        context: Arc::new(context),
+                    });
+                }
+                Err(error) => error,
+            },
             // Other files do not know the number, or know it as something else.
             Err(Error::Unsupported { .. }) => Error::NotIommufd,
             Err(error) if error.errno() == Some(Errno::INVAL) => Error::NotIommufd,
@@ -210,6 +221,7 @@ impl fmt::Debug for IommufdBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IommufdBuilder")
             .field("observed", &self.observer.is_some())
+            .field("rlimit_mode", &self.rlimit_mode)
             .finish()
     }
 }
@@ -348,26 +360,10 @@ impl Context {
                 Some(bytes) => MemlockLimit::Bytes(bytes),
                 None => MemlockLimit::Unlimited,
             },
-            accounting: self.accounting(),
+            accounting: self
+                .rlimit_mode()
+                .map_or(Accounting::Unknown, RlimitMode::accounting),
         }
-    }
-
-    /// Whose pinned memory counts, as far as the kernel tells.
-    fn accounting(&self) -> Accounting {
-        match self.rlimit_mode() {
-            Ok(0) => Accounting::PerUser,
-            Ok(1) => Accounting::PerProcess,
-            _ => Accounting::Unknown,
-        }
-    }
-
-    fn rlimit_mode(&self) -> Result<u64> {
-        let mut arg = sys::iommu_option::sized();
-        arg.option_id = sys::IOMMU_OPTION_RLIMIT_MODE;
-        // The constant is a C enum's; the field that takes it has 16 bits.
-        arg.op = u16::try_from(sys::IOMMU_OPTION_OP_GET).unwrap_or(u16::MAX);
-        self.call(&nr::OPTION, &mut arg)?;
-        Ok(arg.val64)
     }
 }
 
