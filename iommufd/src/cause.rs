@@ -93,6 +93,7 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_DESTROY" => destroy(errno),
         "IOMMU_IOAS_ALLOW_IOVAS" => allow_iovas(errno),
         "IOMMU_IOAS_MAP" | "IOMMU_IOAS_MAP_FILE" => map(errno),
+        "IOMMU_IOAS_COPY" => copy(errno),
         "IOMMU_IOAS_UNMAP" => unmap(errno),
         "IOMMU_FAULT_QUEUE_ALLOC" => fault_queue_alloc(errno),
         "IOMMU_OPTION" => option(errno),
@@ -158,6 +159,15 @@ fn map(errno: Errno) -> Option<&'static str> {
         Errno::NOENT => "the address space is gone",
         _ => return None,
     })
+}
+
+fn copy(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::PERM => Some("devices may not write the memory that is to be mapped for writing"),
+        Errno::NOENT => Some("the source is not mapped any more, or an address space is gone"),
+        // The destination is as that of a map.
+        errno => map(errno),
+    }
 }
 
 fn option(errno: Errno) -> Option<&'static str> {

@@ -170,6 +170,14 @@ pub enum Error {
         range: IovaRange,
     },
 
+    /// The mapping is empty: its memory was unmapped, together with others.
+    #[error("the mapping at {range} has been unmapped, by unmap_all or unmap_range")]
+    #[non_exhaustive]
+    Unmapped {
+        /// Where it was.
+        range: IovaRange,
+    },
+
     /// Some mappings of an unmapped range stayed: their guards are as they were.
     #[error("{unmapped} bytes were unmapped, but {} mappings stayed, the first at {first}: {reason}", .remaining)]
     #[non_exhaustive]

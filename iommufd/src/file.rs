@@ -30,6 +30,11 @@ impl<'f> FileRange<'f> {
     }
 }
 
+/// Whether it is a memfd, or else a file of its kind: such files alone have seals.
+pub(crate) fn is_memfd(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_get_seals(file).is_ok()
+}
+
 /// The right to have a file written, as long as it is held.
 ///
 /// The kernel lets devices write to a file whether or not this process may: it looks at neither

@@ -61,6 +61,21 @@ pub(crate) unsafe fn ioas_map(
     unsafe { issue(fd, &nr::IOAS_MAP, arg) }
 }
 
+/// `IOMMU_IOAS_COPY`: lets devices reach through one address space what is mapped in another.
+///
+/// # Safety
+/// What is mapped at the `arg.length` bytes from `arg.src_iova` on stays as [`ioas_map`] asks of
+/// memory, until the kernel has confirmed that the copy, or its IOAS, is gone.
+pub(crate) unsafe fn ioas_copy(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_ioas_copy,
+) -> Result<(), Errno> {
+    // SAFETY: the kernel pins the memory behind the source, now or at any later attach, as it
+    // does for the source itself; the caller promises that it stays valid. Nothing in the
+    // argument is an address of the process.
+    unsafe { issue(fd, &nr::IOAS_COPY, arg) }
+}
+
 /// `IOMMU_IOAS_IOVA_RANGES` into `ranges`, as many as fit.
 pub(crate) fn iova_ranges(
     fd: BorrowedFd<'_>,

@@ -12,15 +12,32 @@ use crate::address::IovaRange;
 use crate::file::WriteClaim;
 use crate::memory::DmaMemory;
 
+mod copy;
+
+pub(crate) use copy::Begun;
+
 /// What is held for one entry, as long as the kernel may reach it. Drop it with no lock held.
+///
+/// Entries that are copies of one another hold the same: the kernel has one set of pages for them,
+/// and lets devices write them through any, if it does through the first.
+#[derive(Clone)]
 #[must_use = "it is to be dropped where no lock is held"]
 pub(crate) enum Held {
-    /// Nothing (any more), or a foreign file that is only read: the kernel keeps its pages.
+    /// Nothing (any more), or a foreign dma-buf: the kernel keeps it.
     Nothing,
-    /// Memory of this process.
+    /// Memory of this process, which the kernel knows by its address.
     Memory(#[expect(dead_code, reason = "held, not used")] Arc<dyn DmaMemory>),
-    /// A foreign file that devices write.
-    File(#[expect(dead_code, reason = "held, not used")] WriteClaim),
+    /// Memory of this process, which the kernel knows by the memfd that it is in.
+    MemoryFile(#[expect(dead_code, reason = "held, not used")] Arc<dyn DmaMemory>),
+    /// A foreign memfd, whose pages the kernel keeps; claimed, if devices write it.
+    File(Option<Arc<WriteClaim>>),
+}
+
+impl Held {
+    /// Whether there is memory, or a claim, that must not be let go of.
+    fn is_something(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::File(None))
+    }
 }
 
 /// The entries of one address space.
@@ -145,7 +162,7 @@ impl Ledger {
     pub(crate) fn into_held(self) -> Vec<Held> {
         let slots = self.state.into_inner().slots;
         let held = slots.into_iter().map(Slot::into_held);
-        held.filter(|held| !matches!(held, Held::Nothing)).collect()
+        held.filter(Held::is_something).collect()
     }
 
     /// How many entries are recorded, and how many bytes are mapped.

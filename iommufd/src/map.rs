@@ -18,11 +18,12 @@ use rustix::io::Errno;
 use crate::address::{Iova, IovaRange};
 use crate::cause;
 use crate::context::Notices;
+use crate::copy::MappingSlice;
 use crate::error::{Error, Result};
-use crate::file::{FileRange, WriteClaim};
+use crate::file::{self, FileRange, WriteClaim};
 use crate::funnel;
 use crate::ioas::{Ioas, IoasInner};
-use crate::ledger::Held;
+use crate::ledger::{Begun, Held, Ledger};
 use crate::mapping::Mapping;
 use crate::memory::DmaSlice;
 
@@ -121,19 +122,23 @@ impl Ioas {
         // SAFETY: the descriptor is lent for this one mapping, which the ledger records with the
         // memory.
         let file = unsafe { slice.file() };
-        let held = Held::Memory(Arc::clone(slice.memory()));
-        ioas.record(held, &place, |notices| {
-            if let Some((file, start)) = file
-                && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
-            {
-                match ioas.issue_file(&place, file, start, notices) {
-                    // A kernel from before 6.13: the same pages have an address as well.
-                    Err(refused) if refused.errno == Errno::NOTTY => {
-                        ioas.context().lacks_map_file.store(true, Ordering::Relaxed);
-                    }
-                    answer => return answer,
+        let memory = slice.memory();
+        if let Some((file, start)) = file
+            && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
+        {
+            let held = Held::MemoryFile(Arc::clone(memory));
+            match ioas.record(&place, holding(held), |notices| {
+                ioas.issue_file(&place, file, start, notices)
+            }) {
+                // A kernel from before 6.13: the same pages have an address as well.
+                Err(Error::Unsupported { .. }) => {
+                    ioas.context().lacks_map_file.store(true, Ordering::Relaxed);
                 }
+                answer => return answer,
             }
+        }
+        let held = Held::Memory(Arc::clone(memory));
+        ioas.record(&place, holding(held), |notices| {
             // SAFETY: the ledger has an entry with the memory, and keeps it until the kernel has
             // confirmed that this mapping or the address space is gone. `DmaMemory` promises that
             // memory which is alive stays mapped at its address, uncovered by references; `slice`
@@ -150,20 +155,46 @@ impl Ioas {
     ) -> Result<Mapping> {
         let place = Place::new(file.len, iova, access)?;
         let held = match access {
+            Access::Read if file::is_memfd(file.file) => Held::File(None),
             Access::Read => Held::Nothing,
             Access::Write | Access::ReadWrite => match WriteClaim::on(file.file)? {
-                Some(claim) => Held::File(claim),
+                Some(claim) => Held::File(Some(Arc::new(claim))),
                 None => Held::Nothing,
             },
         };
-        self.inner.record(held, &place, |notices| {
+        self.inner.record(&place, holding(held), |notices| {
             self.inner
                 .issue_file(&place, file.file, file.start, notices)
         })
     }
+
+    /// Maps what `source` is a part of.
+    pub(crate) fn map_copy(
+        &self,
+        source: MappingSlice<'_>,
+        iova: Option<Iova>,
+        access: Access,
+    ) -> Result<Mapping> {
+        let place = Place::new(source.len(), iova, access)?;
+        let range = source.mapping().range();
+        let emptied = || Error::Unmapped { range };
+        let (from, key) = source.mapping().recorded().ok_or_else(emptied)?;
+        self.iommufd().must_be(from.iommufd(), "mapping")?;
+        self.inner.record(
+            &place,
+            |ledger| ledger.begin_copy(from.ledger(), key).ok_or_else(emptied),
+            |notices| {
+                // SAFETY: the ledger has an entry with all that the source holds, and keeps it
+                // until the kernel has confirmed that this copy or the address space is gone.
+                // `source` lies within its mapping, which is mapped and, as `record` is visiting
+                // its ledger, stays so.
+                unsafe { self.inner.issue_copy(&place, from, source.iova(), notices) }
+            },
+        )
+    }
 }
 
-/// A MAP that the kernel refused.
+/// A MAP or COPY that the kernel refused.
 struct MapRefused {
     ioctl: Description,
     errno: Errno,
@@ -194,19 +225,22 @@ impl Place {
 }
 
 impl IoasInner {
-    /// Records `held`, lets `issue` ask the kernel, and keeps the record if it agreed.
-    fn record(
+    /// Lets `begin` record what is to be mapped, and `issue` ask the kernel; keeps the record if
+    /// it agreed. What `begin` visits is visited until the kernel has answered.
+    fn record<'s>(
         self: &Arc<Self>,
-        held: Held,
         place: &Place,
+        begin: impl FnOnce(&Ledger) -> Result<Begun<'s>>,
         issue: impl FnOnce(&mut Notices<'_>) -> Result<Iova, MapRefused>,
     ) -> Result<Mapping> {
         self.context().check_process()?;
         // Dropped after the notices: so an observer hears of things in their order.
         let _released: Held;
         let mut notices = self.context().notices();
-        let entry = self.ledger().begin_map(held);
-        match issue(&mut notices) {
+        let (entry, visit) = begin(self.ledger())?;
+        let answer = issue(&mut notices);
+        drop(visit);
+        match answer {
             Ok(iova) => {
                 let range = IovaRange::saturating(iova, place.len);
                 self.ledger().mapped(&entry, range);
@@ -263,6 +297,30 @@ impl IoasInner {
         answered(nr::IOAS_MAP_FILE.describe(), answer, arg.iova)
     }
 
+    /// # Safety
+    /// As for [`funnel::ioas_copy`], for the `place.len` bytes at `start` in `source`.
+    unsafe fn issue_copy(
+        &self,
+        place: &Place,
+        source: &Self,
+        start: Iova,
+        notices: &mut Notices<'_>,
+    ) -> Result<Iova, MapRefused> {
+        let mut arg = sys::iommu_ioas_copy::sized();
+        arg.flags = place.flags;
+        arg.dst_ioas_id = self.id();
+        arg.src_ioas_id = source.id();
+        arg.length = place.len;
+        arg.dst_iova = place.iova;
+        arg.src_iova = start.get();
+        let context = self.context();
+        let answer = context.noted(&nr::IOAS_COPY, notices, || {
+            // SAFETY: the caller promises it.
+            unsafe { funnel::ioas_copy(context.fd(), &mut arg) }
+        });
+        answered(nr::IOAS_COPY.describe(), answer, arg.dst_iova)
+    }
+
     /// Makes an error of a refusal: out of memory is told with the limit that may be the cause.
     fn explain(&self, place: &Place, refused: &MapRefused) -> Error {
         match refused.errno {
@@ -270,6 +328,11 @@ impl IoasInner {
             errno => cause::refusal(refused.ioctl, errno),
         }
     }
+}
+
+/// Begins to map what is then to be held.
+fn holding<'s>(held: Held) -> impl FnOnce(&Ledger) -> Result<Begun<'s>> {
+    |ledger| Ok((ledger.begin_map(held), None))
 }
 
 fn answered(ioctl: Description, answer: Result<(), Errno>, iova: u64) -> Result<Iova, MapRefused> {

@@ -70,6 +70,11 @@ impl Mapping {
         false
     }
 
+    /// Where it is recorded. There always is an entry: an unmap takes the mapping.
+    pub(crate) fn recorded(&self) -> Option<(&Arc<IoasInner>, &EntryKey)> {
+        self.entry.as_ref().map(|entry| (&self.ioas, entry))
+    }
+
     /// Unmaps it. On return no device reaches the memory through it any more.
     ///
     /// # Errors

@@ -89,32 +89,13 @@ impl DmaSlice {
     /// # Errors
     /// [`Error::OutOfBounds`] if there is no such part.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Self> {
-        let start = match range.start_bound() {
-            Bound::Included(&start) => Some(start),
-            Bound::Excluded(&before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&last) => last.checked_add(1),
-            Bound::Excluded(&end) => Some(end),
-            Bound::Unbounded => Some(self.len),
-        };
-        match (start, end) {
-            (Some(start), Some(end)) if start <= end && end <= self.len => Ok(Self {
-                memory: Arc::clone(&self.memory),
-                // Both are within `self`, which is within the memory.
-                offset: self.offset + start,
-                len: end - start,
-            }),
-            _ => {
-                let offset = start.unwrap_or(usize::MAX);
-                Err(Error::OutOfBounds {
-                    offset,
-                    len: end.unwrap_or(usize::MAX).saturating_sub(offset),
-                    region: self.len,
-                })
-            }
-        }
+        let (start, len) = part(range, self.len)?;
+        Ok(Self {
+            memory: Arc::clone(&self.memory),
+            // Both are within `self`, which is within the memory.
+            offset: self.offset + start,
+            len,
+        })
     }
 
     /// The length in bytes.
@@ -147,6 +128,31 @@ impl DmaSlice {
 
     pub(crate) fn memory(&self) -> &Arc<dyn DmaMemory> {
         &self.memory
+    }
+}
+
+/// Where the part `range` of `whole` bytes begins, and how long it is.
+pub(crate) fn part(range: impl RangeBounds<usize>, whole: usize) -> Result<(usize, usize)> {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => Some(start),
+        Bound::Excluded(&before) => before.checked_add(1),
+        Bound::Unbounded => Some(0),
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&last) => last.checked_add(1),
+        Bound::Excluded(&end) => Some(end),
+        Bound::Unbounded => Some(whole),
+    };
+    match (start, end) {
+        (Some(start), Some(end)) if start <= end && end <= whole => Ok((start, end - start)),
+        _ => {
+            let offset = start.unwrap_or(usize::MAX);
+            Err(Error::OutOfBounds {
+                offset,
+                len: end.unwrap_or(usize::MAX).saturating_sub(offset),
+                region: whole,
+            })
+        }
     }
 }
 
