@@ -97,6 +97,7 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_IOAS_UNMAP" => unmap(errno),
         "IOMMU_FAULT_QUEUE_ALLOC" => fault_queue_alloc(errno),
         "IOMMU_OPTION" => option(errno),
+        "IOMMU_VFIO_IOAS" => vfio_ioas(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
         "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
@@ -178,6 +179,14 @@ fn option(errno: Errno) -> Option<&'static str> {
             "the kernel has no such value for the option, or huge pages are in use already"
         }
         Errno::ADDRINUSE => "something is mapped that is not aligned to the smallest page",
+        _ => return None,
+    })
+}
+
+fn vfio_ioas(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NODEV => "the context has no compatibility address space",
+        Errno::NOENT => "the address space is gone",
         _ => return None,
     })
 }

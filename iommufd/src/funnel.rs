@@ -31,6 +31,8 @@ unsafe impl PointerFree for sys::iommu_ioas_map_file {}
 unsafe impl PointerFree for sys::iommu_ioas_unmap {}
 // SAFETY: an option and its value.
 unsafe impl PointerFree for sys::iommu_option {}
+// SAFETY: an id.
+unsafe impl PointerFree for sys::iommu_vfio_ioas {}
 
 // SAFETY: ids and the guest's number of a device.
 unsafe impl PointerFree for sys::iommu_vdevice_alloc {}

@@ -105,7 +105,9 @@ impl Ioas {
 
     /// Whether its page tables may use pages of more than the smallest size.
     ///
-    /// Set by [`IoasBuilder::huge_pages`].
+    /// Set by [`IoasBuilder::huge_pages`]; `VFIO_SET_IOMMU` of the type `VFIO_TYPE1_IOMMU`, by
+    /// whoever uses the context as a VFIO container, ends it for the
+    /// [compatibility address space](Iommufd::set_compat_ioas).
     ///
     /// Since Linux 6.2.
     ///
@@ -200,6 +202,6 @@ impl Context {
 }
 
 /// The constants for operations are those of a C enum; the fields that take them have 16 bits.
-fn op(constant: u32) -> u16 {
+pub(crate) fn op(constant: u32) -> u16 {
     u16::try_from(constant).unwrap_or(u16::MAX)
 }

@@ -16,6 +16,7 @@ pub mod accounted;
 pub mod allocations;
 pub mod at;
 pub mod both_ways;
+pub mod container;
 pub mod edu;
 pub mod faults;
 pub mod file;

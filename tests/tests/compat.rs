@@ -1,0 +1,189 @@
+//! The address space that stands in for a VFIO container: set, found, and forgotten with it.
+
+use std::ptr::NonNull;
+
+use iommufd::{Access, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
+use rustix::io::Errno;
+use tests::at::{PAGE, page};
+use tests::container::{set_iommu_type1, unmap_dma};
+use tests::faults::{Points, sweep};
+use tests::fork::in_child;
+use tests::memory::Living;
+use tests::mock::{MockDevice, check_pins};
+use tests::observe::Recorder;
+use tests::{ids, raw, refused};
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn there_is_none_until_it_is_set_and_none_when_it_is_cleared() {
+    let (iommufd, recorder) = Recorder::context();
+    let (one, other) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
+    recorder.clear();
+    assert!(!iommufd.has_compat_ioas().unwrap());
+    assert!(!one.is_compat().unwrap());
+    iommufd.set_compat_ioas(&one).unwrap();
+    assert!(iommufd.has_compat_ioas().unwrap());
+    assert!(one.is_compat().unwrap());
+    assert!(!other.is_compat().unwrap());
+    assert!(one.clone().is_compat().unwrap());
+    iommufd.set_compat_ioas(&other).unwrap();
+    assert!(!one.is_compat().unwrap());
+    assert!(other.is_compat().unwrap());
+    iommufd.clear_compat_ioas().unwrap();
+    assert!(!iommufd.has_compat_ioas().unwrap());
+    assert!(!other.is_compat().unwrap());
+    // To clear what is clear is no mistake.
+    iommufd.clear_compat_ioas().unwrap();
+    assert!(
+        recorder
+            .calls()
+            .iter()
+            .all(|name| *name == "IOMMU_VFIO_IOAS")
+    );
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn the_kernel_does_not_hold_it_and_forgets_it_when_it_is_destroyed() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let id = ids::of(&ioas);
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    ioas.try_destroy().unwrap();
+    assert!(!iommufd.has_compat_ioas().unwrap());
+    // The next has the id of the first, and nothing else of it.
+    let next = Ioas::new(&iommufd).unwrap();
+    assert_eq!(ids::of(&next), id);
+    assert!(!next.is_compat().unwrap());
+    iommufd.set_compat_ioas(&next).unwrap();
+    drop(next);
+    assert!(!iommufd.has_compat_ioas().unwrap());
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_address_space_of_another_context_is_refused_before_the_ioctl() {
+    let (ours, our_calls) = Recorder::context();
+    let theirs = Iommufd::open().unwrap();
+    let our_ioas = Ioas::new(&ours).unwrap();
+    let their_ioas = Ioas::new(&theirs).unwrap();
+    assert_eq!(ids::of(&our_ioas), ids::of(&their_ioas));
+    our_calls.clear();
+    let error = ours.set_compat_ioas(&their_ioas).unwrap_err();
+    assert!(matches!(error, Error::ForeignContext { .. }), "{error}");
+    assert_eq!(our_calls.count(), 0);
+    // Each context has one of its own.
+    ours.set_compat_ioas(&our_ioas).unwrap();
+    assert!(!theirs.has_compat_ioas().unwrap());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn one_that_a_stranger_destroyed_is_not_found() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    raw::destroy(&iommufd, ids::of(&ioas)).unwrap();
+    assert!(!ioas.is_compat().unwrap());
+    refused(iommufd.set_compat_ioas(&ioas), Errno::NOENT);
+    assert!(!iommufd.has_compat_ioas().unwrap());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn the_ioctls_of_a_container_work_on_it_and_no_memory_is_lost_or_kept() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let living = Living::new();
+    let mapping = ioas
+        .map_at(page(0), living.memory(PAGE), Access::Read)
+        .unwrap();
+    let unmap = || unmap_dma(&iommufd, page(0).get(), PAGE as u64);
+    assert_eq!(unmap(), Err(Errno::NODEV));
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    assert_eq!(unmap(), Ok(PAGE as u64));
+    // The SDK does not know; it finds out.
+    assert_eq!(living.count(), 1);
+    mapping.unmap().unwrap();
+    assert_eq!(living.count(), 0);
+    assert_eq!(ioas.mapped(), Mapped::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_container_of_the_first_type_has_no_huge_pages() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    assert_eq!(set_iommu_type1(&iommufd), Err(Errno::NODEV));
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    assert!(ioas.huge_pages().unwrap());
+    set_iommu_type1(&iommufd).unwrap();
+    assert!(
+        !ioas.huge_pages().unwrap(),
+        "asked of the kernel, not remembered"
+    );
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    // A container of the first type is the only one for which the kernel cuts a mapping.
+    set_iommu_type1(&iommufd).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    let living = Living::new();
+    let memory = living.memory(4 * PAGE);
+    let mapping = ioas.map_at(page(0), &memory, Access::Read).unwrap();
+    let hole = unmap_dma(&iommufd, page(1).get(), 2 * PAGE as u64);
+    assert_eq!(hole, Ok(2 * PAGE as u64));
+    refused(ioas.copy(&mapping, Access::Read), Errno::NOENT);
+    let first = mapping.slice(..PAGE as u64).unwrap();
+    let copy = ioas.copy_at(page(9), first, Access::Read).unwrap();
+    mapping.unmap().unwrap();
+    let first = NonNull::slice_from_raw_parts(memory.bytes().cast(), PAGE);
+    check_pins(&iommufd, first, 1).unwrap();
+    copy.unmap().unwrap();
+    check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    drop(memory);
+    assert_eq!(living.count(), 0);
+    let left = raw::unmap(&iommufd, ids::of(&ioas), 0, u64::MAX);
+    assert_eq!(left, Ok(0), "nothing is left in the kernel");
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn in_a_child_it_is_neither_set_nor_found() {
+    let (iommufd, recorder) = Recorder::context();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    recorder.clear();
+    in_child(|| {
+        let forked = |error| matches!(error, Error::Forked);
+        assert!(forked(iommufd.set_compat_ioas(&ioas).unwrap_err()));
+        assert!(forked(iommufd.clear_compat_ioas().unwrap_err()));
+        assert!(forked(iommufd.has_compat_ioas().unwrap_err()));
+        assert!(forked(ioas.is_compat().unwrap_err()));
+        assert_eq!(recorder.count(), 0);
+    });
+    assert!(ioas.is_compat().unwrap());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn whatever_fails_it_is_set_or_it_is_not() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let mut errors = 0;
+    sweep(Points::Everywhere, |nth| {
+        iommufd.clear_compat_ioas().unwrap();
+        let result = nth.armed(|| iommufd.set_compat_ioas(&ioas));
+        assert!(result.is_ok() || nth.failed());
+        errors += usize::from(result.is_err());
+        assert_eq!(ioas.is_compat().unwrap(), result.is_ok());
+    });
+    assert!(errors > 0);
+}
