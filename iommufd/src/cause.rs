@@ -98,6 +98,7 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_FAULT_QUEUE_ALLOC" => fault_queue_alloc(errno),
         "IOMMU_OPTION" => option(errno),
         "IOMMU_VFIO_IOAS" => vfio_ioas(errno),
+        "IOMMU_IOAS_CHANGE_PROCESS" => change_process(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
         "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
@@ -187,6 +188,16 @@ fn vfio_ioas(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NODEV => "the context has no compatibility address space",
         Errno::NOENT => "the address space is gone",
+        _ => return None,
+    })
+}
+
+fn change_process(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => {
+            "something in the context is mapped by an address or a dma-buf, not by a memfd"
+        }
+        Errno::BUSY => "a map, copy or unmap is under way",
         _ => return None,
     })
 }

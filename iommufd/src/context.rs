@@ -16,6 +16,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::cause;
 use crate::devices::Devices;
+use crate::change_process::Ledgers;
 use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 use crate::fork::Process;
 use crate::funnel::{self, PointerFree};
@@ -195,6 +196,7 @@ impl IommufdBuilder {
             observer: self.observer,
             groups: Groups::default(),
             devices: Devices::default(),
+            ledgers: Ledgers::default(),
             leaks: LeakCounters::default(),
             lacks_map_file: AtomicBool::new(false),
         };
@@ -233,6 +235,8 @@ pub(crate) struct Context {
     observer: Option<Arc<dyn Observer>>,
     pub(crate) groups: Groups,
     pub(crate) devices: Devices,
+    /// Those of its address spaces.
+    pub(crate) ledgers: Ledgers,
     leaks: LeakCounters,
     /// `IOMMU_IOAS_MAP_FILE` itself answered that its number is unknown.
     pub(crate) lacks_map_file: AtomicBool,

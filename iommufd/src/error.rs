@@ -81,14 +81,16 @@ pub enum Error {
 
     /// Pages could not be pinned: the limit of locked memory, or memory itself, is exhausted.
     #[error(
-        "{operation}: cannot pin {needed} bytes: the locked-memory limit (RLIMIT_MEMLOCK) is {limit}, \
-         accounted {accounting}; raise it, or give the process CAP_IPC_LOCK (or the kernel is out of memory)"
+        "{operation}: cannot pin {}: the locked-memory limit (RLIMIT_MEMLOCK) is {limit}, \
+         accounted {accounting}; raise it, or give the process CAP_IPC_LOCK (or the kernel is out of memory)",
+        Needed(*.needed)
     )]
     #[non_exhaustive]
     LockedMemory {
         /// The ioctl that had to pin.
         operation: &'static str,
-        /// Bytes that this operation needed; what is pinned already counts as well.
+        /// Bytes that this operation needed, 0 if that is not known; what is pinned already counts
+        /// as well.
         needed: u64,
         /// The limit of this process.
         limit: MemlockLimit,
@@ -176,6 +178,18 @@ pub enum Error {
     Unmapped {
         /// Where it was.
         range: IovaRange,
+    },
+
+    /// The kernel does not know the memory of a mapping by a memfd, so no other process can take
+    /// it over (`EINVAL`).
+    ///
+    /// There may be more such mappings: this is the first by address, in one of the context's
+    /// address spaces.
+    #[error("the mapping {mapping} is not made from a memfd: it cannot move to another process")]
+    #[non_exhaustive]
+    CannotMove {
+        /// Where it is.
+        mapping: IovaRange,
     },
 
     /// Some mappings of an unmapped range stayed: their guards are as they were.
@@ -294,6 +308,7 @@ impl Error {
             | Self::PartlyUnmapped { reason: error, .. }
             | Self::InvalidationRefused { reason: error, .. } => Some(error.errno),
             Self::LockedMemory { .. } => Some(Errno::NOMEM),
+            Self::CannotMove { .. } => Some(Errno::INVAL),
             _ => None,
         }
     }
@@ -313,6 +328,18 @@ impl fmt::Display for MemlockLimit {
         match self {
             Self::Unlimited => f.write_str("unlimited"),
             Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+/// How many bytes were to be pinned, if that is known.
+struct Needed(u64);
+
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("what is mapped"),
+            bytes => write!(f, "{bytes} bytes"),
         }
     }
 }

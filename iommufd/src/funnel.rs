@@ -33,6 +33,8 @@ unsafe impl PointerFree for sys::iommu_ioas_unmap {}
 unsafe impl PointerFree for sys::iommu_option {}
 // SAFETY: an id.
 unsafe impl PointerFree for sys::iommu_vfio_ioas {}
+// SAFETY: nothing. The kernel counts pages that are pinned, and touches none.
+unsafe impl PointerFree for sys::iommu_ioas_change_process {}
 
 // SAFETY: ids and the guest's number of a device.
 unsafe impl PointerFree for sys::iommu_vdevice_alloc {}

@@ -33,10 +33,10 @@ const MOST_RANGES: usize = 1 << 16;
 ///
 /// # System calls
 /// `IOMMU_IOAS_ALLOC`, `IOMMU_IOAS_IOVA_RANGES`, `IOMMU_IOAS_ALLOW_IOVAS`, `IOMMU_IOAS_MAP`,
-/// `IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_COPY`, `IOMMU_IOAS_UNMAP` and `IOMMU_DESTROY`, each by the
-/// method that is named so; `IOMMU_OPTION` for huge pages, and with `prlimit64` when memory cannot
-/// be pinned; `fcntl` for files of others, and `fstat`, `mmap` and `munmap` for those that devices
-/// write.
+/// `IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_COPY`, `IOMMU_IOAS_UNMAP` and
+/// `IOMMU_DESTROY`, each by the method that is named so; `IOMMU_OPTION` for huge pages, and with
+/// `prlimit64` when memory cannot be pinned; `IOMMU_VFIO_IOAS` for [`is_compat`](Self::is_compat);
+/// `fcntl` for files of others, and `fstat`, `mmap` and `munmap` for those that devices write.
 ///
 /// Since Linux 6.2.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl Ioas {
         Ok(Self {
             inner: Arc::new(IoasInner {
                 object: Object::new(iommufd, arg.out_ioas_id, "address space"),
-                ledger: ManuallyDrop::new(Ledger::default()),
+                ledger: iommufd.context().ledgers.add(),
                 layout: Arc::default(),
             }),
         })
@@ -215,8 +215,8 @@ pub struct Mapped {
 /// kernel may reach through it, and lets go of it only after the kernel's confirmation.
 pub(crate) struct IoasInner {
     object: Object,
-    /// Whatever goes wrong, it is not let go of by accident.
-    ledger: ManuallyDrop<Ledger>,
+    /// Lent to the context, which looks into it, for the length of a look.
+    ledger: Arc<Ledger>,
     /// Counts what may have changed the usable addresses.
     layout: Arc<AtomicU64>,
 }
@@ -259,10 +259,14 @@ impl IoasInner {
 impl Drop for IoasInner {
     fn drop(&mut self) {
         let gone = self.object.destroy_in_drop();
-        let held = std::mem::take(&mut *self.ledger).into_held();
+        if self.context().check_process().is_err() {
+            // In a child of a fork what is held is the parent's to release, and a thread that the
+            // child has not may have the ledger locked.
+            return;
+        }
+        let held = self.ledger.drain();
         if !gone && !held.is_empty() {
-            // The kernel may still reach it through what it would not destroy. In a child of a
-            // fork it is the parent's to release.
+            // The kernel may still reach it through what it would not destroy.
             self.context().memories_stay(held.len());
             let _kept = ManuallyDrop::new(held);
         }

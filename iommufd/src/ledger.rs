@@ -4,6 +4,7 @@
 //! an entry exists before its MAP is issued, has an identity other than its IOVA, and goes when
 //! the kernel has confirmed that *it* is gone, never because an address looks free.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -38,6 +39,11 @@ impl Held {
     fn is_something(&self) -> bool {
         !matches!(self, Self::Nothing | Self::File(None))
     }
+
+    /// Whether the kernel knows it by a memfd alone, so that another process can have it as well.
+    fn can_move(&self) -> bool {
+        matches!(self, Self::MemoryFile(_) | Self::File(_))
+    }
 }
 
 /// The entries of one address space.
@@ -59,7 +65,8 @@ pub(crate) struct EntryKey(usize);
 
 #[derive(Default)]
 struct State {
-    slots: Vec<Slot>,
+    /// Whatever goes wrong, what is held is not let go of by accident: only [`Ledger::drain`] does.
+    slots: ManuallyDrop<Vec<Slot>>,
     /// The first free slot.
     free: Option<usize>,
     /// Exact maps and unmaps whose ioctl is under way.
@@ -159,10 +166,24 @@ impl Ledger {
     }
 
     /// All that is still held, when the address space itself is gone or given up.
-    pub(crate) fn into_held(self) -> Vec<Held> {
-        let slots = self.state.into_inner().slots;
+    pub(crate) fn drain(&self) -> Vec<Held> {
+        let slots = {
+            let mut state = self.state.lock();
+            state.free = None;
+            std::mem::take(&mut *state.slots)
+        };
         let held = slots.into_iter().map(Slot::into_held);
         held.filter(Held::is_something).collect()
+    }
+
+    /// The first mapping, by address, that the kernel does not know by a memfd.
+    pub(crate) fn first_that_cannot_move(&self) -> Option<IovaRange> {
+        let state = self.state.lock();
+        let stays = state.slots.iter().filter_map(|slot| match slot {
+            Slot::Mapped { range, held } if !held.can_move() => Some(*range),
+            _ => None,
+        });
+        stays.min_by_key(|range| range.start())
     }
 
     /// How many entries are recorded, and how many bytes are mapped.
@@ -329,7 +350,7 @@ mod tests {
         let key = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
         drop(ledger.not_mapped(key));
         assert_eq!(Arc::strong_count(&memory), 1);
-        assert!(ledger.into_held().is_empty());
+        assert!(ledger.drain().is_empty());
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod attachment;
 mod barrier;
 mod buffer;
 mod cause;
+mod change_process;
 mod compat;
 mod context;
 mod copy;

@@ -141,7 +141,7 @@ mod tests {
         assert!(copy(&one, &one, &source, page(1)).is_none());
         assert_eq!(Arc::strong_count(&memory), 1);
         drop((one.exclusive(), two.exclusive()));
-        assert!(two.into_held().is_empty());
+        assert!(two.drain().is_empty());
     }
 
     #[test]
