@@ -99,6 +99,7 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_OPTION" => option(errno),
         "IOMMU_VFIO_IOAS" => vfio_ioas(errno),
         "IOMMU_IOAS_CHANGE_PROCESS" => change_process(errno),
+        "IOMMU_IOAS_NOIOMMU_GET_PA" => noiommu_get_pa(errno),
         "IOMMU_HWPT_ALLOC" => hwpt_alloc(errno),
         "IOMMU_GET_HW_INFO" => hw_info(errno),
         "IOMMU_HWPT_INVALIDATE" => invalidate(errno),
@@ -198,6 +199,19 @@ fn change_process(errno: Errno) -> Option<&'static str> {
             "something in the context is mapped by an address or a dma-buf, not by a memfd"
         }
         Errno::BUSY => "a map, copy or unmap is under way",
+        _ => return None,
+    })
+}
+
+fn noiommu_get_pa(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::PERM => "the process has no CAP_SYS_RAWIO",
+        Errno::NOENT => "nothing is mapped there, or the address space is gone",
+        Errno::OPNOTSUPP => {
+            "no device is attached to the address space, or the first was one with an IOMMU"
+        }
+        Errno::INVAL => "the memory is that of a dma-buf that was revoked",
+        Errno::OVERFLOW => "the address is the very last",
         _ => return None,
     })
 }

@@ -168,7 +168,7 @@ pub enum Error {
     #[error("nothing is mapped in {range}")]
     #[non_exhaustive]
     NothingMapped {
-        /// What was to be unmapped.
+        /// Where something was looked for.
         range: IovaRange,
     },
 

@@ -35,6 +35,9 @@ unsafe impl PointerFree for sys::iommu_option {}
 unsafe impl PointerFree for sys::iommu_vfio_ioas {}
 // SAFETY: nothing. The kernel counts pages that are pinned, and touches none.
 unsafe impl PointerFree for sys::iommu_ioas_change_process {}
+// SAFETY: an IOVA range, and the physical address that comes back; the kernel looks it up in its
+// own tables.
+unsafe impl PointerFree for sys::iommu_ioas_noiommu_get_pa {}
 
 // SAFETY: ids and the guest's number of a device.
 unsafe impl PointerFree for sys::iommu_vdevice_alloc {}

@@ -33,7 +33,7 @@ const MOST_RANGES: usize = 1 << 16;
 ///
 /// # System calls
 /// `IOMMU_IOAS_ALLOC`, `IOMMU_IOAS_IOVA_RANGES`, `IOMMU_IOAS_ALLOW_IOVAS`, `IOMMU_IOAS_MAP`,
-/// `IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_COPY`, `IOMMU_IOAS_UNMAP` and
+/// `IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_COPY`, `IOMMU_IOAS_UNMAP`, `IOMMU_IOAS_NOIOMMU_GET_PA` and
 /// `IOMMU_DESTROY`, each by the method that is named so; `IOMMU_OPTION` for huge pages, and with
 /// `prlimit64` when memory cannot be pinned; `IOMMU_VFIO_IOAS` for [`is_compat`](Self::is_compat);
 /// `fcntl` for files of others, and `fstat`, `mmap` and `munmap` for those that devices write.

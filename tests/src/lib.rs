@@ -15,6 +15,7 @@
 pub mod accounted;
 pub mod allocations;
 pub mod at;
+pub mod bare;
 pub mod both_ways;
 pub mod container;
 pub mod edu;
