@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::cause;
-use crate::devices::Devices;
 use crate::change_process::Ledgers;
+use crate::devices::Devices;
 use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 use crate::fork::Process;
 use crate::funnel::{self, PointerFree};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Observer};
-use parking_lot::Mutex;
-use tests::at::{PAGE, page, pages, range};
-use tests::faults::{Points, sweep};
 use iommufd::{Access, DropRefusal, HwPt, Ioas, Iommufd, Mapped, Observer};
 use parking_lot::Mutex;
+use parking_lot::Mutex;
 use tests::at::{PAGE, mapped, page, pages, range};
+use tests::at::{PAGE, page, pages, range};
+use tests::faults::{Points, sweep};
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockQueue};
 use tests::observe::Recorder;

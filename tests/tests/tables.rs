@@ -73,7 +73,8 @@ fn what_is_wrong_with_a_table_is_told() {
     let unit = "`iommufd::address::tests::the_last_address_belongs_to_the_range`";
     let case = "`misuse: mapping_cloned` (E0599)";
     for right in [this, unit, case, &format!("{this}, {case}"), NOT_BUILT] {
-        assert_eq!(row(&format!("| 1 | a | b | {right} |")), [""; 0], "{right}");
+        let line = format!("| 1 | a | b | {right} |");
+        assert_eq!(row(&line), [""; 0], "{right}");
     }
     for wrong in [
         "",
@@ -87,7 +88,8 @@ fn what_is_wrong_with_a_table_is_told() {
         &case.replace("cloned", "clone"),
         &format!("{NOT_BUILT}, {this}"),
     ] {
-        assert_eq!(row(&format!("| 1 | a | b | {wrong} |")).len(), 1, "{wrong}");
+        let line = format!("| 1 | a | b | {wrong} |");
+        assert_eq!(row(&line).len(), 1, "{wrong}");
     }
     assert_eq!(row("| 1 | a | `yes` |").len(), 1);
     assert_eq!(row(&format!("| 1 | a | {case} | {NOT_BUILT} |")).len(), 1);
