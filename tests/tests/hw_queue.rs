@@ -147,7 +147,7 @@ fn what_a_queue_lies_in_stays_when_everything_is_unmapped() {
     assert_eq!(living.count(), 1, "what is unmapped is let go of");
     stays(ioas.unmap_range(pages(1, 1)).unwrap_err(), 0);
     stays(ioas.unmap_all().unwrap_err(), 0);
-    assert_eq!(ioas.mapped(), (1, PAGE as u64));
+    assert_eq!(ioas.mapped(), tests::at::mapped(1, PAGE as u64));
     drop(queue);
     assert_eq!(ioas.unmap_all().unwrap(), PAGE as u64);
     assert_eq!(living.count(), 0);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Observer};
-use iommufd::{Access, DropRefusal, HwPt, Ioas, Iommufd, Mapped, Observer};
+use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Mapped, Observer};
 use parking_lot::Mutex;
 use parking_lot::Mutex;
 use tests::at::{PAGE, mapped, page, pages, range};

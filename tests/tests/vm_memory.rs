@@ -36,7 +36,7 @@ fn a_guest_is_mapped_at_its_own_addresses_block_by_block() {
     recorder.clear();
     dma.add_memory(&memory, Access::ReadWrite).unwrap();
     assert_eq!(recorder.calls(), [MAP; 6]);
-    assert_eq!(ioas.mapped(), (6, 6 * BLOCK));
+    assert_eq!(ioas.mapped(), tests::at::mapped(6, 6 * BLOCK));
     assert_eq!(dma.regions(), [blocks(0, 4), blocks(6, 2)]);
     for region in memory.iter() {
         assert_reached(&device, region);
@@ -51,7 +51,7 @@ fn a_guest_is_mapped_at_its_own_addresses_block_by_block() {
     recorder.clear();
     drop(dma);
     assert_eq!(recorder.calls(), [UNMAP; 6]);
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
     memory
         .iter()
         .for_each(|region| assert_pins(&iommufd, region, 0));

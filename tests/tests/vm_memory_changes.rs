@@ -55,7 +55,7 @@ fn what_cannot_be_added_is_refused_before_anything_is_mapped() {
     }
     assert_eq!(recorder.count(), 0);
     assert_eq!(dma.regions(), [blocks(4, 2)]);
-    assert_eq!(ioas.mapped(), (2, 2 * BLOCK));
+    assert_eq!(ioas.mapped(), tests::at::mapped(2, 2 * BLOCK));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn the_blocks_of_a_region_are_plugged_by_several_threads() {
         let dma = GuestDma::new(&ioas, block_size());
         dma.add_region_unmapped(GuestRegion::new(&region).unwrap(), Access::ReadWrite)
             .unwrap();
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
         assert_block(&dma, &access, blocks(5, 1), BlockState::Unmapped);
         thread::scope(|threads| {
             for thread in 0..THREADS {
@@ -117,7 +117,7 @@ fn the_blocks_of_a_region_are_plugged_by_several_threads() {
         });
         assert_reached(&device, &region);
         dma.remove_region(at(0)).unwrap();
-        assert_eq!(ioas.mapped(), (0, 0));
+        assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
     });
 }
 
@@ -152,7 +152,7 @@ fn regions_come_and_go_on_several_threads() {
             .iter()
             .for_each(|region| assert_reached(&device, region));
         assert_eq!(dma.regions().len(), regions.len());
-        assert_eq!(ioas.mapped().0, 8 * regions.len());
+        assert_eq!(ioas.mapped().mappings, 8 * regions.len());
     });
 }
 
@@ -212,7 +212,7 @@ fn what_one_call_is_changing_is_busy_for_all_others() {
         dma.remove_region(at(0)).unwrap();
         recorder.unhook();
         assert_eq!(dma.regions(), [blocks(2, 1)]);
-        assert_eq!(ioas.mapped(), (1, BLOCK));
+        assert_eq!(ioas.mapped(), tests::at::mapped(1, BLOCK));
     });
 }
 
@@ -280,6 +280,6 @@ fn in_a_child_of_a_fork_a_guest_is_out_of_reach() {
     });
     let dma = dma.unwrap();
     assert_eq!(dma.regions(), [blocks(0, 2)]);
-    assert_eq!(ioas.mapped(), (2, 2 * BLOCK));
+    assert_eq!(ioas.mapped(), tests::at::mapped(2, 2 * BLOCK));
     dma.unmap_all().unwrap();
 }

@@ -58,7 +58,7 @@ fn a_guest_of_which_one_block_cannot_be_mapped_is_not_mapped_at_all() {
     assert_eq!(reason.errno(), Some(Errno::EXIST));
     assert!(left.is_empty());
     assert_eq!(dma.regions(), [blocks(0, 2)]);
-    assert_eq!(ioas.mapped(), (3, 2 * BLOCK + 0x1000));
+    assert_eq!(ioas.mapped(), tests::at::mapped(3, 2 * BLOCK + 0x1000));
     memory
         .iter()
         .for_each(|region| assert_pins(&iommufd, region, 0));
@@ -124,7 +124,7 @@ fn a_block_that_cannot_be_unmapped_again_is_named_and_in_the_books() {
 
     drop((queue.lock().take(), intruder));
     dma.remove_region(at(0)).unwrap();
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
     dma.add_memory(&memory, Access::ReadWrite).unwrap();
     memory
         .iter()
@@ -184,7 +184,7 @@ fn a_region_of_which_one_block_cannot_be_unmapped_stays_whole() {
     drop(queue);
     dma.remove_region(at(0)).unwrap();
     assert_pins(&iommufd, &region, 0);
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
 }
 
 /// While the call unmaps, somebody maps in the place of a block.
@@ -263,10 +263,10 @@ fn unmapping_all_tells_what_stays_and_gives_it_back() {
     assert_eq!(dma.regions(), [blocks(0, 3)]);
     assert_block(&dma, &access, blocks(0, 1), BlockState::Unmapped);
     assert_block(&dma, &access, blocks(1, 1), BlockState::Mapped);
-    assert_eq!(ioas.mapped(), (1, BLOCK));
+    assert_eq!(ioas.mapped(), tests::at::mapped(1, BLOCK));
     drop(queue);
     dma.unmap_all().unwrap();
-    assert_eq!(ioas.mapped(), (0, 0));
+    assert_eq!(ioas.mapped(), tests::at::mapped(0, 0));
     assert_eq!(iommufd.leaks(), iommufd::Leaks::default());
 }
 
@@ -286,7 +286,7 @@ fn what_a_drop_cannot_unmap_is_counted_and_kept() {
     drop(dma);
     assert_eq!(recorder.refusals(), [("mapping", Some(Errno::BUSY))]);
     assert_eq!(iommufd.leaks().mappings, 1);
-    assert_eq!(ioas.mapped(), (1, BLOCK));
+    assert_eq!(ioas.mapped(), tests::at::mapped(1, BLOCK));
     assert!(held.strong_count() > 0, "the queue reaches it");
     drop(queue);
     drop(ioas);
@@ -308,7 +308,10 @@ fn a_guest_that_fails_to_be_mapped_is_not_mapped() {
         let result = nth.armed(|| dma.add_memory(&memory, Access::ReadWrite));
         let (regions, mapped) = if result.is_ok() { (2, 5) } else { (0, 0) };
         assert_eq!(dma.regions().len(), regions, "{result:?}");
-        assert_eq!(ioas.mapped(), (mapped, mapped as u64 * BLOCK));
+        assert_eq!(
+            ioas.mapped(),
+            tests::at::mapped(mapped, mapped as u64 * BLOCK)
+        );
         for region in memory.iter() {
             assert_pins(iommufd, region, u32::from(result.is_ok()));
         }
