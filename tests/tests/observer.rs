@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iommufd::{Access, DropRefusal, Error, HwPt, Ioas, Iommufd, Mapped, Observer};
 use parking_lot::Mutex;
-use parking_lot::Mutex;
 use tests::at::{PAGE, mapped, page, pages, range};
-use tests::at::{PAGE, page, pages, range};
 use tests::faults::{Points, sweep};
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockQueue};
