@@ -107,6 +107,8 @@ fn of_ioctl(name: &str, errno: Errno) -> &'static str {
         "IOMMU_VDEVICE_ALLOC" => vdevice_alloc(errno),
         "IOMMU_VEVENTQ_ALLOC" => veventq_alloc(errno),
         "IOMMU_HW_QUEUE_ALLOC" => hw_queue_alloc(errno),
+        "IOMMU_HWPT_SET_DIRTY_TRACKING" => set_dirty_tracking(errno),
+        "IOMMU_HWPT_GET_DIRTY_BITMAP" => get_dirty_bitmap(errno),
         _ => None,
     };
     special.unwrap_or_else(|| common(errno))
@@ -250,6 +252,29 @@ fn hwpt_alloc(errno: Errno) -> Option<&'static str> {
         }
         Errno::FAULT => "memory that is mapped already cannot be pinned",
         Errno::NODEV => "the device has no IOMMU that can do this",
+        _ => return None,
+    })
+}
+
+fn set_dirty_tracking(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOENT => "the page table is gone",
+        Errno::OPNOTSUPP => {
+            "the page table cannot be tracked, or the IOMMU of an attached device does not record what is written"
+        }
+        _ => return None,
+    })
+}
+
+fn get_dirty_bitmap(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOENT => "the page table is gone",
+        Errno::OPNOTSUPP => "the page table cannot be tracked",
+        Errno::INVAL => {
+            "the range is not aligned to the address space's pages, or to those of the bitmap"
+        }
+        Errno::OVERFLOW => "the range passes the end of the address space",
+        Errno::FAULT => "the pages for the bitmap are not those that the kernel would write to",
         _ => return None,
     })
 }

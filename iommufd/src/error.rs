@@ -192,6 +192,60 @@ pub enum Error {
         mapping: IovaRange,
     },
 
+    /// The page table was not allocated so that it can be tracked.
+    ///
+    /// See [`HwPtBuilder::dirty_tracking`](crate::HwPtBuilder::dirty_tracking).
+    #[error("the page table was not allocated for dirty tracking")]
+    NotTrackable,
+
+    /// There is a [`DirtyTracking`](crate::DirtyTracking) of the page table already.
+    #[error("the page table is tracked already")]
+    AlreadyTracked,
+
+    /// No page table of the address space is tracked, so nobody knows what is dirty.
+    #[error("no page table of the address space is tracked")]
+    NotTracked,
+
+    /// A bitmap of so many bits cannot be had.
+    #[error("there is no memory for a bitmap of {range} with a bit for each {granule}")]
+    #[non_exhaustive]
+    BitmapTooLarge {
+        /// What it was to cover.
+        range: IovaRange,
+        /// What a bit was to stand for.
+        granule: crate::Granule,
+    },
+
+    /// The words given for a bitmap are too few.
+    #[error("the bitmap takes {needed} words of 64 bits, and {given} were given")]
+    #[non_exhaustive]
+    BitmapTooSmall {
+        /// How many words it takes.
+        needed: usize,
+        /// How many there are.
+        given: usize,
+    },
+
+    /// A mapping is not covered by the bitmap, or only in part.
+    #[error("the bitmap of {bitmap} does not cover all of the mapping {mapping}")]
+    #[non_exhaustive]
+    NotCovered {
+        /// What the bitmap covers.
+        bitmap: IovaRange,
+        /// The mapping.
+        mapping: IovaRange,
+    },
+
+    /// The dirty bits of a range were not read; those of ranges before it were.
+    #[error("the dirty bits of {range} were not read: {reason}")]
+    #[non_exhaustive]
+    NotRead {
+        /// What was not read, and not cleared.
+        range: IovaRange,
+        /// Why.
+        reason: KernelError,
+    },
+
     /// Some mappings of an unmapped range stayed: their guards are as they were.
     #[error("{unmapped} bytes were unmapped, but {} mappings stayed, the first at {first}: {reason}", .remaining)]
     #[non_exhaustive]
@@ -306,7 +360,8 @@ impl Error {
         match self {
             Self::Kernel(error)
             | Self::PartlyUnmapped { reason: error, .. }
-            | Self::InvalidationRefused { reason: error, .. } => Some(error.errno),
+            | Self::InvalidationRefused { reason: error, .. }
+            | Self::NotRead { reason: error, .. } => Some(error.errno),
             Self::LockedMemory { .. } => Some(Errno::NOMEM),
             Self::CannotMove { .. } => Some(Errno::INVAL),
             _ => None,

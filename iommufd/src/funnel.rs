@@ -23,6 +23,8 @@ pub(crate) unsafe trait PointerFree: SizedArg {}
 
 // SAFETY: two numbers.
 unsafe impl PointerFree for sys::iommu_destroy {}
+// SAFETY: flags and an id.
+unsafe impl PointerFree for sys::iommu_hwpt_set_dirty_tracking {}
 // SAFETY: flags and the id that comes back.
 unsafe impl PointerFree for sys::iommu_ioas_alloc {}
 // SAFETY: `fd` names a file, `start` is an offset in it.
@@ -211,6 +213,49 @@ unsafe fn new_file(number: u32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// How many bytes from the beginning of a page on the kernel may touch that fills in a bitmap of
+/// `bits` bits there; `None` if no machine has as many.
+///
+/// It pins whole pages, from that of the first bit that it sets on, and one more than it needs if
+/// that is not the first bit of a page. In the pages that it has pinned it sets bits for whole
+/// entries of the page table, also beyond the bitmap's end if an entry reaches beyond the range.
+/// Never does it touch what comes before the bitmap.
+pub(crate) fn reach_of_bitmap(bits: u64) -> Option<usize> {
+    let page = rustix::param::page_size();
+    usize::try_from(bits.div_ceil(8))
+        .ok()?
+        .checked_next_multiple_of(page)?
+        .checked_add(page)
+}
+
+/// `IOMMU_HWPT_GET_DIRTY_BITMAP` into `bitmap`, from its beginning on; all of it may be written.
+///
+/// `EFAULT` if it does not begin with a page, or is shorter than [`reach_of_bitmap`] says.
+pub(crate) fn dirty_bitmap(
+    fd: BorrowedFd<'_>,
+    arg: &mut sys::iommu_hwpt_get_dirty_bitmap,
+    bitmap: &mut [u64],
+) -> Result<(), Errno> {
+    // The kernel takes the lowest bit that is set; there is only one.
+    if !arg.page_size.is_power_of_two() {
+        return Err(Errno::INVAL);
+    }
+    let reach = reach_of_bitmap(arg.length.div_ceil(arg.page_size));
+    arg.data = address_of_mut(bitmap);
+    if !bitmap
+        .as_ptr()
+        .addr()
+        .is_multiple_of(rustix::param::page_size())
+        || reach.is_none_or(|reach| size_of_val(bitmap) < reach)
+    {
+        return Err(Errno::FAULT);
+    }
+    // SAFETY: the kernel sets bits in pages of which the first begins with the exclusively borrowed
+    // slice and the last ends with it or before, as was checked; and that only until it returns.
+    // Any bits are a valid word.
+    unsafe { issue(fd, &nr::HWPT_GET_DIRTY_BITMAP, arg) }
+}
+
 /// A slice never has more elements than a `u32` counts where the kernel takes one: if it had, the
 /// kernel would see fewer, which is harmless.
 fn count(len: usize) -> u32 {
@@ -271,5 +316,42 @@ unsafe impl<T> rustix::ioctl::Ioctl for Call<'_, T> {
         _argument: *mut c_void,
     ) -> rustix::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use memmap2::MmapMut;
+    use zerocopy::FromBytes;
+
+    use super::*;
+
+    #[test]
+    fn a_dirty_bitmap_that_the_kernel_could_write_past_is_refused_before_the_ioctl() {
+        let page = rustix::param::page_size();
+        assert_eq!(reach_of_bitmap(1), Some(2 * page));
+        assert_eq!(reach_of_bitmap(8 * page as u64), Some(2 * page));
+        assert_eq!(reach_of_bitmap(8 * page as u64 + 1), Some(3 * page));
+
+        let file = File::open("/dev/null").unwrap();
+        let mut map = MmapMut::map_anon(3 * page).unwrap();
+        let words = <[u64]>::mut_from_bytes(&mut map).unwrap();
+        let in_page = page / size_of::<u64>();
+        let ask = |words: &mut [u64], bits: u64| {
+            let mut arg = sys::iommu_hwpt_get_dirty_bitmap::sized();
+            arg.page_size = 4096;
+            arg.length = 4096 * bits;
+            dirty_bitmap(file.as_fd(), &mut arg, words)
+        };
+        assert_eq!(ask(&mut words[..2 * in_page - 1], 1), Err(Errno::FAULT));
+        assert_eq!(ask(&mut words[1..], 1), Err(Errno::FAULT));
+        let most = 8 * page as u64;
+        assert_eq!(ask(&mut words[..2 * in_page], most + 1), Err(Errno::FAULT));
+        // The file knows of no such ioctl: it was asked.
+        assert_eq!(ask(&mut words[..2 * in_page], most), Err(Errno::NOTTY));
+        assert_eq!(ask(words, most + 1), Err(Errno::NOTTY));
     }
 }

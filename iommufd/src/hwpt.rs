@@ -89,8 +89,8 @@ impl HwPt {
     /// Destroys the table.
     ///
     /// # Errors
-    /// [`Error::InUse`], with the handle and without asking the kernel, if other handles or an
-    /// attachment hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
+    /// [`Error::InUse`], with the handle and without asking the kernel, if other handles, an
+    /// attachment or a dirty tracking hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
     ///
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
@@ -119,7 +119,8 @@ pub struct HwPtBuilder<'a> {
 }
 
 impl<'a> HwPtBuilder<'a> {
-    /// Whether the table can record what devices write. Off unless asked for.
+    /// Whether the table can record what devices write: see [`HwPt::track_dirty`]. Off unless asked
+    /// for.
     ///
     /// Every device that is attached to it must then be able to
     /// ([`Capabilities::DIRTY_TRACKING`](crate::Capabilities::DIRTY_TRACKING)).

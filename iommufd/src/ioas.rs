@@ -13,6 +13,7 @@ use zerocopy::FromZeros;
 
 use crate::address::{Iova, IovaRange};
 use crate::context::{Context, Iommufd};
+use crate::dirty::TrackedTables;
 use crate::error::{Error, Refused, Result};
 use crate::funnel;
 use crate::ledger::Ledger;
@@ -58,6 +59,7 @@ impl Ioas {
                 object: Object::new(iommufd, arg.out_ioas_id, "address space"),
                 ledger: iommufd.context().ledgers.add(),
                 layout: Arc::default(),
+                tracked: TrackedTables::default(),
             }),
         })
     }
@@ -219,6 +221,7 @@ pub(crate) struct IoasInner {
     ledger: Arc<Ledger>,
     /// Counts what may have changed the usable addresses.
     layout: Arc<AtomicU64>,
+    tracked: TrackedTables,
 }
 
 impl IoasInner {
@@ -236,6 +239,11 @@ impl IoasInner {
 
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// Its page tables whose writes are recorded.
+    pub(crate) fn tracked(&self) -> &TrackedTables {
+        &self.tracked
     }
 
     /// The error of an operation that pins all that is mapped: out of memory is told with the

@@ -16,6 +16,9 @@ use crate::memory::DmaMemory;
 mod copy;
 
 pub(crate) use copy::Begun;
+mod reading;
+
+pub(crate) use reading::Reading;
 
 /// What is held for one entry, as long as the kernel may reach it. Drop it with no lock held.
 ///
@@ -50,11 +53,12 @@ impl Held {
 ///
 /// Exact maps and unmaps go on side by side. A range unmap is *exclusive*: it waits until none
 /// are under way and keeps new ones out, as the kernel may free an IOVA of the range before it
-/// returns, and nothing else may take it meanwhile.
+/// returns, and nothing else may take it meanwhile. A [`Reading`] keeps both out.
 #[derive(Default)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
-    /// Signalled when the last exact operation ends, and when the exclusive one does.
+    /// Signalled when the last exact operation or reading ends, when the exclusive one does, and
+    /// when the last exact operation that had to wait goes on.
     changed: Condvar,
 }
 
@@ -73,6 +77,12 @@ struct State {
     under_way: usize,
     /// An exclusive operation runs or waits.
     exclusive: bool,
+    /// Readings that go on, or wait for exact operations to end.
+    readings: usize,
+    /// Exact operations that wait for those.
+    waiting: usize,
+    /// Counts what comes and goes.
+    version: u64,
 }
 
 enum Slot {
@@ -159,7 +169,7 @@ impl Ledger {
             self.changed.wait(&mut state);
         }
         state.exclusive = true;
-        while state.under_way > 0 {
+        while state.under_way > 0 || state.readings > 0 {
             self.changed.wait(&mut state);
         }
         Exclusive { ledger: self }
@@ -199,18 +209,25 @@ impl Ledger {
             })
     }
 
-    /// The state, when no exclusive operation runs or waits.
+    /// The state, when no exclusive operation and no reading goes on or waits.
     fn shared(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        while state.exclusive {
-            self.changed.wait(&mut state);
+        if state.is_closed() {
+            state.waiting += 1;
+            while state.is_closed() {
+                self.changed.wait(&mut state);
+            }
+            state.waiting -= 1;
+            if state.waiting == 0 {
+                self.changed.notify_all();
+            }
         }
         state
     }
 
     fn end_shared(&self, mut state: MutexGuard<'_, State>) {
         state.under_way -= 1;
-        let wake = state.exclusive && state.under_way == 0;
+        let wake = state.is_closed() && state.under_way == 0;
         drop(state);
         if wake {
             self.changed.notify_all();
@@ -254,6 +271,11 @@ impl Drop for Exclusive<'_> {
 }
 
 impl State {
+    /// Whether exact operations have to wait.
+    fn is_closed(&self) -> bool {
+        self.exclusive || self.readings > 0
+    }
+
     fn insert(&mut self, slot: Slot) -> usize {
         match self.free {
             Some(index) => {
@@ -271,6 +293,7 @@ impl State {
     }
 
     fn replace(&mut self, key: &EntryKey, slot: Slot) -> Slot {
+        self.version = self.version.wrapping_add(1);
         match self.slots.get_mut(key.0) {
             Some(place) => std::mem::replace(place, slot),
             None => Slot::Emptied,

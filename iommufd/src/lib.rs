@@ -9,7 +9,8 @@
 //! - a [`DmaBuffer`] is memory that the CPU has to itself, or shares with devices, never both;
 //! - a [`Mapping`] puts memory at an [`Iova`], and unmaps it when dropped;
 //! - a [`Device`], which a driver such as the `vfio` crate has bound, becomes attached to an
-//!   address space or to a page table ([`HwPt`]) by an [`Attachment`].
+//!   address space or to a page table ([`HwPt`]) by an [`Attachment`];
+//! - a [`DirtyTracking`] records which pages devices write, to be read into a [`DirtyBitmap`].
 //!
 //! Every object holds its parents, so they can be dropped in any order: the kernel always sees
 //! children go first. All of them are `Send`, `Sync` and `'static`, to be kept in structs.
@@ -60,6 +61,7 @@ mod context;
 mod copy;
 mod device;
 mod devices;
+mod dirty;
 pub mod driver;
 mod error;
 mod event_file;
@@ -107,6 +109,7 @@ pub use buffer::{DmaBuffer, HugePage, SharedBuffer};
 pub use context::{Iommufd, IommufdBuilder};
 pub use copy::MappingSlice;
 pub use device::Device;
+pub use dirty::{DirtyBitmap, DirtyRuns, DirtyTracking, Granule};
 pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 pub use event_queue::ClosedQueue;
 pub use fault_queue::{

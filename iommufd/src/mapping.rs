@@ -88,11 +88,24 @@ impl Mapping {
         }
     }
 
+    pub(crate) fn ioas(&self) -> &Arc<IoasInner> {
+        &self.ioas
+    }
+
     fn undo(&mut self) -> Result<()> {
+        self.undo_after(|_, _| Ok(()))
+    }
+
+    /// Unmaps it, when `first` has been done to what is mapped, and succeeded.
+    pub(crate) fn undo_after(
+        &mut self,
+        first: impl FnOnce(IovaRange, &mut Notices<'_>) -> Result<()>,
+    ) -> Result<()> {
         let Some(entry) = self.entry.take() else {
             return Ok(());
         };
-        self.ioas.unmap_entry(entry).map_err(|(entry, error)| {
+        let result = self.ioas.unmap_entry(entry, first);
+        result.map_err(|(entry, error)| {
             self.entry = Some(entry);
             error
         })
@@ -117,8 +130,13 @@ impl fmt::Debug for Mapping {
 }
 
 impl IoasInner {
-    /// Unmaps exactly one entry, and lets its memory go when the kernel has confirmed it.
-    fn unmap_entry(&self, entry: EntryKey) -> Result<(), (EntryKey, Error)> {
+    /// Unmaps exactly one entry, and lets its memory go when the kernel has confirmed it. What
+    /// comes `first` finds the entry mapped, and nobody else unmaps it.
+    fn unmap_entry(
+        &self,
+        entry: EntryKey,
+        first: impl FnOnce(IovaRange, &mut Notices<'_>) -> Result<()>,
+    ) -> Result<(), (EntryKey, Error)> {
         if let Err(error) = self.context().check_process() {
             return Err((entry, error));
         }
@@ -132,6 +150,10 @@ impl IoasInner {
                 return Ok(());
             }
         };
+        if let Err(error) = first(range, &mut notices) {
+            self.ledger().still_mapped();
+            return Err((entry, error));
+        }
         let answer = self.issue_unmap(range, &mut notices);
         match answer {
             Ok(_) => _released = self.ledger().unmapped(entry),
@@ -173,6 +195,16 @@ impl IoasInner {
 
     /// Unmaps all entries within `range`; returns how many bytes that was.
     pub(crate) fn unmap_within(&self, range: IovaRange) -> Result<u64> {
+        self.unmap_within_after(range, |_, _| Ok(()))
+    }
+
+    /// As [`unmap_within`](Self::unmap_within), when `first` has been done to what is mapped there,
+    /// and succeeded.
+    pub(crate) fn unmap_within_after(
+        &self,
+        range: IovaRange,
+        first: impl FnOnce(&[(EntryKey, IovaRange)], &mut Notices<'_>) -> Result<()>,
+    ) -> Result<u64> {
         self.context().check_process()?;
         // Made before the exclusive right they are dropped after it, the notices first: so an
         // observer hears of things in their order.
@@ -189,6 +221,7 @@ impl IoasInner {
         if entries.is_empty() {
             return Ok(0);
         }
+        first(&entries, &mut notices)?;
         match self.issue_unmap(range, &mut notices) {
             Ok(bytes) => {
                 released.extend(entries.iter().map(|(key, _)| exclusive.emptied(key)));

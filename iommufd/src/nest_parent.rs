@@ -69,8 +69,8 @@ impl NestParent {
     ///
     /// # Errors
     /// [`Error::InUse`], with the handle and without asking the kernel, if other handles, virtual
-    /// IOMMUs, nested tables or an attachment hold it; the kernel's refusal: `EBUSY`;
-    /// [`Error::Forked`].
+    /// IOMMUs, nested tables, an attachment or a dirty tracking hold it; the kernel's refusal:
+    /// `EBUSY`; [`Error::Forked`].
     ///
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
@@ -98,8 +98,8 @@ pub struct NestParentBuilder<'a> {
 }
 
 impl NestParentBuilder<'_> {
-    /// Whether the table can record what devices write. Off unless asked for; Arm's SMMU cannot,
-    /// in a parent.
+    /// Whether the table can record what devices write: see [`NestParent::track_dirty`]. Off unless
+    /// asked for; Arm's SMMU cannot, in a parent.
     #[doc(alias = "IOMMU_HWPT_ALLOC_DIRTY_TRACKING")]
     pub fn dirty_tracking(mut self, wanted: bool) -> Self {
         self.options = self.options.with(Options::DIRTY_TRACKING, wanted);

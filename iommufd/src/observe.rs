@@ -67,8 +67,8 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Leaks {
-    /// Objects whose destroy, attachments whose detach, and groups of page requests whose answer
-    /// was refused in a drop.
+    /// Objects whose destroy, attachments whose detach, dirty trackings whose stop, and groups of page
+    /// requests whose answer was refused in a drop.
     pub objects: u64,
     /// Mappings whose unmap was refused in a drop; their memory is kept until the IOAS goes.
     pub mappings: u64,

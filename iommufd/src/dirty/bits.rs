@@ -1,0 +1,243 @@
+//! Bits in words: bit `i` is bit `i % 64` of word `i / 64`, as the kernel's bitmaps have it.
+
+const WORD: u64 = u64::BITS as u64;
+
+/// How many words are looked at at once where nothing is expected.
+const CHUNK: usize = 32;
+
+/// How many words hold `bits` bits.
+pub(super) fn words_for(bits: u64) -> usize {
+    // The crate is for 64-bit machines.
+    bits.div_ceil(WORD) as usize
+}
+
+/// Sets the bits from `first` to `last`, as far as there are words for them.
+pub(super) fn set(words: &mut [u64], first: u64, last: u64) {
+    let (from, to) = (first / WORD, last / WORD);
+    for at in from..=to {
+        let Some(word) = words.get_mut(at as usize) else {
+            return;
+        };
+        let low = if at == from { first % WORD } else { 0 };
+        let high = if at == to { last % WORD } else { WORD - 1 };
+        *word |= (u64::MAX << low) & (u64::MAX >> (WORD - 1 - high));
+    }
+}
+
+/// Moves the first `bits` bits of `from` to bit `at` and on of `to`, where set bits stay set.
+/// `from` is all zeroes after.
+pub(super) fn take(to: &mut [u64], at: u64, from: &mut [u64], bits: u64) {
+    let (skip, shift) = ((at / WORD) as usize, at % WORD);
+    let mut next = 0;
+    loop {
+        next = first_other(from, next, 0);
+        let Some(word) = from.get_mut(next) else {
+            return;
+        };
+        let found = std::mem::take(word) & mask_of(next, bits);
+        if let Some(low) = to.get_mut(skip + next) {
+            *low |= found << shift;
+        }
+        if shift > 0
+            && let Some(high) = to.get_mut(skip + next + 1)
+        {
+            *high |= found >> (WORD - shift);
+        }
+        next += 1;
+    }
+}
+
+/// Whether bit `at` is set.
+pub(super) fn is_set(words: &[u64], at: u64) -> bool {
+    let word = words.get((at / WORD) as usize);
+    word.is_some_and(|word| word & (1 << (at % WORD)) != 0)
+}
+
+/// How many of the first `bits` bits are set.
+pub(super) fn count(words: &[u64], bits: u64) -> u64 {
+    let masked = words.iter().enumerate();
+    masked
+        .map(|(at, word)| u64::from((word & mask_of(at, bits)).count_ones()))
+        .sum()
+}
+
+/// Clears the first `bits` bits.
+pub(super) fn clear(words: &mut [u64], bits: u64) {
+    for (at, word) in words.iter_mut().enumerate() {
+        *word &= !mask_of(at, bits);
+    }
+}
+
+/// Those of word number `at` that are among the first `bits` bits.
+fn mask_of(at: usize, bits: u64) -> u64 {
+    match bits.saturating_sub(WORD.saturating_mul(at as u64)) {
+        0 => 0,
+        left if left >= WORD => u64::MAX,
+        left => u64::MAX >> (WORD - left),
+    }
+}
+
+/// The runs of set bits among the first `bits`: the first and the last bit of each.
+#[derive(Debug, Clone)]
+pub(super) struct Runs<'w> {
+    words: &'w [u64],
+    bits: u64,
+    at: u64,
+}
+
+impl<'w> Runs<'w> {
+    pub(super) fn new(words: &'w [u64], bits: u64) -> Self {
+        Self { words, bits, at: 0 }
+    }
+}
+
+impl Iterator for Runs<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = next_other(self.words, self.at, 0);
+        if first >= self.bits {
+            self.at = self.bits;
+            return None;
+        }
+        self.at = next_other(self.words, first, u64::MAX).min(self.bits);
+        // At least the first bit is in it.
+        Some((first, self.at - 1))
+    }
+}
+
+/// The first bit from `at` on that is not as all bits of `filler` are; one past the last if there
+/// is none.
+fn next_other(words: &[u64], at: u64, filler: u64) -> u64 {
+    let here = (at / WORD) as usize;
+    let rest = words
+        .get(here)
+        .map_or(0, |word| (word ^ filler) >> (at % WORD));
+    if rest != 0 {
+        return at + u64::from(rest.trailing_zeros());
+    }
+    let there = first_other(words, here + 1, filler);
+    let bit = words
+        .get(there)
+        .map_or(0, |word| (word ^ filler).trailing_zeros());
+    there as u64 * WORD + u64::from(bit)
+}
+
+/// The first word from number `from` on that is not `filler`; the number of words, or `from` if
+/// that is more, if there is none.
+fn first_other(words: &[u64], from: usize, filler: u64) -> usize {
+    let rest = words.get(from..).unwrap_or_default();
+    let (chunks, _) = rest.as_chunks::<CHUNK>();
+    let same = |chunk: &&[u64; CHUNK]| chunk.iter().fold(0, |other, w| other | (w ^ filler)) == 0;
+    let skipped = chunks.iter().take_while(same).count() * CHUNK;
+    let rest = rest.get(skipped..).unwrap_or_default();
+    let other = rest.iter().position(|word| *word != filler);
+    from + skipped + other.unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dirty::lcg::Lcg;
+
+    /// The same, bit by bit.
+    fn naive(words: &[u64], bits: u64) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for bit in (0..bits).filter(|bit| is_set(words, *bit)) {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == bit => *last = bit,
+                _ => runs.push((bit, bit)),
+            }
+        }
+        runs
+    }
+
+    #[track_caller]
+    fn check(words: &[u64], bits: u64) {
+        let runs: Vec<_> = Runs::new(words, bits).collect();
+        assert_eq!(runs, naive(words, bits), "{bits} bits of {words:x?}");
+        let sum: u64 = runs.iter().map(|(first, last)| last - first + 1).sum();
+        assert_eq!(count(words, bits), sum);
+    }
+
+    #[test]
+    fn a_run_is_found_at_every_place_with_every_length() {
+        for bits in [1, 63, 64, 65, 128, 200] {
+            for first in 0..bits {
+                for last in first..bits {
+                    let mut words = vec![0; words_for(bits)];
+                    set(&mut words, first, last);
+                    let runs: Vec<_> = Runs::new(&words, bits).collect();
+                    assert_eq!(runs, [(first, last)], "of {bits}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_is_found_behind_and_across_chunks() {
+        let bits = 5 * CHUNK as u64 * WORD;
+        for first in (0..bits).step_by(509) {
+            for len in [1, 64, 2047, 2048, 2049, 6000] {
+                let last = (first + len - 1).min(bits - 1);
+                let mut words = vec![0; words_for(bits)];
+                set(&mut words, first, last);
+                let runs: Vec<_> = Runs::new(&words, bits).collect();
+                assert_eq!(runs, [(first, last)]);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_those_of_a_naive_model() {
+        let mut random = Lcg::new(1);
+        for round in 0..2000 {
+            let bits = 1 + random.below(40 * WORD * (1 + round % 4));
+            let mut words = vec![0; words_for(bits)];
+            for _ in 0..random.below(12) {
+                let first = random.below(bits);
+                let len = match random.below(3) {
+                    0 => 1,
+                    1 => 1 + random.below(WORD),
+                    _ => 1 + random.below(bits),
+                };
+                set(&mut words, first, (first + len - 1).min(bits - 1));
+            }
+            check(&words, bits);
+        }
+        check(&[], 0);
+        check(&[u64::MAX; 3], 3 * WORD);
+        check(&[0x5555_5555_5555_5555; 40], 40 * WORD);
+    }
+
+    #[test]
+    fn bits_past_the_end_do_not_count() {
+        let mut words = [u64::MAX; 2];
+        assert_eq!(Runs::new(&words, 70).collect::<Vec<_>>(), [(0, 69)]);
+        assert_eq!(count(&words, 70), 70);
+        clear(&mut words, 70);
+        assert_eq!(words, [0, u64::MAX << 6]);
+        assert_eq!(Runs::new(&words, 70).next(), None);
+        set(&mut words, 120, 1000);
+        assert_eq!(words, [0, u64::MAX << 6], "there are no words for more");
+    }
+
+    #[test]
+    fn bits_are_taken_to_every_place() {
+        let mut random = Lcg::new(7);
+        for at in 0..200 {
+            for bits in [1, 5, 63, 64, 65, 127, 130] {
+                let before: Vec<u64> = (0..6).map(|_| random.word()).collect();
+                let given: Vec<u64> = (0..3).map(|_| random.word()).collect();
+                let (mut to, mut from) = (before.clone(), given.clone());
+                take(&mut to, at, &mut from, bits);
+                assert!(from.iter().all(|word| *word == 0));
+                for bit in 0..6 * WORD {
+                    let moved = (at..at + bits).contains(&bit) && is_set(&given, bit - at);
+                    let expected = is_set(&before, bit) || moved;
+                    assert_eq!(is_set(&to, bit), expected, "bit {bit} of {bits} at {at}");
+                }
+            }
+        }
+    }
+}
