@@ -18,6 +18,7 @@ pub mod at;
 pub mod bare;
 pub mod both_ways;
 pub mod container;
+pub mod dirty;
 pub mod edu;
 pub mod faults;
 pub mod file;

@@ -36,7 +36,8 @@ impl Recorder {
 
     /// Does nothing else any more.
     pub fn unhook(&self) {
-        *self.hook.lock() = None;
+        // What it holds can make ioctls when it goes: not under the lock.
+        let _hook = self.hook.lock().take();
     }
 
     /// Forgets what was.

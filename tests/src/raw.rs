@@ -17,10 +17,14 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
+use iommufd::IovaRange;
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
 use iommufd_sys::iommufd as sys;
+use memmap2::MmapMut;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
+
+use crate::at::PAGE;
 
 /// Issues an ioctl.
 ///
@@ -189,6 +193,41 @@ pub fn hw_queue_alloc(
     arg.length = len;
     sized(fd, &nr::HW_QUEUE_ALLOC, &mut arg)?;
     Ok(arg.out_hw_queue_id)
+}
+
+/// Which bits the kernel sets for the pages of `page_size` bytes of `range`, in a bitmap to which it may write more than
+/// it was asked for: up to the end of the page after that in which it ends.
+///
+/// # Errors
+/// The kernel's.
+pub fn dirty_bitmap(
+    fd: &impl AsFd,
+    hwpt: u32,
+    range: IovaRange,
+    page_size: u64,
+    keep: bool,
+) -> Result<Vec<u64>, Errno> {
+    const PAGES: usize = 4;
+    let mut bitmap = MmapMut::map_anon(PAGES * PAGE).unwrap();
+    let length = range.len().unwrap();
+    assert!(length / page_size <= PAGE as u64 * 8);
+    let mut arg = sys::iommu_hwpt_get_dirty_bitmap::sized();
+    arg.hwpt_id = hwpt;
+    arg.flags = match keep {
+        true => sys::IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
+        false => 0,
+    };
+    arg.iova = range.start().get();
+    arg.length = length;
+    arg.page_size = page_size;
+    arg.data = bitmap.as_mut_ptr().expose_provenance() as u64;
+    write_size(&mut arg);
+    // SAFETY: the kernel writes from `data` on, in the page that it needs and in one more; there are four.
+    unsafe { issue(fd.as_fd(), &nr::HWPT_GET_DIRTY_BITMAP, &mut arg) }?;
+    let words = bitmap.chunks_exact(8);
+    Ok(words
+        .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
+        .collect())
 }
 
 /// How many objects there are in the context.

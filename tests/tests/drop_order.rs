@@ -91,6 +91,44 @@ fn a_fault_queue_can_be_dropped_in_every_order_with_all_that_holds_it() {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_tracked_table_can_be_dropped_in_every_order() {
+    orders::<6>(|order| {
+        let (iommufd, recorder) = Recorder::context();
+        let witness = raw::witness(&iommufd);
+        let living = Living::new();
+        let device = MockDevice::new(&iommufd).unwrap();
+        let ioas = Ioas::new(&iommufd).unwrap();
+        let hwpt = tests::dirty::trackable(&ioas, &device).unwrap();
+        let mapping = ioas
+            .map_at(page(0), living.memory(PAGE), Access::ReadWrite)
+            .unwrap();
+        let tracking = hwpt.track_dirty().unwrap();
+        let mut graph: [Droppable; 6] = [
+            Some(Box::new(iommufd)),
+            Some(Box::new(ioas)),
+            Some(Box::new(hwpt)),
+            Some(Box::new(device.into_device())),
+            Some(Box::new(mapping)),
+            Some(Box::new(tracking)),
+        ];
+        recorder.clear();
+        for which in order {
+            graph[*which] = None;
+        }
+        for (name, answer) in recorder.answers() {
+            assert_eq!(answer, Ok(()), "{name} in the order {order:?}");
+        }
+        let stops = recorder.calls().into_iter();
+        let stops = stops.filter(|name| *name == "IOMMU_HWPT_SET_DIRTY_TRACKING");
+        assert_eq!(stops.count(), 1, "{order:?}");
+        assert_eq!(recorder.refusals(), [], "{order:?}");
+        assert_eq!(living.count(), 0, "{order:?}");
+        assert_eq!(raw::objects(&witness), 0, "{order:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn handles_can_be_dropped_by_many_threads_at_once() {
     within(120, || {
         for _ in 0..300 {
