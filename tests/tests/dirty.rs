@@ -32,7 +32,7 @@ fn tracking_begins_with_nothing_dirty() {
     tracking.stop().unwrap();
     // What is left of one tracking is not found by the next.
     let tracking = space.hwpt.track_dirty().unwrap();
-    assert_eq!(look(&tracking), []);
+    assert_eq!(look(&tracking), [0_u64; 0]);
     space.write([3]);
     assert_eq!(take(&tracking), [3]);
 }
@@ -139,7 +139,7 @@ fn a_nesting_parent_is_tracked_like_a_table() {
     assert_eq!(ids::of(tracking.ioas()), ids::of(&space.ioas));
     write_through(&parent, [1, 6, 7]);
     assert_eq!(take(&tracking), [1, 6, 7]);
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
     let parent = parent.try_destroy().unwrap_err().into_value();
     tracking.stop().unwrap();
     parent.try_destroy().unwrap();
@@ -409,7 +409,7 @@ fn a_read_that_fails_loses_no_bit() {
             tracking.read_and_clear(&mut bitmap)?;
         }
         assert_eq!(dirty(&bitmap), [1, 4, 9]);
-        assert_eq!(look(&tracking), []);
+        assert_eq!(look(&tracking), [0_u64; 0]);
         result
     });
 }
@@ -450,7 +450,7 @@ fn a_dropped_guard_has_stopped_or_is_counted_and_can_be_had_anew() {
             assert_eq!(leaks.objects, recorder.refusals().len() as u64);
             refusals += leaks.objects;
             let tracking = space.hwpt.track_dirty().unwrap();
-            assert_eq!(look(&tracking), []);
+            assert_eq!(look(&tracking), [0_u64; 0]);
             space.write([0]);
             assert_eq!(look(&tracking), [0]);
         });

@@ -25,10 +25,10 @@ fn what_was_written_is_read_once_and_is_clean_then() {
     let space = Space::new();
     let _mapped = space.map(0, 8);
     let tracking = space.hwpt.track_dirty().unwrap();
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
     space.write([1, 2, 7]);
     assert_eq!(take(&tracking), [1, 2, 7]);
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
     space.write([2]);
     assert_eq!(take(&tracking), [2], "the record goes on");
     tracking.stop().unwrap();
@@ -45,7 +45,7 @@ fn a_read_that_keeps_what_is_dirty_finds_it_again() {
     assert_eq!(look(&tracking), [0, 3]);
     space.write([1]);
     assert_eq!(take(&tracking), [0, 1, 3]);
-    assert_eq!(look(&tracking), []);
+    assert_eq!(look(&tracking), [0_u64; 0]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_hole_ends_nothing_and_what_has_none_is_one_ioctl() {
     recorder.clear();
     assert_eq!(take(&tracking), written);
     assert_eq!(recorder.calls(), ["IOMMU_HWPT_GET_DIRTY_BITMAP"; 4]);
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn where_nothing_is_mapped_the_kernel_is_not_asked() {
     let _elsewhere = space.map(100, 1);
     let tracking = space.hwpt.track_dirty().unwrap();
     recorder.clear();
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
     assert_eq!(recorder.count(), 0);
 }
 
@@ -147,7 +147,7 @@ fn a_granule_can_be_coarser_than_a_page() {
             .collect();
         expected.retain(|n| *n < 40 >> shift);
         assert_eq!(found, expected, "{granule}");
-        assert_eq!(look(&tracking), []);
+        assert_eq!(look(&tracking), [0_u64; 0]);
     }
 }
 
@@ -196,7 +196,7 @@ fn the_iommus_pages_can_be_smaller_than_the_cpus() {
     assert_eq!(read(granule(0x400)), [(0x1000, 0x17ff), (0x2800, 0x2fff)]);
     write();
     assert_eq!(read(Granule::KIB_4), [(0x1000, 0x2fff)]);
-    assert_eq!(read(Granule::KIB_4), []);
+    assert_eq!(read(Granule::KIB_4), [(0_u64, 0_u64); 0]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn one_bitmap_can_be_of_all_there_is() {
     tracking.read_and_clear(&mut bitmap).unwrap();
     assert_eq!(bitmap.count(), 1);
     assert_eq!(bitmap.is_dirty(page(1001)), Some(true));
-    assert_eq!(take(&tracking), []);
+    assert_eq!(take(&tracking), [0_u64; 0]);
 }
 
 #[test]
@@ -300,9 +300,9 @@ fn the_kernel_clears_a_large_page_of_which_it_tells_only_a_part() {
     // Asked from the middle on, it says nothing, and clears all.
     assert_eq!(
         ask_kernel(&space.hwpt, pages(HUGE + 1, HUGE - 1), false),
-        []
+        [0_u64; 0]
     );
-    assert_eq!(ask_kernel(&space.hwpt, pages(HUGE, HUGE), true), []);
+    assert_eq!(ask_kernel(&space.hwpt, pages(HUGE, HUGE), true), [0_u64; 0]);
 
     write_at(&space.hwpt, at);
     for part in [
