@@ -125,7 +125,7 @@ impl Drop for Hold {
             Ok(()) | Err(Error::Forked) => {}
             Err(error) => {
                 let group = self.device.group();
-                let _vdevice = group.is_stuck(self.device.id(), self.pasid);
+                let _vdevice = group.leave_stuck(self.device.id(), self.pasid);
                 let context = self.device.iommufd().context();
                 context.object_stays("attachment", &error);
             }

@@ -14,7 +14,7 @@ use crate::attachment::Attachment;
 use crate::context::{Iommufd, Notices};
 use crate::devices::DeviceSerial;
 use crate::error::{Error, KernelError, Refused, Result};
-use crate::group::{Group, GroupIdentity, Member};
+use crate::group::{Group, GroupIdentity};
 use crate::hw_info::{self, HwInfo, HwInfoType, VendorDescription};
 use crate::object::last_handle;
 use crate::pasid::Pasid;
@@ -139,7 +139,7 @@ pub(crate) struct DeviceInner {
     serial: DeviceSerial,
     // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
-    stuck: Vec<Member>,
+    stuck: Vec<Target>,
     group: Group,
     /// Whether there is a virtual device of it, or the kernel has kept one.
     has_vdevice: AtomicBool,

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
@@ -95,6 +96,42 @@ pub(crate) struct Member {
 struct Census {
     grouped: AtomicUsize,
     unknown: AtomicUsize,
+    /// Held while devices are attached or moved: side by side where the groups are known, alone
+    /// where nothing is known. Else a device could become attached while one that may be a sibling
+    /// of it, and that has just been counted alone, is on its way to another table.
+    turns: RwLock<()>,
+}
+
+/// The members of a group, while attaching and moving them is the caller's turn.
+struct Locked<'g> {
+    members: MutexGuard<'g, Vec<Member>>,
+    _turn: Turn<'g>,
+}
+
+/// See [`Census::turns`].
+enum Turn<'g> {
+    /// Nobody else's devices are of the group.
+    Any,
+    SideBySide {
+        _turn: RwLockReadGuard<'g, ()>,
+    },
+    Alone {
+        _turn: RwLockWriteGuard<'g, ()>,
+    },
+}
+
+impl Deref for Locked<'_> {
+    type Target = Vec<Member>;
+
+    fn deref(&self) -> &Vec<Member> {
+        &self.members
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Vec<Member> {
+        &mut self.members
+    }
 }
 
 /// The groups of one context. They hold the context, so it does not hold them.
@@ -148,9 +185,12 @@ impl Group {
         self.state.identity
     }
 
-    /// How many of its devices are attached, through this context.
+    /// How many of its devices are attached, through this context. 0 in a child of a fork.
     #[must_use]
     pub fn attached(&self) -> usize {
+        if self.state.process.check().is_err() {
+            return 0;
+        }
         let members = self.state.members.lock();
         members
             .iter()
@@ -200,7 +240,7 @@ impl Group {
         };
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
-        let mut members = self.state.members.lock();
+        let mut members = self.state.lock();
         if members.iter().any(|other| other.is(member.device, pasid)) {
             return Err(Error::AlreadyAttached);
         }
@@ -219,7 +259,6 @@ impl Group {
             drop(notices);
             return Err(member.target.attach_error(refused));
         }
-        member.target.ioas().inner.layout_changed();
         members.push(member);
         self.state
             .count(|count| count.fetch_add(1, Ordering::Relaxed));
@@ -255,12 +294,12 @@ impl Group {
             .unwrap_or(false)
     }
 
-    /// The kernel would not detach the device `id`, or its PASID, whose attachment goes.
+    /// Notes that the kernel would not detach the device `id`, or its PASID, whose attachment goes.
     ///
     /// What the kernel does not need for that is given up: a virtual device holds the device, whose
     /// release is what will detach it.
     #[must_use = "it is to be dropped with no lock held"]
-    pub(crate) fn is_stuck(&self, id: u32, pasid: Option<Pasid>) -> Option<Arc<VDeviceInner>> {
+    pub(crate) fn leave_stuck(&self, id: u32, pasid: Option<Pasid>) -> Option<Arc<VDeviceInner>> {
         self.with_member(id, pasid, |member| {
             member.stuck = true;
             member.target.take_vdevice()
@@ -268,16 +307,18 @@ impl Group {
         .flatten()
     }
 
-    /// Gives up a device that is still attached, or has PASIDs that are, and is released: that
-    /// detaches them.
-    #[must_use = "what they hold is to be dropped after the device is released"]
-    pub(crate) fn give_up(&self, id: u32) -> Vec<Member> {
+    /// Gives up a device that is still attached, or has PASIDs that are, and is released by its
+    /// owner, who has the driver: that detaches them.
+    #[must_use = "the page tables are to be dropped after the device is released"]
+    pub(crate) fn give_up(&self, id: u32) -> Vec<Target> {
         if self.state.process.check().is_err() {
             return Vec::new();
         }
         let mut members = self.state.members.lock();
+        // Not with a driver to each: the first table would go before the last driver.
         let given_up: Vec<_> = members
             .extract_if(.., |member| member.device == id)
+            .map(|member| member.target)
             .collect();
         self.state
             .count(|count| count.fetch_sub(given_up.len(), Ordering::Relaxed));
@@ -303,6 +344,22 @@ impl Group {
 }
 
 impl GroupState {
+    /// Takes the turn to attach or move devices of the group.
+    fn lock(&self) -> Locked<'_> {
+        let turns = &self.census.turns;
+        let _turn = match self.identity {
+            GroupIdentity::Alone => Turn::Any,
+            GroupIdentity::Group(_) => Turn::SideBySide {
+                _turn: turns.read(),
+            },
+            GroupIdentity::Unknown => Turn::Alone {
+                _turn: turns.write(),
+            },
+        };
+        let members = self.members.lock();
+        Locked { members, _turn }
+    }
+
     /// Moves all devices, or the `pasid` of all devices, to `target`, if so many are `allowed` to.
     fn replace(
         &self,
@@ -315,7 +372,7 @@ impl GroupState {
         // Dropped after the lock and the notices, as in `detach`.
         let mut released = Vec::new();
         let mut notices = context.notices();
-        let mut members = self.members.lock();
+        let mut members = self.lock();
         let to_move = || members.iter().filter(|member| member.pasid == pasid);
         let first = to_move().next().ok_or(Error::NotAttached)?;
         target.iommufd().must_be(first.target.iommufd(), "target")?;
@@ -332,12 +389,11 @@ impl GroupState {
             drop(notices);
             return Err(target.attach_error(refused));
         }
-        target.ioas().inner.layout_changed();
         for member in members.iter_mut().filter(|member| member.pasid == pasid) {
             member.target.ioas().inner.layout_changed();
             let mut target = target.clone();
             if member.stuck {
-                // As in `is_stuck`; the last handle is not this one, but the caller's.
+                // As in `leave_stuck`; the last handle is not this one, but the caller's.
                 target.take_vdevice();
             }
             released.push(std::mem::replace(&mut member.target, target));
@@ -404,13 +460,16 @@ impl Member {
 
     fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<(), KernelError> {
         let id = target.page_table_id();
-        match self.pasid {
+        let answer = match self.pasid {
             // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
             // checked. The group keeps a clone of it as long as the device is attached to it.
             None => unsafe { self.driver.attach(id, notices) },
             // SAFETY: the same.
             Some(pasid) => unsafe { self.driver.attach_pasid(pasid, id, notices) },
-        }
+        };
+        // After a refusal, too: the kernel may have reserved addresses, and have given them up.
+        target.ioas().inner.layout_changed();
+        answer
     }
 
     fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {
