@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::io::Errno;
 
@@ -143,6 +143,8 @@ pub(crate) struct DeviceInner {
     group: Group,
     /// Whether there is a virtual device of it, or the kernel has kept one.
     has_vdevice: AtomicBool,
+    /// How many bits its PASIDs have, once that was asked.
+    pasid_bits: OnceLock<u8>,
     iommufd: Iommufd,
 }
 
@@ -197,6 +199,7 @@ impl Device {
             stuck: Vec::new(),
             group: iommufd.context().groups.find(identity),
             has_vdevice: AtomicBool::new(false),
+            pasid_bits: OnceLock::new(),
             iommufd: iommufd.clone(),
         }))
     }
@@ -240,11 +243,16 @@ impl Device {
     /// Since Linux 6.15.
     ///
     /// # Errors
+    /// [`Error::NoSuchPasid`]: the device has none, or not so many, or the kernel is older;
     /// [`Error::NotForPasids`], without asking the kernel, if one of the two tables is not;
     /// [`Error::AlreadyAttached`]: use [`PasidAttachment::replace`]; [`Error::ForeignContext`];
-    /// [`Error::GroupAttachedElsewhere`]; `EINVAL`: the device has no PASID of this number, or the
-    /// kernel is older; `EOPNOTSUPP`: the device or its driver has no PASIDs; `EBUSY`: a device of
-    /// the group is being reset; `ENOMEM`; [`Error::Forked`].
+    /// [`Error::GroupAttachedElsewhere`]; `EINVAL`: the table does not fit the device's IOMMU;
+    /// `EOPNOTSUPP`: the device's driver or its IOMMU attaches no PASIDs; `ENOENT`: the device is a
+    /// mediated one, with no IOMMU behind it; `EBUSY`: a device of the group is being reset;
+    /// `ENOMEM`; [`Error::Forked`].
+    ///
+    /// # System calls
+    /// `IOMMU_GET_HW_INFO`, once for a device, and the driver's.
     #[doc(alias = "VFIO_DEVICE_ATTACH_PASID")]
     pub fn attach_pasid(
         &self,
@@ -340,6 +348,16 @@ impl Device {
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.inner.group.has_attached(self.inner.id)
+    }
+
+    /// How many bits its PASIDs have; 0 if it has none.
+    pub(crate) fn pasid_bits(&self) -> Result<u8> {
+        if let Some(&bits) = self.inner.pasid_bits.get() {
+            return Ok(bits);
+        }
+        // The kernel fixes it when it finds the device.
+        let bits = self.hw_info()?.pasid_bits;
+        Ok(*self.inner.pasid_bits.get_or_init(|| bits))
     }
 
     /// Claims the device for a virtual device.

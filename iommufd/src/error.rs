@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::address::{Iova, IovaRange};
 use crate::hw_info::HwInfoType;
+use crate::pasid::Pasid;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -293,6 +294,17 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// The device has no PASID of this number.
+    #[error("the device has no PASID {pasid}{}", has(*.bits))]
+    #[non_exhaustive]
+    NoSuchPasid {
+        /// The PASID.
+        pasid: Pasid,
+        /// How many bits the device's PASIDs have, rounded down; 0 if it has none, or if the kernel
+        /// is older than Linux 6.15 and does not tell.
+        bits: u8,
+    },
+
     /// No device of the group is attached.
     #[error("no device of the group is attached")]
     NotAttached,
@@ -367,6 +379,14 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// How large a device's PASIDs are.
+fn has(pasid_bits: u8) -> impl fmt::Display {
+    fmt::from_fn(move |f| match pasid_bits {
+        0 => f.write_str(": it has none at all, or the kernel, before Linux 6.15, attaches none"),
+        bits => write!(f, ": they have {bits} bits"),
+    })
 }
 
 /// `RLIMIT_MEMLOCK` of this process.

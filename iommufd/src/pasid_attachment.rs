@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use crate::attachment::Hold;
 use crate::device::Device;
-use crate::error::{Refused, Result};
+use crate::error::{Error, Refused, Result};
 use crate::format::NestsOnParent;
 use crate::hwpt::HwPt;
 use crate::nest_parent::NestParent;
@@ -73,7 +75,13 @@ pub struct PasidAttachment {
 
 impl PasidAttachment {
     pub(crate) fn new(device: &Device, pasid: Pasid, target: PasidTarget) -> Result<Self> {
-        let hold = Hold::new(device, Some(pasid), target.0)?;
+        let bits = device.pasid_bits()?;
+        if bits == 0 {
+            // The kernel would say yes, and have nothing to do: such a device sends no PASID.
+            return Err(Error::NoSuchPasid { pasid, bits });
+        }
+        let hold = Hold::new(device, Some(pasid), target.0)
+            .map_err(|error| explained(error, pasid, bits))?;
         Ok(Self { hold, pasid })
     }
 
@@ -124,11 +132,44 @@ impl PasidAttachment {
     }
 }
 
+/// The kernel's `EINVAL` has many causes, of which a PASID that is too large can be told. It is the
+/// kernel that knows how large one may be: `bits` are rounded down.
+fn explained(error: Error, pasid: Pasid, bits: u8) -> Error {
+    let beyond = pasid.get().checked_shr(bits.into()).unwrap_or(0);
+    match error.errno() {
+        Some(Errno::INVAL) if beyond != 0 => Error::NoSuchPasid { pasid, bits },
+        _ => error,
+    }
+}
+
 impl fmt::Debug for PasidAttachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PasidAttachment")
             .field("device", self.device())
             .field("pasid", &self.pasid)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::KernelError;
+
+    #[test]
+    fn an_einval_for_a_pasid_that_is_too_large_is_told_as_that() {
+        let error = |errno| KernelError::new("attach", errno, "for some reason").into();
+        let is_told = |errno, pasid, bits| {
+            let pasid = Pasid::new(pasid).unwrap();
+            matches!(
+                explained(error(errno), pasid, bits),
+                Error::NoSuchPasid { .. }
+            )
+        };
+        assert!(is_told(Errno::INVAL, 0x100, 8));
+        assert!(!is_told(Errno::INVAL, 0xff, 8));
+        assert!(!is_told(Errno::BUSY, 0x100, 8));
+        // What no kernel answers.
+        assert!(!is_told(Errno::INVAL, 0xf_ffff, 255));
     }
 }

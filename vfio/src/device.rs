@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use iommufd::{Attachment, Target};
+use iommufd::{Attachment, Pasid, PasidAttachment, PasidTarget, Target};
 use iommufd_sys::ioctl::vfio as nr;
 
 use crate::address::PciAddress;
@@ -83,6 +83,19 @@ impl Device {
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, target: impl Into<Target>) -> iommufd::Result<Attachment> {
         self.inner.iommu.attach(target)
+    }
+
+    /// Attaches one of the device's PASIDs: from now on DMA with that PASID goes through `target`.
+    ///
+    /// # Errors
+    /// As for [`iommufd::Device::attach_pasid`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_PASID")]
+    pub fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: impl Into<PasidTarget>,
+    ) -> iommufd::Result<PasidAttachment> {
+        self.inner.iommu.attach_pasid(pasid, target)
     }
 
     /// What the device is.
