@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use iommufd::{Iommufd, Leaks};
 
 use crate::memory::Living;
-use crate::mock::MockDevice;
+use crate::mock::{MockDevice, MockOptions};
 use crate::raw;
 
 /// Where to fail.
@@ -43,10 +43,18 @@ pub fn sweep(points: Points, mut scenario: impl FnMut(&mut Nth)) -> usize {
 pub fn nothing_is_left(
     work: impl Fn(&mut Nth, &Iommufd, &MockDevice, &Living) -> iommufd::Result<()>,
 ) {
+    nothing_is_left_of(MockOptions::default(), work);
+}
+
+/// As [`nothing_is_left`], with a device of another kind.
+pub fn nothing_is_left_of(
+    options: MockOptions,
+    work: impl Fn(&mut Nth, &Iommufd, &MockDevice, &Living) -> iommufd::Result<()>,
+) {
     for points in [Points::Iommufd, Points::Everywhere] {
         let mut errors = 0;
         let iommufd = Iommufd::open().unwrap();
-        let device = MockDevice::new(&iommufd).unwrap();
+        let device = MockDevice::with(&iommufd, options).unwrap();
         let before = raw::objects(&iommufd);
         let living = Living::new();
         let count = sweep(points, |nth| {

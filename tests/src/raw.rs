@@ -21,6 +21,9 @@ use iommufd::IovaRange;
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
 use iommufd_sys::iommufd as sys;
 use memmap2::MmapMut;
+use iommufd_sys::ioctl::{ArgszArg, Ioctl, SizedArg, iommufd as nr, vfio as vfio_nr, write_size};
+use iommufd_sys::iommufd as sys;
+use iommufd_sys::vfio as vfio_sys;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
 
@@ -154,8 +157,16 @@ pub fn unmap(fd: &impl AsFd, ioas: u32, iova: u64, len: u64) -> Result<u64, Errn
 /// # Errors
 /// The kernel's.
 pub fn nest_parent_alloc(fd: &impl AsFd, dev: u32, ioas: u32) -> Result<u32, Errno> {
+    hwpt_alloc(fd, sys::IOMMU_HWPT_ALLOC_NEST_PARENT, dev, ioas)
+}
+
+/// A page table of the device `dev`, with `flags` of `IOMMU_HWPT_ALLOC_*`.
+///
+/// # Errors
+/// The kernel's.
+pub fn hwpt_alloc(fd: &impl AsFd, flags: u32, dev: u32, ioas: u32) -> Result<u32, Errno> {
     let mut arg = sys::iommu_hwpt_alloc::sized();
-    arg.flags = sys::IOMMU_HWPT_ALLOC_NEST_PARENT;
+    arg.flags = flags;
     arg.dev_id = dev;
     arg.pt_id = ioas;
     sized(fd, &nr::HWPT_ALLOC, &mut arg)?;
@@ -228,6 +239,29 @@ pub fn dirty_bitmap(
     Ok(words
         .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
         .collect())
+/// Attaches a PASID of the VFIO device `file` to what has the id `pt`, or moves it there.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_attach_pasid(file: &impl AsFd, pasid: u32, pt: u32) -> Result<(), Errno> {
+    let mut arg = vfio_sys::vfio_device_attach_iommufd_pt::sized();
+    arg.flags = vfio_sys::VFIO_DEVICE_ATTACH_PASID;
+    arg.pt_id = pt;
+    arg.pasid = pasid;
+    // SAFETY: no address; for the ids see `sized`.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_ATTACH_IOMMUFD_PT, &mut arg) }
+}
+
+/// Detaches a PASID of the VFIO device `file`.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_detach_pasid(file: &impl AsFd, pasid: u32) -> Result<(), Errno> {
+    let mut arg = vfio_sys::vfio_device_detach_iommufd_pt::sized();
+    arg.flags = vfio_sys::VFIO_DEVICE_DETACH_PASID;
+    arg.pasid = pasid;
+    // SAFETY: as for `vfio_attach_pasid`.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_DETACH_IOMMUFD_PT, &mut arg) }
 }
 
 /// How many objects there are in the context.

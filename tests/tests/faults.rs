@@ -214,6 +214,36 @@ fn a_replace_that_fails_leaves_the_device_where_it_was() {
     });
 }
 
+/// Linux 7.3 gives up the reserved addresses of a device that could not be moved between two page tables of one address
+/// space, though it stays in that.
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn after_a_replace_that_fails_the_usable_addresses_are_asked_for_again() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = tests::edu::bind(tests::edu::lone(), &iommufd);
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let table = || HwPt::new(&ioas, device.iommu()).unwrap();
+    let (here, there) = (table(), table());
+    let mut attachment = Some(device.attach(&here).unwrap());
+    let mut errors = 0;
+    sweep(Points::Everywhere, |nth| {
+        let ranges = ioas.iova_ranges().unwrap();
+        let attached = attachment.take().unwrap();
+        let back = match nth.armed(|| attached.replace(&there)) {
+            Ok(attached) => attached.replace(&here).unwrap(),
+            Err(refused) => {
+                errors += 1;
+                refused.into_value()
+            }
+        };
+        attachment = Some(back);
+        assert!(!ranges.is_current());
+    });
+    assert!(errors > 0);
+    attachment.unwrap().detach().unwrap();
+    device.try_close().unwrap();
+}
+
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_detach_that_fails_gives_the_attachment_back() {

@@ -1,7 +1,8 @@
 //! A mock device, as a driver gives it to the SDK.
 //!
 //! The kernel's mock devices are born bound *and* attached, and can only be moved. So the driver makes its device on an
-//! address space of its own, where it is parked: to attach is to move it from there, to detach is to move it back.
+//! address space of its own, where it is parked: to attach is to move it from there, to detach is to move it back. A
+//! device with PASIDs is parked on a page table for PASIDs, as beside any other they cannot be attached.
 
 // UNSAFETY: implements the driver's contract, and vouches for what it has bound.
 #![expect(unsafe_code, reason = "implements an unsafe trait")]
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use iommufd::driver::{DeviceDriver, Notices, PageTableId};
 use iommufd::{Device, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError, Pasid};
+use iommufd_sys::iommufd as sys;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
@@ -56,6 +58,17 @@ struct Insight {
     stdev: u32,
     /// Which PASIDs are attached: the mock attaches with one call and moves with another.
     pasids: Mutex<Vec<Pasid>>,
+    /// What else to do when the device is to be attached.
+    hook: Mutex<Option<Hook>>,
+}
+
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").finish_non_exhaustive()
+    }
 }
 
 impl MockDevice {
@@ -79,6 +92,18 @@ impl MockDevice {
         Self::with(iommufd, options)
     }
 
+    /// A device with PASIDs, in a group of its own.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn with_pasids(iommufd: &Iommufd) -> iommufd::Result<Self> {
+        let options = MockOptions {
+            flags: abi::DEVICE_PASID,
+            ..MockOptions::default()
+        };
+        Self::with(iommufd, options)
+    }
+
     /// A device.
     ///
     /// # Errors
@@ -94,11 +119,16 @@ impl MockDevice {
             pulled_out: AtomicBool::new(false),
             stdev: made.out_stdev_id,
             pasids: Mutex::default(),
+            hook: Mutex::default(),
         });
-        let driver = Arc::new(MockDriver {
+        let mut driver = MockDriver {
             insight: Arc::clone(&insight),
             parking,
-        });
+        };
+        if options.flags & abi::DEVICE_PASID != 0 {
+            driver.park_for_pasids().map_err(refusal)?;
+        }
+        let driver = Arc::new(driver);
         // SAFETY: the kernel has bound the device to this context just now, under this id, and nobody else knows of it.
         // It has a group of its own: an identity that says less, or makes it share one, forbids more than it must.
         let device = unsafe { Device::from_bound(iommufd, insight.id, options.identity, driver) }?;
@@ -155,6 +185,43 @@ impl MockDevice {
         Ok(())
     }
 
+    /// From now on, whenever the device or a PASID of it is to be attached or moved, `hook` is called before.
+    pub fn before_attach(&self, hook: impl Fn() + Send + Sync + 'static) {
+        *self.insight.hook.lock() = Some(Hook(Arc::new(hook)));
+    }
+
+    /// What the kernel answers to a stranger with the same file who attaches a PASID to what has the id `pt`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stranger_attaches(&self, pasid: Pasid, pt: u32) -> Result<(), Errno> {
+        call::pasid_attach(self.iommufd(), self.stdev(), pasid.get(), pt)
+    }
+
+    /// As [`stranger_attaches`](Self::stranger_attaches), of a PASID that is attached already: it is moved.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stranger_replaces(&self, pasid: Pasid, pt: u32) -> Result<(), Errno> {
+        call::pasid_replace(self.iommufd(), self.stdev(), pasid.get(), pt)
+    }
+
+    /// What the kernel answers to a stranger who detaches a PASID.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stranger_detaches(&self, pasid: Pasid) -> Result<(), Errno> {
+        call::pasid_detach(self.iommufd(), self.stdev(), pasid.get())
+    }
+
+    /// What the kernel answers to a stranger who moves the device itself to what has the id `pt`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stranger_moves(&self, pt: u32) -> Result<(), Errno> {
+        call::mock_domain_replace(self.iommufd(), self.stdev(), pt).map(drop)
+    }
+
     /// The device alone.
     #[must_use]
     pub fn into_device(self) -> Device {
@@ -177,6 +244,24 @@ struct MockDriver {
 }
 
 impl MockDriver {
+    /// Moves the device to a page table at which it can wait with PASIDs attached.
+    fn park_for_pasids(&mut self) -> Result<(), Errno> {
+        let (iommufd, ioas) = (&self.parking.iommufd, self.parking.ioas);
+        let flags = sys::IOMMU_HWPT_ALLOC_PASID;
+        let table = raw::hwpt_alloc(iommufd, flags, self.insight.id, ioas)?;
+        self.parking.table = Some(table);
+        let table = call::mock_domain_replace(iommufd, self.insight.stdev, table)?;
+        self.insight.page_table.store(table, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn run_hook(&self) {
+        let hook = self.insight.hook.lock().clone();
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
+    }
+
     fn replace(&self, pt: u32, notices: &mut Notices<'_>) -> Result<(), KernelError> {
         let page_table = self.note(notices, || {
             call::mock_domain_replace(&self.parking.iommufd, self.insight.stdev, pt)
@@ -214,6 +299,7 @@ unsafe impl DeviceDriver for MockDriver {
         target: PageTableId,
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
+        self.run_hook();
         self.replace(target.get(), notices)
     }
 
@@ -223,6 +309,7 @@ unsafe impl DeviceDriver for MockDriver {
         target: PageTableId,
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
+        self.run_hook();
         let (iommufd, stdev) = (&self.parking.iommufd, self.insight.stdev);
         let mut attached = self.insight.pasids.lock();
         let known = attached.contains(&pasid);
@@ -259,15 +346,22 @@ unsafe impl DeviceDriver for MockDriver {
             // To be unbound it was detached.
             return Ok(());
         }
-        self.replace(self.parking.ioas, notices)
+        self.replace(self.parking.place(), notices)
     }
 }
 
 impl Drop for MockDriver {
     fn drop(&mut self) {
-        if !self.insight.pulled_out.load(Ordering::Relaxed) {
-            self.parking.destroy(self.insight.stdev);
+        if self.insight.pulled_out.load(Ordering::Relaxed) {
+            return;
         }
+        // VFIO does so when a device is closed; the mock driver leaves it to others.
+        for pasid in self.insight.pasids.lock().drain(..) {
+            let (iommufd, stdev) = (&self.parking.iommufd, self.insight.stdev);
+            self.parking
+                .undo(|| call::pasid_detach(iommufd, stdev, pasid.get()));
+        }
+        self.parking.destroy(self.insight.stdev);
     }
 }
 
@@ -282,6 +376,8 @@ impl fmt::Debug for MockDriver {
 /// The address space in which a device waits to be attached.
 struct Parking {
     ioas: u32,
+    /// A page table of it for PASIDs, if the device has any.
+    table: Option<u32>,
     iommufd: Iommufd,
 }
 
@@ -289,20 +385,37 @@ impl Parking {
     fn new(iommufd: &Iommufd) -> Result<Self, KernelError> {
         let ioas = raw::ioas_alloc(iommufd).map_err(refusal)?;
         let iommufd = iommufd.clone();
-        Ok(Self { ioas, iommufd })
+        Ok(Self {
+            ioas,
+            table: None,
+            iommufd,
+        })
     }
 
-    /// Destroys an object of this process.
-    fn destroy(&self, id: u32) {
+    /// The kernel's id of where the device waits.
+    fn place(&self) -> u32 {
+        self.table.unwrap_or(self.ioas)
+    }
+
+    /// Undoes something in the process that did it.
+    fn undo(&self, undo: impl Fn() -> Result<(), Errno>) {
         if self.iommufd.check_process().is_ok() {
-            let gone = raw::destroy(&self.iommufd, id);
-            assert!(gone.is_ok() || std::thread::panicking(), "{id}: {gone:?}");
+            // A fault that is injected comes once.
+            let undone = undo().or_else(|_| undo());
+            assert!(undone.is_ok() || std::thread::panicking(), "{undone:?}");
         }
+    }
+
+    fn destroy(&self, id: u32) {
+        self.undo(|| raw::destroy(&self.iommufd, id));
     }
 }
 
 impl Drop for Parking {
     fn drop(&mut self) {
+        if let Some(table) = self.table {
+            self.destroy(table);
+        }
         self.destroy(self.ioas);
     }
 }

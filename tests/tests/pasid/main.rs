@@ -1,78 +1,125 @@
-//! PASIDs: attached, moved and detached, and what must go with what.
+//! PASIDs: attached, moved and detached, what must go with what, and what is left behind.
 
-use iommufd::{Error, HwPt, Ioas, Iommufd, Leaks, Pasid};
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests, but for what they have in common"
+)]
+
+mod ends;
+mod faults;
+mod groups;
+mod hardware;
+mod tables;
+
+use std::sync::Arc;
+
+use iommufd::{HwPt, Ioas, Iommufd, NestParent, NestedHwPt, Pasid, PasidTarget, Target};
 use tests::ids;
-use tests::mock::{MockDevice, MockOptions, abi};
+use tests::mock::nesting::{OnParent, Stage1};
+use tests::mock::{MockDevice, abi};
 use tests::observe::Recorder;
 
-fn device(iommufd: &Iommufd) -> iommufd::Result<MockDevice> {
-    let options = MockOptions {
-        flags: abi::DEVICE_PASID,
-        ..MockOptions::default()
-    };
-    MockDevice::with(iommufd, options)
+/// A device with PASIDs, and an address space.
+struct Rig {
+    device: MockDevice,
+    ioas: Ioas,
+    iommufd: Iommufd,
+    recorder: Arc<Recorder>,
 }
 
-#[test]
-#[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn a_pasid_is_attached_moved_and_detached() {
-    let iommufd = Iommufd::open().unwrap();
-    let device = device(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    let table = || {
-        let builder = HwPt::builder(&ioas, &device).pasid(true);
-        builder.allocate().unwrap()
-    };
-    let (own, first, second) = (table(), table(), table());
-    let pasid = Pasid::new(100).unwrap();
-    // The mock driver counts the address space that it parks its devices in as one not for PASIDs.
-    let attachment = device.attach(&own).unwrap();
-    let of_pasid = device.attach_pasid(pasid, &first).unwrap();
-    device.check_pasid(pasid, ids::of(&first)).unwrap();
-    assert!(matches!(
-        device.attach_pasid(pasid, &second),
-        Err(Error::AlreadyAttached)
-    ));
-    let of_pasid = of_pasid.replace(&second).unwrap();
-    device.check_pasid(pasid, ids::of(&second)).unwrap();
-    first.try_destroy().unwrap();
-    let second = second.try_destroy().unwrap_err().into_value();
-    of_pasid.detach().unwrap();
-    device.check_pasid(pasid, 0).unwrap();
-    second.try_destroy().unwrap();
-    attachment.detach().unwrap();
-    assert_eq!(iommufd.leaks(), Leaks::default());
+impl Rig {
+    fn new() -> Self {
+        let (iommufd, recorder) = Recorder::context();
+        Self {
+            device: MockDevice::with_pasids(&iommufd).unwrap(),
+            ioas: Ioas::new(&iommufd).unwrap(),
+            iommufd,
+            recorder,
+        }
+    }
+
+    /// A page table that is for PASIDs.
+    fn table(&self) -> HwPt {
+        table(&self.ioas, &self.device)
+    }
+
+    /// One table of each kind, for PASIDs and not.
+    fn tables(&self) -> Vec<Table> {
+        let of = |for_pasids| self.tables_for(for_pasids);
+        [of(false), of(true)].concat()
+    }
+
+    fn tables_for(&self, for_pasids: bool) -> Vec<Table> {
+        let (ioas, device) = (&self.ioas, &self.device);
+        let hwpt = HwPt::builder(ioas, device).pasid(for_pasids);
+        let parent = NestParent::builder(ioas, device).pasid(for_pasids);
+        let parent = parent.allocate().unwrap();
+        let config = Stage1 {
+            iotlb: abi::IOTLB_DEFAULT,
+            pagetable_type: 0,
+        };
+        let nested = NestedHwPt::<OnParent>::builder(&parent, device, &config).pasid(for_pasids);
+        let nested = nested.allocate().unwrap();
+        let kinds = [
+            Kind::HwPt(hwpt.allocate().unwrap()),
+            Kind::NestParent(parent),
+            Kind::Nested(nested),
+        ];
+        kinds.map(|kind| Table { kind, for_pasids }).into()
+    }
 }
 
-#[test]
-#[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn tables_that_are_not_for_pasids_are_refused_before_the_kernel_is_asked() {
-    let (iommufd, recorder) = Recorder::context();
-    let device = device(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    let plain = HwPt::new(&ioas, &device).unwrap();
-    let fit = HwPt::builder(&ioas, &device)
-        .pasid(true)
-        .allocate()
-        .unwrap();
-    let pasid = Pasid::new(7).unwrap();
-    let attachment = device.attach(&plain).unwrap();
-    recorder.clear();
-    let refused = device.attach_pasid(pasid, &plain).unwrap_err();
-    assert!(matches!(refused, Error::NotForPasids { .. }), "{refused}");
-    let refused = device.attach_pasid(pasid, &fit).unwrap_err();
-    assert!(matches!(refused, Error::NotForPasids { .. }), "{refused}");
-    assert_eq!(recorder.count(), 0);
-    let attachment = attachment.replace(&fit).unwrap();
-    let of_pasid = device.attach_pasid(pasid, &fit).unwrap();
-    recorder.clear();
-    let refused = attachment.replace(&plain).unwrap_err();
-    assert!(matches!(refused.error(), Error::NotForPasids { .. }));
-    let attachment = refused.into_value();
-    let refused = attachment.replace(&ioas).unwrap_err();
-    assert!(matches!(refused.error(), Error::NotForPasids { .. }));
-    let attachment = refused.into_value();
-    assert_eq!(recorder.count(), 0);
-    of_pasid.detach().unwrap();
-    attachment.replace(&plain).unwrap().detach().unwrap();
+/// A page table of `ioas` that is for PASIDs.
+fn table(ioas: &Ioas, device: &MockDevice) -> HwPt {
+    let builder = HwPt::builder(ioas, device).pasid(true);
+    builder.allocate().unwrap()
+}
+
+/// PASID number `number`.
+fn pasid(number: u32) -> Pasid {
+    Pasid::new(number).unwrap()
+}
+
+/// A page table of any kind.
+#[derive(Debug, Clone)]
+struct Table {
+    kind: Kind,
+    for_pasids: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    HwPt(HwPt),
+    NestParent(NestParent),
+    Nested(NestedHwPt<OnParent>),
+}
+
+impl Table {
+    fn id(&self) -> u32 {
+        match &self.kind {
+            Kind::HwPt(hwpt) => ids::of(hwpt),
+            Kind::NestParent(parent) => ids::of(parent),
+            Kind::Nested(nested) => ids::of(nested),
+        }
+    }
+}
+
+impl From<&Table> for Target {
+    fn from(table: &Table) -> Self {
+        match &table.kind {
+            Kind::HwPt(hwpt) => hwpt.into(),
+            Kind::NestParent(parent) => parent.into(),
+            Kind::Nested(nested) => nested.into(),
+        }
+    }
+}
+
+impl From<&Table> for PasidTarget {
+    fn from(table: &Table) -> Self {
+        match &table.kind {
+            Kind::HwPt(hwpt) => hwpt.into(),
+            Kind::NestParent(parent) => parent.into(),
+            Kind::Nested(nested) => nested.into(),
+        }
+    }
 }
