@@ -18,12 +18,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use iommufd::IovaRange;
+use iommufd_sys::ioctl::{ArgszArg, Ioctl, SizedArg, iommufd as nr, vfio as vfio_nr, write_size};
 use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
 use iommufd_sys::iommufd as sys;
-use memmap2::MmapMut;
-use iommufd_sys::ioctl::{ArgszArg, Ioctl, SizedArg, iommufd as nr, vfio as vfio_nr, write_size};
 use iommufd_sys::iommufd as sys;
 use iommufd_sys::vfio as vfio_sys;
+use memmap2::MmapMut;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
 
@@ -239,6 +239,8 @@ pub fn dirty_bitmap(
     Ok(words
         .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
         .collect())
+}
+
 /// Attaches a PASID of the VFIO device `file` to what has the id `pt`, or moves it there.
 ///
 /// # Errors
