@@ -236,3 +236,7 @@ impl Reports<MockEvent> for MockViommuWithPage {}
 impl HasHwQueues for MockViommu {
     const QUEUE_TYPE: u32 = abi::TYPE_SELFTEST;
 }
+
+impl HasHwQueues for MockViommuWithPage {
+    const QUEUE_TYPE: u32 = abi::TYPE_SELFTEST;
+}
