@@ -1,5 +1,7 @@
 //! Queues in guest memory that the hardware itself reads.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use iommufd::{
     Access, DmaBuffer, Error, HwQueue, Iova, IovaRange, Leaks, Mapping, SharedBuffer, Viommu,
 };

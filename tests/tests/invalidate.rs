@@ -1,5 +1,11 @@
 //! Invalidations: in batches, in order, counted.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of a test fails the test"
+)]
+
 use iommufd::{Error, Leaks, NestedHwPt, VDevice, Viommu};
 use rustix::io::Errno;
 use tests::guest::{Guest, NUMBER};

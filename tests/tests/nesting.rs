@@ -1,5 +1,7 @@
 //! Tables of guests: nested, attached, moved, and given back.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use iommufd::{
     Error, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, Target, VDevice, VEvent,
     VEventQueue, Viommu,

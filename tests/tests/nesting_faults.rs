@@ -1,5 +1,7 @@
 //! The kernel fails at every point at which it can while a guest is set up, used and taken down, and nothing is lost.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use iommufd::{
     Access, Attachment, Error, FaultQueue, HwQueue, Ioas, Iommufd, Mapping, NestParent, NestedHwPt,
     Refused, Result, VDevice, VEventQueue, Viommu, ViommuPage,

@@ -1,7 +1,7 @@
 //! Devices as a guest knows them.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use iommufd::{Error, GroupId, GroupIdentity, Iommufd, Leaks, NestedHwPt, Target, VDevice, Viommu};
@@ -215,7 +215,7 @@ fn a_virtual_device_goes_with_its_device_and_is_not_missed() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_virtual_device_that_went_with_its_device_can_be_dropped() {
     let guest = Guest::new();
-    let (iommufd, recorder) = (guest.iommufd.clone(), guest.recorder.clone());
+    let (iommufd, recorder) = (guest.iommufd.clone(), Arc::clone(&guest.recorder));
     let attachment = guest.attachment();
     guest.device.pull_out().unwrap();
     drop(attachment);
@@ -234,7 +234,7 @@ fn a_device_that_stays_attached_by_its_number_is_released_with_its_last_handle()
     for moved_meanwhile in [false, true] {
         for vdevice_goes_first in [false, true] {
             let guest = Guest::new();
-            let (iommufd, recorder) = (guest.iommufd.clone(), guest.recorder.clone());
+            let (iommufd, recorder) = (guest.iommufd.clone(), Arc::clone(&guest.recorder));
             let vdevice = guest.vdevice();
             let through = vdevice.through(&guest.table());
             let attachment = guest.device.attach(through.clone()).unwrap();

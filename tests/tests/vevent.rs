@@ -1,6 +1,9 @@
 //! Events of a virtual IOMMU: queued, counted, waited for.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -222,7 +225,7 @@ fn a_queue_whose_file_has_a_duplicate_is_closed_and_stays() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_queue_that_is_dropped_and_stays_is_told() {
     let guest = Guest::new();
-    let (iommufd, recorder) = (guest.iommufd.clone(), guest.recorder.clone());
+    let (iommufd, recorder) = (guest.iommufd.clone(), Arc::clone(&guest.recorder));
     let queue = |guest: &Guest| VEventQueue::<MockEvent>::new(&guest.viommu, 4).unwrap();
     let first = queue(&guest);
     let (id, viommu, parent, ioas) = (

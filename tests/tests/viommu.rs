@@ -1,9 +1,10 @@
 //! Virtual IOMMUs, and the page that some show.
 
-// UNSAFETY: vouches for what a kind of virtual IOMMU is.
-#![expect(unsafe_code, reason = "implements an unsafe trait")]
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-use iommufd::format::{PageLocation, ShowsPage, ViommuKind};
+use std::sync::Arc;
+
+use iommufd::format::{ShowsPage, ViommuKind};
 use iommufd::{Error, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, VDevice, Viommu, ViommuPage};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -11,7 +12,7 @@ use tests::fork::in_child;
 use tests::guest::Guest;
 use tests::mock::MockDevice;
 use tests::mock::nesting::{
-    CONFIG, Loopback, MockViommu, MockViommuWithPage, OnViommu, VirtualNumber,
+    Astray, CONFIG, Loopback, MockViommu, MockViommuWithPage, Unusual, VirtualNumber,
 };
 use tests::{ids, raw, refused};
 
@@ -88,7 +89,7 @@ fn a_page_is_kept_past_everything_else() {
         }
     ));
     drop(refusal.into_value());
-    let (recorder, witness) = (guest.recorder.clone(), raw::witness(&guest.iommufd));
+    let (recorder, witness) = (Arc::clone(&guest.recorder), raw::witness(&guest.iommufd));
     drop(guest);
     let [first, second] = pages;
     recorder.clear();
@@ -143,28 +144,6 @@ fn a_child_of_a_fork_has_the_page_mapped_and_does_not_use_it() {
     }
     viommu.try_destroy().unwrap();
     assert_eq!(guest.iommufd.leaks(), Leaks::default());
-}
-
-/// A kind that says where its page is, and is wrong by so many bytes.
-#[derive(Debug)]
-enum Astray<const OFFSET: u64, const LESS: u64> {}
-
-// SAFETY: as for `MockViommuWithPage`.
-unsafe impl<const OFFSET: u64, const LESS: u64> ViommuKind for Astray<OFFSET, LESS> {
-    type Format = OnViommu;
-    const TYPE: u32 = MockViommuWithPage::TYPE;
-    type Data = Loopback;
-    type VirtualId = VirtualNumber;
-}
-
-impl<const OFFSET: u64, const LESS: u64> ShowsPage for Astray<OFFSET, LESS> {
-    fn page(answer: &Loopback) -> PageLocation {
-        let right = MockViommuWithPage::page(answer);
-        PageLocation {
-            offset: right.offset.wrapping_add(OFFSET),
-            len: right.len.wrapping_sub(LESS),
-        }
-    }
 }
 
 fn astray<const OFFSET: u64, const LESS: u64>(guest: &Guest) -> iommufd::Result<ViommuPage> {
@@ -235,19 +214,6 @@ fn everything_that_is_made_of_a_virtual_iommu_keeps_it() {
     }
     viommu.try_destroy().unwrap();
     assert_eq!(guest.iommufd.leaks(), Leaks::default());
-}
-
-/// A kind of the type `TYPE`, that takes so many words.
-#[derive(Debug)]
-enum Unusual<const TYPE: u32, const WORDS: usize> {}
-
-// SAFETY: the mock takes and writes words of any number for its type, or refuses their length; other types no driver
-// knows.
-unsafe impl<const TYPE: u32, const WORDS: usize> ViommuKind for Unusual<TYPE, WORDS> {
-    type Format = OnViommu;
-    const TYPE: u32 = TYPE;
-    type Data = [u32; WORDS];
-    type VirtualId = VirtualNumber;
 }
 
 #[test]

@@ -216,6 +216,41 @@ impl ShowsPage for MockViommuWithPage {
     }
 }
 
+/// A kind that says where its page is, and is wrong by so many bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum Astray<const OFFSET: u64, const LESS: u64> {}
+
+// SAFETY: as for `MockViommuWithPage`; where the page is, is none of the contract.
+unsafe impl<const OFFSET: u64, const LESS: u64> ViommuKind for Astray<OFFSET, LESS> {
+    type Format = OnViommu;
+    const TYPE: u32 = MockViommuWithPage::TYPE;
+    type Data = Loopback;
+    type VirtualId = VirtualNumber;
+}
+
+impl<const OFFSET: u64, const LESS: u64> ShowsPage for Astray<OFFSET, LESS> {
+    fn page(answer: &Loopback) -> PageLocation {
+        let right = MockViommuWithPage::page(answer);
+        PageLocation {
+            offset: right.offset.wrapping_add(OFFSET),
+            len: right.len.wrapping_sub(LESS),
+        }
+    }
+}
+
+/// A kind of the type `TYPE`, that takes so many words.
+#[derive(Debug, Clone, Copy)]
+pub enum Unusual<const TYPE: u32, const WORDS: usize> {}
+
+// SAFETY: the mock takes and writes words of any number for its type, or refuses their length; other types no driver
+// knows.
+unsafe impl<const TYPE: u32, const WORDS: usize> ViommuKind for Unusual<TYPE, WORDS> {
+    type Format = OnViommu;
+    const TYPE: u32 = TYPE;
+    type Data = [u32; WORDS];
+    type VirtualId = VirtualNumber;
+}
+
 /// An event of the mock's virtual IOMMU.
 #[repr(C)]
 #[derive(
