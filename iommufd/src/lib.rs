@@ -34,6 +34,7 @@
 //!
 //! All off by default.
 //!
+//! - `tokio`: queues as asynchronous streams, in a tokio runtime.
 //! - `tracing`: an observer that makes `tracing` events of ioctls.
 //! - `vm-memory`: the guest memory of the rust-vmm project as DMA memory.
 //!
@@ -90,6 +91,8 @@ mod option;
 mod paging;
 mod pasid;
 mod pasid_attachment;
+#[cfg(feature = "tokio")]
+mod stream;
 mod target;
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -112,6 +115,8 @@ pub use device::Device;
 pub use dirty::{DirtyBitmap, DirtyRuns, DirtyTracking, Granule};
 pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 pub use event_queue::ClosedQueue;
+#[cfg(feature = "tokio")]
+pub use fault_queue::PageRequestStream;
 pub use fault_queue::{
     FaultQueue, PageRequest, PageRequestGroup, PageResponse, Permissions, RequestGroupId,
 };

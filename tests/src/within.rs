@@ -20,3 +20,14 @@ pub fn within<T: Send + 'static>(seconds: u64, work: impl FnOnce() -> T + Send +
         },
     }
 }
+
+/// Runs `work` in a tokio runtime, on a thread of its own, and gives it a minute.
+pub fn in_runtime<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    within(60, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(work());
+    });
+}
