@@ -3,8 +3,6 @@
 mod group;
 mod pending;
 mod request;
-#[cfg(feature = "tokio")]
-mod stream;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,8 +24,6 @@ use pending::Pending;
 
 pub use group::PageRequestGroup;
 pub use request::{PageRequest, PageResponse, Permissions, RequestGroupId};
-#[cfg(feature = "tokio")]
-pub use stream::PageRequestStream;
 
 /// A queue of page requests, of all devices that are attached to the page tables it was given to.
 ///

@@ -115,8 +115,6 @@ pub use device::Device;
 pub use dirty::{DirtyBitmap, DirtyRuns, DirtyTracking, Granule};
 pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 pub use event_queue::ClosedQueue;
-#[cfg(feature = "tokio")]
-pub use fault_queue::PageRequestStream;
 pub use fault_queue::{
     FaultQueue, PageRequest, PageRequestGroup, PageResponse, Permissions, RequestGroupId,
 };
@@ -139,6 +137,8 @@ pub use observe::{DropRefusal, IoctlEvent, Leaks, Observer};
 pub use option::IoasBuilder;
 pub use pasid::Pasid;
 pub use pasid_attachment::{PasidAttachment, PasidTarget};
+#[cfg(feature = "tokio")]
+pub use stream::{EventSource, EventStream};
 pub use target::{Nested, Target};
 pub use vdevice::VDevice;
 pub use vevent::{VEvent, VEventQueue};

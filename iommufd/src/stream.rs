@@ -1,73 +1,196 @@
 //! A queue's events as they come, in a tokio runtime, which watches the queue's file.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use futures_core::Stream;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::error::{Error, KernelError, Refused, Result};
+use crate::fault_queue::{FaultQueue, PageRequestGroup};
+use crate::fork::Process;
+use crate::format::Event;
+use crate::vevent::{VEvent, VEventQueue};
 
-/// A queue whose file is readable while there are events.
-pub(crate) trait EventSource: AsFd {
+/// A queue whose events a stream can hand out: [`FaultQueue`] and [`VEventQueue`].
+///
+/// With the feature `tokio`.
+pub trait EventSource: sealed::Source<Item = <Self as EventSource>::Event> {
     /// What it hands out.
     type Event;
-
-    /// Refuses to act in a child of the process that made the queue.
-    fn check_process(&self) -> Result<()>;
-
-    /// Reads what there is, as far as it fits in one read, adding to `events`; nothing if there is
-    /// nothing. Does not wait.
-    fn read_events(&self, events: &mut Vec<Self::Event>) -> Result<()>;
 }
 
-/// The events of a queue, one by one.
+mod sealed {
+    use crate::error::Result;
+
+    /// A queue whose file is readable while there are events.
+    #[expect(unnameable_types, reason = "so that nobody else implements it")]
+    pub trait Source: std::os::fd::AsFd {
+        type Item;
+
+        /// Reads what there is, adding to `events`; nothing if there is nothing. Does not wait.
+        fn read_events(&mut self, events: &mut Vec<Self::Item>) -> Result<()>;
+    }
+}
+
+impl sealed::Source for FaultQueue {
+    type Item = PageRequestGroup;
+
+    fn read_events(&mut self, events: &mut Vec<PageRequestGroup>) -> Result<()> {
+        self.read_into(events).map(drop)
+    }
+}
+
+impl EventSource for FaultQueue {
+    type Event = PageRequestGroup;
+}
+
+impl<E: Event> sealed::Source for VEventQueue<E> {
+    type Item = VEvent<E>;
+
+    fn read_events(&mut self, events: &mut Vec<VEvent<E>>) -> Result<()> {
+        self.read_into(events).map(drop)
+    }
+}
+
+impl<E: Event> EventSource for VEventQueue<E> {
+    type Event = VEvent<E>;
+}
+
+impl FaultQueue {
+    /// The groups of page requests as they come, in the tokio runtime in which this is called.
+    ///
+    /// With the feature `tokio`.
+    ///
+    /// ```no_run
+    /// # async fn example(queue: &iommufd::FaultQueue) -> iommufd::Result<()> {
+    /// use iommufd::PageResponse;
+    ///
+    /// let mut requests = queue.stream()?;
+    /// while let Some(group) = requests.next().await {
+    ///     group?.respond(PageResponse::Invalid)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `EMFILE`: too many open files; what `epoll_ctl` refuses; [`Error::Forked`].
+    ///
+    /// # Panics
+    /// Outside of a runtime, and in one that does not watch files
+    /// ([`enable_io`](tokio::runtime::Builder::enable_io)).
+    pub fn stream(&self) -> Result<EventStream<Self>> {
+        self.iommufd().check_process()?;
+        EventStream::new(self.clone()).map_err(Refused::into_error)
+    }
+}
+
+impl<E: Event> VEventQueue<E> {
+    /// What happens in the virtual IOMMU, as it happens, in the tokio runtime in which this is
+    /// called.
+    ///
+    /// With the feature `tokio`.
+    ///
+    /// # Errors
+    /// The queue, with: `EMFILE`: too many open files; what `epoll_ctl` refuses;
+    /// [`Error::Forked`].
+    ///
+    /// # Panics
+    /// Outside of a runtime, and in one that does not watch files
+    /// ([`enable_io`](tokio::runtime::Builder::enable_io)).
+    #[expect(
+        clippy::result_large_err,
+        reason = "a queue is a value that comes back as it is"
+    )]
+    pub fn into_stream(self) -> Result<EventStream<Self>, Refused<Self>> {
+        match self.iommufd().check_process() {
+            Ok(()) => EventStream::new(self),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+}
+
+/// The events of a queue, one by one, as they come: see [`FaultQueue::stream`] and
+/// [`VEventQueue::into_stream`].
 ///
-/// What one read has given waits here to be taken; the next read comes when it is used up.
-pub(crate) struct EventStream<Q: EventSource> {
+/// An error is one item: what comes after it can be read. The stream ends only with its runtime,
+/// after the error that says so, and in a child of a fork.
+///
+/// It holds the queue, and what one read has given until it is taken. Dropping it drops both: groups
+/// of page requests are then answered INVALID. [`into_parts`](Self::into_parts) gives them back.
+///
+/// # System calls
+/// Those of the queue's `read`, `fcntl` for a duplicate of its file, and the runtime's `epoll_ctl`
+/// and `epoll_wait`. In a child of a fork the duplicate stays open until the child ends.
+///
+/// With the feature `tokio`.
+#[must_use = "a stream does nothing unless it is read"]
+pub struct EventStream<Q: EventSource> {
     /// The last comes first.
     ready: Vec<Q::Event>,
-    /// `None` when the stream has ended.
-    // The order matters: closed before the queue may go, which is not destroyed else. It is a
-    // duplicate, as a runtime watches each file of the process once, and there may be two streams.
-    file: Option<AsyncFd<OwnedFd>>,
+    // The order matters: closed before the queue may go, which is not destroyed else.
+    file: WatchedFile,
     queue: Q,
 }
 
 impl<Q: EventSource> EventStream<Q> {
-    /// The events of `queue`, watched by the runtime in which this is called.
-    ///
-    /// # Panics
-    /// Where no runtime is, or one that does not watch files.
-    pub(crate) fn new(queue: Q) -> Result<Self, Refused<Q>> {
-        match watch(&queue) {
+    /// The events of `queue`, whose context is this process's.
+    fn new(queue: Q) -> Result<Self, Refused<Q>> {
+        match WatchedFile::new(&queue) {
             Ok(file) => Ok(Self {
                 ready: Vec::new(),
-                file: Some(file),
+                file,
                 queue,
             }),
             Err(error) => Err(Refused::new(queue, error)),
         }
     }
 
-    /// The next event, or why the queue could not be read; nothing when it never can be any more.
-    pub(crate) fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Q::Event>>> {
+    /// The next event, or why the queue could not be read; `None` when it never can be any more.
+    ///
+    /// A call that is given up loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Q::Event>> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Q {
+        &self.queue
+    }
+
+    /// The queue, not watched any more, and the events that were read and not taken.
+    #[must_use]
+    pub fn into_parts(self) -> (Q, Vec<Q::Event>) {
+        let Self {
+            mut ready,
+            file,
+            queue,
+        } = self;
+        drop(file);
+        ready.reverse();
+        (queue, ready)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Q::Event>>> {
         loop {
             if let Some(event) = self.ready.pop() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let Some(file) = &self.file else {
+            let Some(file) = &self.file.watched else {
                 return Poll::Ready(None);
             };
             let mut guard = match ready!(file.poll_read_ready(context)) {
                 Ok(guard) => guard,
                 Err(error) => {
-                    self.end();
+                    self.file.close();
                     let cause = "the runtime is shut down";
                     return Poll::Ready(Some(Err(refusal("epoll_wait", &error, cause))));
                 }
@@ -78,48 +201,74 @@ impl<Q: EventSource> EventStream<Q> {
                 Ok(()) => self.ready.reverse(),
                 Err(error) => {
                     if matches!(error, Error::Forked) {
-                        self.end();
+                        self.file.close();
                     }
                     return Poll::Ready(Some(Err(error)));
                 }
             }
         }
     }
+}
 
-    /// The queue.
-    pub(crate) fn queue(&self) -> &Q {
-        &self.queue
+impl<Q: EventSource> Stream for EventStream<Q> {
+    type Item = Result<Q::Event>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll(context)
+    }
+}
+
+/// Nothing in it is ever pinned.
+impl<Q: EventSource> Unpin for EventStream<Q> {}
+
+impl<Q: EventSource + fmt::Debug> fmt::Debug for EventStream<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream")
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A duplicate of a queue's file, watched by a runtime: a runtime watches each file of the process
+/// once, and a queue may have several streams.
+struct WatchedFile {
+    /// `None` when it is closed.
+    watched: Option<AsyncFd<OwnedFd>>,
+    process: Process,
+}
+
+impl WatchedFile {
+    fn new(queue: &impl AsFd) -> Result<Self> {
+        let file = queue.as_fd().try_clone_to_owned();
+        let file = file.map_err(|error| refusal("fcntl", &error, "too many open files"))?;
+        #[expect(
+            deprecated,
+            reason = "unsound for files that are closed or exchanged while they are watched, which \
+                      an owned one cannot be; what replaces it is unsafe, and not in every tokio 1"
+        )]
+        let watched = AsyncFd::with_interest(file, Interest::READABLE)
+            .map_err(|error| refusal("epoll_ctl", &error, "the runtime cannot watch the file"))?;
+        Ok(Self {
+            watched: Some(watched),
+            process: Process::current(),
+        })
     }
 
-    /// Stops to watch the file, and closes it.
-    fn end(&mut self) {
-        if let Some(file) = self.file.take()
-            && self.queue.check_process().is_err()
+    fn close(&mut self) {
+        if let Some(watched) = self.watched.take()
+            && !self.process.is_current()
         {
             // A child has the same epoll as its parent, who would not be woken any more if the
             // file were taken out of it here. So it stays open until the child ends.
-            let _kept = ManuallyDrop::new(file);
+            let _kept = ManuallyDrop::new(watched);
         }
     }
 }
 
-impl<Q: EventSource> Drop for EventStream<Q> {
+impl Drop for WatchedFile {
     fn drop(&mut self) {
-        self.end();
+        self.close();
     }
-}
-
-fn watch(queue: &impl EventSource) -> Result<AsyncFd<OwnedFd>> {
-    queue.check_process()?;
-    let file = queue.as_fd().try_clone_to_owned();
-    let file = file.map_err(|error| refusal("fcntl", &error, "too many open files"))?;
-    #[expect(
-        deprecated,
-        reason = "unsound for files that are closed or exchanged while they are watched, which an \
-                  owned one cannot be; what replaces it is unsafe, and not in every tokio 1"
-    )]
-    AsyncFd::with_interest(file, Interest::READABLE)
-        .map_err(|error| refusal("epoll_ctl", &error, "the runtime cannot watch the file"))
 }
 
 fn refusal(operation: &'static str, error: &std::io::Error, cause: &'static str) -> Error {
@@ -131,7 +280,6 @@ fn refusal(operation: &'static str, error: &std::io::Error, cause: &'static str)
 mod tests {
     use super::*;
     use std::collections::VecDeque;
-    use std::future::poll_fn;
     use std::os::fd::BorrowedFd;
     use std::thread;
     use std::time::Duration;
@@ -176,12 +324,12 @@ mod tests {
 
     impl EventSource for &Queue {
         type Event = u32;
+    }
 
-        fn check_process(&self) -> Result<()> {
-            Ok(())
-        }
+    impl sealed::Source for &Queue {
+        type Item = u32;
 
-        fn read_events(&self, events: &mut Vec<u32>) -> Result<()> {
+        fn read_events(&mut self, events: &mut Vec<u32>) -> Result<()> {
             let mut waiting = self.waiting.lock();
             for _ in 0..self.at_once {
                 match waiting.front() {
@@ -205,13 +353,9 @@ mod tests {
         Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    async fn next(stream: &mut EventStream<&Queue>) -> Option<Result<u32>> {
-        poll_fn(|context| stream.poll_next(context)).await
-    }
-
     async fn is_pending(stream: &mut EventStream<&Queue>) -> bool {
         let time = Duration::from_millis(20);
-        tokio::time::timeout(time, next(stream)).await.is_err()
+        tokio::time::timeout(time, stream.next()).await.is_err()
     }
 
     #[test]
@@ -221,11 +365,11 @@ mod tests {
             let mut stream = EventStream::new(&queue).unwrap();
             (0..10).for_each(|event| queue.push(event));
             for event in 0..10 {
-                assert_eq!(next(&mut stream).await.unwrap().unwrap(), event);
+                assert_eq!(stream.next().await.unwrap().unwrap(), event);
             }
             assert!(is_pending(&mut stream).await);
             queue.push(10);
-            assert_eq!(next(&mut stream).await.unwrap().unwrap(), 10);
+            assert_eq!(stream.next().await.unwrap().unwrap(), 10);
         });
     }
 
@@ -244,7 +388,7 @@ mod tests {
             runtime().block_on(async {
                 let mut stream = EventStream::new(&queue).unwrap();
                 for event in 0..2000 {
-                    assert_eq!(next(&mut stream).await.unwrap().unwrap(), event);
+                    assert_eq!(stream.next().await.unwrap().unwrap(), event);
                 }
             });
         });
@@ -255,13 +399,13 @@ mod tests {
         let queue = Queue::new(8);
         runtime().block_on(async {
             let mut stream = EventStream::new(&queue).unwrap();
-            [1, TROUBLE, 2]
-                .into_iter()
-                .for_each(|event| queue.push(event));
-            assert_eq!(next(&mut stream).await.unwrap().unwrap(), 1);
-            let error = next(&mut stream).await.unwrap().unwrap_err();
+            for event in [1, TROUBLE, 2] {
+                queue.push(event);
+            }
+            assert_eq!(stream.next().await.unwrap().unwrap(), 1);
+            let error = stream.next().await.unwrap().unwrap_err();
             assert_eq!(error.errno(), Some(Errno::NOMEM));
-            assert_eq!(next(&mut stream).await.unwrap().unwrap(), 2);
+            assert_eq!(stream.next().await.unwrap().unwrap(), 2);
             assert!(is_pending(&mut stream).await);
         });
     }
@@ -272,9 +416,9 @@ mod tests {
         runtime().block_on(async {
             let mut stream = EventStream::new(&queue).unwrap();
             queue.push(END);
-            let error = next(&mut stream).await.unwrap().unwrap_err();
+            let error = stream.next().await.unwrap().unwrap_err();
             assert!(matches!(error, Error::Forked));
-            assert!(next(&mut stream).await.is_none());
+            assert!(stream.next().await.is_none());
         });
     }
 
@@ -286,9 +430,22 @@ mod tests {
         drop(first);
         queue.push(1);
         runtime().block_on(async {
-            let error = next(&mut stream).await.unwrap().unwrap_err();
+            let error = stream.next().await.unwrap().unwrap_err();
             assert!(error.errno().is_some(), "{error}");
-            assert!(next(&mut stream).await.is_none());
+            assert!(stream.next().await.is_none());
+        });
+    }
+
+    #[test]
+    fn what_was_read_and_not_taken_comes_back_with_the_queue() {
+        let queue = Queue::new(4);
+        runtime().block_on(async {
+            let mut stream = EventStream::new(&queue).unwrap();
+            (0..6).for_each(|event| queue.push(event));
+            assert_eq!(stream.next().await.unwrap().unwrap(), 0);
+            let (queue, rest) = stream.into_parts();
+            assert_eq!(rest, [1, 2, 3]);
+            assert_eq!(queue.waiting.lock().len(), 2);
         });
     }
 
@@ -300,7 +457,7 @@ mod tests {
             for event in 0..4 {
                 queue.push(event);
                 let stream = &mut streams[event as usize % 2];
-                assert_eq!(next(stream).await.unwrap().unwrap(), event);
+                assert_eq!(stream.next().await.unwrap().unwrap(), event);
             }
             assert!(std::ptr::eq(*streams[0].queue(), *streams[1].queue()));
         });

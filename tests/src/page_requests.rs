@@ -76,6 +76,12 @@ pub fn ask(device: &MockDevice, group: u32, address: Iova) {
     trigger_iopf(fd, id, NO_PASID, group, read, address.get()).unwrap();
 }
 
+/// The same with a PASID, in the group 0.
+pub fn ask_with(device: &MockDevice, pasid: u32, address: Iova) {
+    let (fd, id, read) = (device.iommufd(), device.id(), Permissions::READ.bits());
+    trigger_iopf(fd, id, pasid, 0, read, address.get()).unwrap();
+}
+
 /// The one group that is there.
 pub fn one(queue: &FaultQueue) -> PageRequestGroup {
     let mut groups = queue.read().unwrap();

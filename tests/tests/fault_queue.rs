@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iommufd::{
-    Device, DropRefusal, Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, Observer, PageResponse,
-    Permissions,
+    Device, DropRefusal, Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, NestedHwPt, Observer,
+    PageResponse, Pasid, Permissions,
 };
 use parking_lot::Mutex;
 use rustix::event::epoll;
@@ -18,10 +18,12 @@ use tests::allocations::{Counting, during};
 use tests::at::page;
 use tests::faults::{Points, nothing_is_left, sweep};
 use tests::fork::in_child;
-use tests::mock::{MockDevice, trigger_iopf};
+use tests::guest::Guest;
+use tests::mock::nesting::CONFIG;
+use tests::mock::{MockDevice, MockOptions, abi, trigger_iopf};
 use tests::observe::Recorder;
 use tests::page_requests::{
-    NO_PASID, Setup, answer_the_first, ask, duplicate, is_gone, numbers, one, table,
+    NO_PASID, Setup, answer_the_first, ask, ask_with, duplicate, is_gone, numbers, one, table,
 };
 use tests::within::within;
 use tests::{ids, raw, refused};
@@ -310,6 +312,79 @@ fn only_the_requests_of_a_detached_device_are_answered_by_the_kernel() {
     attachment.detach().unwrap();
     assert!(is_gone(groups.remove(1).respond(PageResponse::Success)));
     groups.remove(0).respond(PageResponse::Success).unwrap();
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_request_with_a_pasid_comes_to_the_queue_of_the_pasids_table() {
+    let iommufd = Iommufd::open().unwrap();
+    let options = MockOptions {
+        flags: abi::DEVICE_PASID,
+        ..MockOptions::default()
+    };
+    let device = MockDevice::with(&iommufd, options).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let [own, other] = [(); 2].map(|()| {
+        let queue = FaultQueue::new(&iommufd).unwrap();
+        let table = HwPt::builder(&ioas, &device).pasid(true);
+        let table = table.fault_queue(&queue).allocate().unwrap();
+        (queue, table)
+    });
+    let _attachment = device.attach(&own.1).unwrap();
+    let pasid = Pasid::new(100).unwrap();
+    let attachment = device.attach_pasid(pasid, &other.1).unwrap();
+    ask(&device, 1, page(1));
+    ask_with(&device, pasid.get(), page(2));
+    let group = one(&own.0);
+    assert_eq!(group.requests()[0].address(), page(1));
+    assert_eq!(group.requests()[0].pasid(), None);
+    let group = one(&other.0);
+    assert_eq!(group.requests()[0].address(), page(2));
+    assert_eq!(group.requests()[0].pasid(), Some(pasid));
+    assert_eq!(group.device().as_ref(), Some(&*device));
+    attachment.detach().unwrap();
+    assert!(is_gone(group.respond(PageResponse::Success)));
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_guests_table_takes_requests_with_any_pasid() {
+    let guest = Guest::new();
+    let queue = FaultQueue::new(&guest.iommufd).unwrap();
+    let builder = NestedHwPt::builder(&guest.viommu, &guest.device, &CONFIG);
+    let table = builder.fault_queue(&queue).allocate().unwrap();
+    assert_eq!(ids::of(table.fault_queue().unwrap()), ids::of(&queue));
+    let attachment = guest
+        .device
+        .attach(guest.vdevice().through(&table))
+        .unwrap();
+    for pasid in [NO_PASID, 1, 0xf_ffff] {
+        ask_with(&guest.device, pasid, page(0));
+        let group = one(&queue);
+        let request = group.requests()[0];
+        assert_eq!(request.pasid(), Pasid::new(pasid));
+        assert_eq!(request.carries_pasid(), pasid != NO_PASID);
+        group.respond(PageResponse::Success).unwrap();
+    }
+    // The mock's driver lets one pass that no device can have.
+    ask_with(&guest.device, 1 << 20, page(0));
+    let refused = queue.read().unwrap_err();
+    assert!(matches!(refused, Error::MalformedAnswer { .. }));
+    assert_eq!(answer_the_first(&queue), Err(Errno::INVAL));
+    assert!(queue.read().unwrap().is_empty());
+    // Beside one that makes sense.
+    ask_with(&guest.device, 1 << 20, page(0));
+    ask(&guest.device, 7, page(0));
+    let group = one(&queue);
+    assert_eq!(answer_the_first(&queue), Err(Errno::INVAL));
+    assert!(queue.read().is_err() && queue.read().unwrap().is_empty());
+    group.respond(PageResponse::Success).unwrap();
+    let held = queue.try_close().unwrap_err();
+    attachment.detach().unwrap();
+    table.try_destroy().unwrap();
+    let closed = held.into_value().try_close().unwrap();
+    closed.try_destroy().unwrap();
+    assert_eq!(guest.iommufd.leaks(), Leaks::default());
 }
 
 #[test]

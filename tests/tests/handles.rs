@@ -26,7 +26,7 @@ fn every_handle_is_send_sync_and_static() {
         can_be_kept_anywhere::<iommufd::FaultQueue>(),
         can_be_kept_anywhere::<iommufd::ClosedQueue>(),
         can_be_kept_anywhere::<iommufd::PageRequestGroup>(),
-        can_be_kept_anywhere::<iommufd::PageRequestStream>(),
+        can_be_kept_anywhere::<iommufd::EventStream<iommufd::FaultQueue>>(),
         can_be_kept_anywhere::<iommufd::PageRequest>(),
         can_be_kept_anywhere::<iommufd::Pasid>(),
         can_be_kept_anywhere::<iommufd::Error>(),

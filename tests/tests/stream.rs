@@ -5,10 +5,14 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use iommufd::{Error, Leaks, PageRequestStream, PageResponse};
+use iommufd::{
+    Error, EventStream, FaultQueue, Leaks, NestedHwPt, PageResponse, VDevice, VEvent, Viommu,
+};
 use tests::at::page;
 use tests::fork::in_child;
-use tests::mock::MockDevice;
+use tests::guest::{Guest, NUMBER};
+use tests::mock::nesting::{CONFIG, MockEvent, MockViommu, VirtualNumber};
+use tests::mock::{MockDevice, trigger_vevent};
 use tests::page_requests::{Setup, answer_the_first, ask};
 use tests::raw;
 use tests::within::in_runtime;
@@ -17,7 +21,7 @@ use tokio::runtime::Builder;
 const SHORT: Duration = Duration::from_millis(30);
 const LONG: Duration = Duration::from_secs(10);
 
-async fn is_pending(stream: &mut PageRequestStream) -> bool {
+async fn is_pending(stream: &mut EventStream<FaultQueue>) -> bool {
     tokio::time::timeout(SHORT, stream.next()).await.is_err()
 }
 
@@ -142,4 +146,49 @@ fn in_a_child_of_a_fork_a_stream_ends() {
         assert!(runtime.block_on(is_pending(stream)));
         ask(&setup.device, number + 1, page(0));
     }
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn events_of_a_virtual_iommu_come_as_a_stream() {
+    in_runtime(|| async {
+        let Guest {
+            viommu,
+            parent,
+            device,
+            iommufd,
+            ..
+        } = Guest::new();
+        drop(viommu);
+        let made = Viommu::<MockViommu>::with_events::<MockEvent>(&parent, &device, 4);
+        let (viommu, queue) = made.unwrap();
+        let vdevice = VDevice::new(&viommu, &device, VirtualNumber(NUMBER.into())).unwrap();
+        let table = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
+        let _attachment = device.attach(vdevice.through(&table)).unwrap();
+        let event = VEvent::Event(MockEvent { virt_id: NUMBER });
+
+        let mut stream = queue.into_stream().unwrap();
+        for _ in 0..6 {
+            trigger_vevent(&iommufd, device.id()).unwrap();
+        }
+        for expected in [event, event, event, event, VEvent::Lost(2)] {
+            assert_eq!(stream.next().await.unwrap().unwrap(), expected);
+        }
+        let next = tokio::time::timeout(SHORT, stream.next());
+        assert!(next.await.is_err());
+        let (fd, id) = (iommufd.clone(), device.id());
+        let telling = thread::spawn(move || {
+            thread::sleep(SHORT);
+            for _ in 0..2 {
+                trigger_vevent(&fd, id).unwrap();
+            }
+        });
+        assert_eq!(stream.next().await.unwrap().unwrap(), event);
+        telling.join().unwrap();
+        // The other one was read with the first, or is still in the kernel.
+        let (mut queue, mut rest) = stream.into_parts();
+        queue.read_into(&mut rest).unwrap();
+        assert_eq!(rest, [event]);
+        queue.try_close().unwrap().try_destroy().unwrap();
+    });
 }
