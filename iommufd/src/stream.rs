@@ -85,7 +85,7 @@ impl FaultQueue {
     ///
     /// # Panics
     /// Outside of a runtime, and in one that does not watch files
-    /// ([`enable_io`](tokio::runtime::Builder::enable_io)).
+    /// (`enable_io` of its builder).
     pub fn stream(&self) -> Result<EventStream<Self>> {
         self.iommufd().check_process()?;
         EventStream::new(self.clone()).map_err(Refused::into_error)
@@ -104,7 +104,7 @@ impl<E: Event> VEventQueue<E> {
     ///
     /// # Panics
     /// Outside of a runtime, and in one that does not watch files
-    /// ([`enable_io`](tokio::runtime::Builder::enable_io)).
+    /// (`enable_io` of its builder).
     #[expect(
         clippy::result_large_err,
         reason = "a queue is a value that comes back as it is"
