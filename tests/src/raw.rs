@@ -19,8 +19,6 @@ use std::ptr::NonNull;
 
 use iommufd::IovaRange;
 use iommufd_sys::ioctl::{ArgszArg, Ioctl, SizedArg, iommufd as nr, vfio as vfio_nr, write_size};
-use iommufd_sys::ioctl::{Ioctl, SizedArg, iommufd as nr, write_size};
-use iommufd_sys::iommufd as sys;
 use iommufd_sys::iommufd as sys;
 use iommufd_sys::vfio as vfio_sys;
 use memmap2::MmapMut;
