@@ -33,6 +33,7 @@ pub mod mtty;
 pub mod observe;
 pub mod orders;
 pub mod page_requests;
+pub mod pasids;
 pub mod raw;
 pub mod torn;
 pub mod victim;

@@ -194,24 +194,24 @@ impl MockDevice {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stranger_attaches(&self, pasid: Pasid, pt: u32) -> Result<(), Errno> {
-        call::pasid_attach(self.iommufd(), self.stdev(), pasid.get(), pt)
+    pub fn stranger_attaches(&self, pasid: u32, pt: u32) -> Result<(), Errno> {
+        call::pasid_attach(self.iommufd(), self.stdev(), pasid, pt)
     }
 
     /// As [`stranger_attaches`](Self::stranger_attaches), of a PASID that is attached already: it is moved.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stranger_replaces(&self, pasid: Pasid, pt: u32) -> Result<(), Errno> {
-        call::pasid_replace(self.iommufd(), self.stdev(), pasid.get(), pt)
+    pub fn stranger_replaces(&self, pasid: u32, pt: u32) -> Result<(), Errno> {
+        call::pasid_replace(self.iommufd(), self.stdev(), pasid, pt)
     }
 
     /// What the kernel answers to a stranger who detaches a PASID.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stranger_detaches(&self, pasid: Pasid) -> Result<(), Errno> {
-        call::pasid_detach(self.iommufd(), self.stdev(), pasid.get())
+    pub fn stranger_detaches(&self, pasid: u32) -> Result<(), Errno> {
+        call::pasid_detach(self.iommufd(), self.stdev(), pasid)
     }
 
     /// What the kernel answers to a stranger who moves the device itself to what has the id `pt`.

@@ -14,6 +14,7 @@ mod variants;
 mod change_process;
 mod domains;
 mod iommufd;
+mod iommufd_device_pasid;
 mod iommufd_ioas;
 mod iommufd_mock_domain;
 mod part;

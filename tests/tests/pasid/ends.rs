@@ -10,9 +10,10 @@ use tests::memory::Living;
 use tests::mock::{MockDevice, check_pins};
 use tests::observe::Recorder;
 use tests::orders::orders;
+use tests::pasids::{pasid, table};
 use tests::{ids, raw};
 
-use super::{Rig, pasid, table};
+use super::Rig;
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]

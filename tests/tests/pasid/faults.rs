@@ -6,8 +6,7 @@ use tests::faults::{Nth, nothing_is_left_of};
 use tests::ids;
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockOptions, abi};
-
-use super::{pasid, table};
+use tests::pasids::{pasid, table};
 
 /// Two tables over an address space with memory in it.
 struct Tables {

@@ -13,9 +13,8 @@ use tests::fork::in_child;
 use tests::ids;
 use tests::mock::{MockDevice, MockOptions, abi};
 use tests::observe::Recorder;
+use tests::pasids::{pasid, table};
 use tests::within::within;
-
-use super::{pasid, table};
 
 const ONE: GroupIdentity = GroupIdentity::Group(GroupId::new(1));
 const UNKNOWN: GroupIdentity = GroupIdentity::Unknown;

@@ -5,10 +5,9 @@ use iommufd::{Access, DmaBuffer, Error, HwPt, Ioas, Iommufd, PasidAttachment};
 use rustix::io::Errno;
 use tests::edu::{cdev, igb, lone, pair, reaches};
 use tests::observe::Recorder;
+use tests::pasids::pasid;
 use tests::{ids, raw};
 use vfio::{Device, PciAddress};
-
-use super::pasid;
 
 fn refused_as_there_are_none(result: iommufd::Result<PasidAttachment>) {
     let error = result.unwrap_err();

@@ -4,9 +4,10 @@ use iommufd::{Error, Leaks, Pasid, Target};
 use rustix::io::Errno;
 use tests::ids;
 use tests::mock::{MockDevice, abi};
+use tests::pasids::{Table, pasid};
 use tests::within::within;
 
-use super::{Rig, Table, pasid};
+use super::Rig;
 
 fn not_for_pasids(error: &Error) -> bool {
     matches!(error, Error::NotForPasids { .. })
@@ -45,7 +46,7 @@ fn a_pasid_is_attached_moved_and_detached() {
 fn a_pasid_goes_with_its_table_and_with_that_of_the_device() {
     let rig = Rig::new();
     let device = &rig.device;
-    let tables = rig.tables();
+    let tables = [rig.tables(false), rig.tables(true)].concat();
     let (mut taken, mut refused) = (0, 0);
     for own in std::iter::once(None).chain(tables.iter().map(Some)) {
         let attachment = own.map(|own| device.attach(own).unwrap());
@@ -61,7 +62,7 @@ fn a_pasid_goes_with_its_table_and_with_that_of_the_device() {
                 Err(error) => {
                     assert!(not_for_pasids(&error), "{error}");
                     assert!(!rig.recorder.calls().contains(&"IOMMU_TEST_CMD"));
-                    let answer = device.stranger_attaches(pasid(7), table.id());
+                    let answer = device.stranger_attaches(7, table.id());
                     assert_eq!(answer, Err(Errno::INVAL), "{own:?}, {table:?}");
                     refused += 1;
                 }
@@ -79,7 +80,7 @@ fn a_pasid_goes_with_its_table_and_with_that_of_the_device() {
         assert!(not_for_pasids(&error), "{error}");
     }
     ioas.detach().unwrap();
-    let answer = device.stranger_attaches(pasid(7), ids::of(&rig.ioas));
+    let answer = device.stranger_attaches(7, ids::of(&rig.ioas));
     assert_eq!(answer, Err(Errno::INVAL), "an address space");
 }
 
@@ -88,7 +89,7 @@ fn a_pasid_goes_with_its_table_and_with_that_of_the_device() {
 fn beside_its_pasids_a_device_moves_only_to_what_is_for_them() {
     let rig = Rig::new();
     let device = &rig.device;
-    let tables = rig.tables();
+    let tables = [rig.tables(false), rig.tables(true)].concat();
     let of_pasid = device.attach_pasid(pasid(7), rig.table()).unwrap();
     let there = device.page_table();
     let refuse = |target: Target, id: u32| {
@@ -135,7 +136,7 @@ fn beside_its_pasids_a_device_moves_only_to_what_is_for_them() {
 fn a_pasid_moves_between_tables_of_all_kinds() {
     let rig = Rig::new();
     let device = &rig.device;
-    let tables = rig.tables_for(true);
+    let tables = rig.tables(true);
     for from in &tables {
         for to in &tables {
             let of_pasid = device.attach_pasid(pasid(9), from).unwrap();
@@ -145,7 +146,7 @@ fn a_pasid_moves_between_tables_of_all_kinds() {
             device.check_pasid(pasid(9), to.id()).unwrap();
             let of_pasid = of_pasid.replace(from).unwrap();
             device.check_pasid(pasid(9), from.id()).unwrap();
-            for unfit in &rig.tables_for(false) {
+            for unfit in &rig.tables(false) {
                 let refused = of_pasid.device().attach_pasid(pasid(10), unfit);
                 assert!(not_for_pasids(&refused.unwrap_err()));
             }
@@ -153,12 +154,12 @@ fn a_pasid_moves_between_tables_of_all_kinds() {
         }
     }
     let mut of_pasid = device.attach_pasid(pasid(9), &tables[0]).unwrap();
-    for unfit in &rig.tables_for(false) {
+    for unfit in &rig.tables(false) {
         rig.recorder.clear();
         let refused = of_pasid.replace(unfit).unwrap_err();
         assert!(not_for_pasids(refused.error()));
         assert!(!rig.recorder.calls().contains(&"IOMMU_TEST_CMD"));
-        let answer = device.stranger_replaces(pasid(9), unfit.id());
+        let answer = device.stranger_replaces(9, unfit.id());
         assert_eq!(answer, Err(Errno::INVAL));
         of_pasid = refused.into_value();
         device.check_pasid(pasid(9), tables[0].id()).unwrap();
@@ -255,7 +256,7 @@ fn a_pasid_is_attached_once() {
         let again = rig.device.attach_pasid(pasid(3), table);
         assert!(matches!(again, Err(Error::AlreadyAttached)));
         assert_eq!(rig.recorder.count(), 0);
-        let answer = rig.device.stranger_attaches(pasid(3), ids::of(table));
+        let answer = rig.device.stranger_attaches(3, ids::of(table));
         assert_eq!(answer, Err(Errno::BUSY));
     }
     of_pasid.detach().unwrap();
@@ -263,7 +264,6 @@ fn a_pasid_is_attached_once() {
     again.detach().unwrap();
 }
 
-/// The kernel would take them, and do nothing: the device sends no PASIDs.
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_device_without_pasids_has_none_to_attach() {
