@@ -42,6 +42,12 @@ pub fn pinned() -> u64 {
     Accounted::here().pinned
 }
 
+/// The bytes that count against the limit of locked memory of this process.
+#[must_use]
+pub fn locked() -> u64 {
+    Accounted::here().locked
+}
+
 fn bytes(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let number = line.unwrap().trim().strip_suffix(" kB").unwrap();

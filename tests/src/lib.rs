@@ -26,7 +26,6 @@ pub mod fork;
 pub mod guest;
 pub mod guest_memory;
 pub mod ids;
-pub mod locked;
 pub mod memory;
 pub mod mock;
 pub mod mtty;

@@ -72,6 +72,9 @@ fn sized<T: SizedArg>(fd: &impl AsFd, ioctl: &Ioctl<T>, arg: &mut T) -> Result<(
     write_size(arg);
     // SAFETY: only the functions below call this, none with an address in the argument. They make objects of their own,
     // or take from the SDK what a stranger with the same file could: the SDK has to live with that, and lose no memory.
+    // SAFETY: only functions of this module and of those in it call this, none with an address in the argument. They make
+    // objects of their own, or take from the SDK what a stranger with the same file could: the SDK has to live with that,
+    // and lose no memory.
     unsafe { issue(fd.as_fd(), ioctl, arg) }
 }
 
@@ -107,12 +110,18 @@ pub fn destroy(fd: &impl AsFd, id: u32) -> Result<(), Errno> {
     sized(fd, &nr::DESTROY, &mut arg)
 }
 
-/// Reads or sets an option: as `arg` says, which then has the value.
+/// Reads or sets the option `id` of an object, or of the context where that is 0, by `op`; says the value it has then.
 ///
 /// # Errors
 /// The kernel's.
-pub fn option(fd: &impl AsFd, arg: &mut sys::iommu_option) -> Result<(), Errno> {
-    sized(fd, &nr::OPTION, arg)
+pub fn option(fd: &impl AsFd, id: u32, op: u32, object: u32, value: u64) -> Result<u64, Errno> {
+    let mut arg = sys::iommu_option::sized();
+    arg.option_id = id;
+    arg.op = u16::try_from(op).unwrap();
+    arg.object_id = object;
+    arg.val64 = value;
+    sized(fd, &nr::OPTION, &mut arg)?;
+    Ok(arg.val64)
 }
 
 /// Asks for the address space of the VFIO container that the context plays, or changes it, by `op`. Says which it was

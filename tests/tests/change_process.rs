@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use iommufd::{Access, DmaBuffer, Error, FileRange, Ioas, Iommufd, IovaRange, Leaks};
 use rustix::io::Errno;
+use tests::accounted::{locked, pinned};
 use tests::at::{PAGE, page, pages};
 use tests::faults::{Points, sweep};
 use tests::fork::{in_child, with_locked_memory};
-use tests::locked::{locked, pinned};
 use tests::memory::Living;
 use tests::mock::{MockDevice, MockDmabuf};
 use tests::observe::Recorder;
@@ -136,6 +136,9 @@ fn what_another_handle_has_mapped_is_in_the_way_and_cannot_be_named() {
     assert_eq!(in_the_way(&other), mapping.range());
 }
 
+/// What is pinned.
+const ALL: u64 = 4 * PAGE as u64;
+
 /// Maps four pages of a memfd for a device, in a context of which `fd` is a file, as long as `work` runs.
 fn with_pinned(fd: OwnedFd, work: impl FnOnce(&Iommufd)) {
     let iommufd = Iommufd::from_fd(fd).unwrap();
@@ -161,8 +164,8 @@ fn a_process_that_takes_over_has_all_pinned_pages() {
         // What root pins does not count at all. Counted for the user, it counts twice for a moment.
         with_locked_memory(8, |_, _| {
             with_pinned(fd.take().unwrap(), |iommufd| {
-                let locks = if per_process { 16 } else { 0 };
-                assert_eq!((pinned(), locked()), (16, locks));
+                let locks = if per_process { ALL } else { 0 };
+                assert_eq!((pinned(), locked()), (ALL, locks));
                 let mut handed_over = Some(raw::witness(iommufd));
                 in_child(|| {
                     let error = iommufd.change_process().unwrap_err();
@@ -170,12 +173,12 @@ fn a_process_that_takes_over_has_all_pinned_pages() {
                     assert_eq!(pinned(), 0);
                     let own = Iommufd::from_fd(handed_over.take().unwrap()).unwrap();
                     own.change_process().unwrap();
-                    assert_eq!((pinned(), locked()), (16, locks));
+                    assert_eq!((pinned(), locked()), (ALL, locks));
                 });
                 assert_eq!((pinned(), locked()), (0, 0));
                 if !per_process {
                     iommufd.change_process().unwrap();
-                    assert_eq!(pinned(), 16);
+                    assert_eq!(pinned(), ALL);
                 }
             });
             assert_eq!((pinned(), locked()), (0, 0));
@@ -206,7 +209,7 @@ fn a_process_that_may_not_lock_so_much_takes_nothing_over() {
                 }
                 assert_eq!(pinned(), 0);
             });
-            assert_eq!(pinned(), 16);
+            assert_eq!(pinned(), ALL);
         });
     });
 }
@@ -255,7 +258,7 @@ fn a_kernel_that_is_out_of_memory_for_a_moment_makes_up_for_it() {
     // Iommufd itself has no point there, and the list of address spaces is allocated at a second attempt.
     let points = sweep(Points::Everywhere, |nth| {
         nth.armed(|| iommufd.change_process()).unwrap();
-        assert_eq!(pinned(), 16);
+        assert_eq!(pinned(), ALL);
     });
     assert!(points > 0);
     mapping.unmap().unwrap();

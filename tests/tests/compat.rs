@@ -3,14 +3,15 @@
 use std::ptr::NonNull;
 
 use iommufd::{Access, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
+use iommufd_sys::vfio::VFIO_TYPE1_IOMMU;
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
-use tests::container::{set_iommu_type1, unmap_dma};
 use tests::faults::{Points, sweep};
 use tests::fork::in_child;
 use tests::memory::Living;
 use tests::mock::{MockDevice, check_pins};
 use tests::observe::Recorder;
+use tests::raw::compat::{set_iommu, unmap_dma};
 use tests::{ids, raw, refused};
 
 #[test]
@@ -99,7 +100,7 @@ fn the_ioctls_of_a_container_work_on_it_and_no_memory_is_lost_or_kept() {
     let mapping = ioas
         .map_at(page(0), living.memory(PAGE), Access::Read)
         .unwrap();
-    let unmap = || unmap_dma(&iommufd, page(0).get(), PAGE as u64);
+    let unmap = || unmap_dma(&iommufd, 24, 0, page(0).get(), PAGE as u64);
     assert_eq!(unmap(), Err(Errno::NODEV));
     iommufd.set_compat_ioas(&ioas).unwrap();
     assert_eq!(unmap(), Ok(PAGE as u64));
@@ -115,10 +116,10 @@ fn the_ioctls_of_a_container_work_on_it_and_no_memory_is_lost_or_kept() {
 fn a_container_of_the_first_type_has_no_huge_pages() {
     let iommufd = Iommufd::open().unwrap();
     let ioas = Ioas::new(&iommufd).unwrap();
-    assert_eq!(set_iommu_type1(&iommufd), Err(Errno::NODEV));
+    assert_eq!(set_iommu(&iommufd, VFIO_TYPE1_IOMMU), Err(Errno::NODEV));
     iommufd.set_compat_ioas(&ioas).unwrap();
     assert!(ioas.huge_pages().unwrap());
-    set_iommu_type1(&iommufd).unwrap();
+    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
     assert!(
         !ioas.huge_pages().unwrap(),
         "asked of the kernel, not remembered"
@@ -133,12 +134,12 @@ fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
     let ioas = Ioas::new(&iommufd).unwrap();
     iommufd.set_compat_ioas(&ioas).unwrap();
     // A container of the first type is the only one for which the kernel cuts a mapping.
-    set_iommu_type1(&iommufd).unwrap();
+    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
     let _attachment = device.attach(&ioas).unwrap();
     let living = Living::new();
     let memory = living.memory(4 * PAGE);
     let mapping = ioas.map_at(page(0), &memory, Access::Read).unwrap();
-    let hole = unmap_dma(&iommufd, page(1).get(), 2 * PAGE as u64);
+    let hole = unmap_dma(&iommufd, 24, 0, page(1).get(), 2 * PAGE as u64);
     assert_eq!(hole, Ok(2 * PAGE as u64));
     refused(ioas.copy(&mapping, Access::Read), Errno::NOENT);
     let first = mapping.slice(..PAGE as u64).unwrap();

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use iommufd::{Access, Accounting, DmaBuffer, Error, HwPt, Ioas, Iommufd, IommufdBuilder, Mapping};
 use rustix::io::Errno;
+use tests::accounted::{locked, pinned};
 use tests::at::{PAGE, page};
 use tests::faults::{Points, nothing_is_left, sweep};
 use tests::fork::{in_child, with_locked_memory};
-use tests::locked::{locked, pinned};
 use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
@@ -60,14 +60,15 @@ fn pinning(fd: OwnedFd, count: usize, work: impl FnOnce(iommufd::Result<&Mapping
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn what_is_pinned_is_locked_if_it_counts_for_the_process() {
-    for (builder, locks) in [(Iommufd::builder(), 0), (per_process(), 16)] {
+    const ALL: u64 = 4 * PAGE as u64;
+    for (builder, locks) in [(Iommufd::builder(), 0), (per_process(), ALL)] {
         let mut fd = Some(raw::witness(&builder.open().unwrap()));
         // What root pins does not count at all.
         with_locked_memory(4, |_, _| {
             let before = (pinned(), locked());
             pinning(fd.take().unwrap(), 4, |mapping| {
                 mapping.unwrap();
-                assert_eq!((pinned(), locked()), (before.0 + 16, before.1 + locks));
+                assert_eq!((pinned(), locked()), (before.0 + ALL, before.1 + locks));
             });
             assert_eq!((pinned(), locked()), before);
         });

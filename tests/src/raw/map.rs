@@ -65,6 +65,28 @@ pub fn map_file(
     Ok(arg.iova)
 }
 
+/// Maps `len` bytes of what is mapped at `from`, an address space and an address in it, at `to`, another such. Says where.
+///
+/// The SDK does not know of it: who calls it keeps the memory, and unmaps the copy.
+///
+/// # Errors
+/// The kernel's.
+pub fn copy(
+    fd: &impl AsFd,
+    flags: u32,
+    from: (u32, u64),
+    len: u64,
+    to: (u32, u64),
+) -> Result<u64, Errno> {
+    let mut arg = sys::iommu_ioas_copy::sized();
+    arg.flags = flags;
+    (arg.src_ioas_id, arg.src_iova) = from;
+    (arg.dst_ioas_id, arg.dst_iova) = to;
+    arg.length = len;
+    super::sized(fd, &nr::IOAS_COPY, &mut arg)?;
+    Ok(arg.dst_iova)
+}
+
 /// The bytes of `memory`, which stay for good: nobody records who uses them.
 pub(super) fn kept(memory: &Arc<impl DmaMemory>) -> NonNull<[u8]> {
     ManuallyDrop::new(Arc::clone(memory)).bytes()

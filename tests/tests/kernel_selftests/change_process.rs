@@ -1,8 +1,6 @@
 //! Fixture `change_process`: what is pinned counts for nobody, for the user, or for the process.
 
-use iommufd::{Access, FileRange, Ioas, Iommufd};
-use iommufd_sys::ioctl::SizedArg;
-use iommufd_sys::iommufd as sys;
+use iommufd::{Access, Error, FileRange, Ioas, Iommufd};
 use rustix::io::Errno;
 use tests::accounted::Accounted;
 use tests::at::PAGE;
@@ -39,13 +37,11 @@ impl Account {
 
     /// A context that counts this way from now on. Privileges that the process has lost by this stay lost.
     fn open(self, limit: u64) -> Iommufd {
-        let iommufd = Iommufd::open().unwrap();
-        if self == Self::Process {
-            let mut mode = sys::iommu_option::sized();
-            mode.option_id = sys::IOMMU_OPTION_RLIMIT_MODE;
-            mode.val64 = 1;
-            raw::option(&iommufd, &mut mode).unwrap();
-        }
+        let builder = match self {
+            Self::None | Self::User => Iommufd::builder(),
+            Self::Process => Iommufd::builder().account_per_process(),
+        };
+        let iommufd = builder.open().unwrap();
         if self != Self::None {
             become_nobody(limit);
         }
@@ -85,23 +81,29 @@ fn moves_to_a_child_and_back(account: Account) {
     let mapping = ioas.map(memory, Access::ReadWrite).unwrap();
     assert_eq!(counted(), all);
     assert_eq!(raw::change_process(&iommufd), Err(Errno::INVAL));
+    let in_the_way = iommufd.change_process().unwrap_err();
+    assert!(
+        matches!(in_the_way, Error::CannotMove { mapping: range } if range == mapping.range()),
+        "{in_the_way}"
+    );
     assert_eq!(counted(), all);
     mapping.unmap().unwrap();
     assert_eq!(counted(), nothing);
     // Where nothing is mapped there is nothing in the way.
-    raw::change_process(&iommufd).unwrap();
+    iommufd.change_process().unwrap();
 
     let file = file::memfd(LEN as usize);
     let whole = FileRange::new(&file, 0..LEN);
     let mapping = ioas.map_file(whole, Access::ReadWrite).unwrap();
     assert_eq!(counted(), all);
-    raw::change_process(&iommufd).unwrap();
+    iommufd.change_process().unwrap();
     assert_eq!(counted(), all, "it was its own already");
     let over_the_limit = || ioas.map(living.memory(LEN as usize + PAGE), Access::Read);
     beside(
         |link| {
             let before = Accounted::here();
-            raw::change_process(&iommufd).unwrap();
+            let own = Iommufd::from_fd(raw::witness(&iommufd)).unwrap();
+            own.change_process().unwrap();
             assert_eq!(Accounted::here().since(before), moved);
             link.meet();
             // Here the parent looks at its own account, and takes over.
@@ -115,7 +117,7 @@ fn moves_to_a_child_and_back(account: Account) {
                 Account::User => refused(over_the_limit(), Errno::NOMEM),
                 Account::None | Account::Process => over_the_limit().unwrap().unmap().unwrap(),
             }
-            raw::change_process(&iommufd).unwrap();
+            iommufd.change_process().unwrap();
             assert_eq!(counted(), all);
             link.meet();
         },
@@ -129,7 +131,8 @@ fn moves_to_a_child_and_back(account: Account) {
         let _second = ioas.map_file(whole, Access::Read).unwrap();
         in_child(|| {
             let before = Accounted::here();
-            assert_eq!(raw::change_process(&iommufd), Err(Errno::NOMEM));
+            let own = Iommufd::from_fd(raw::witness(&iommufd)).unwrap();
+            refused(own.change_process(), Errno::NOMEM);
             assert_eq!(Accounted::here().since(before), nothing);
         });
         assert_eq!(counted(), (2 * LEN, 0));

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use iommufd::{Ioas, Iommufd};
-use iommufd_sys::ioctl::{SizedArg, iommufd as nr, vfio as vfio_nr};
+use iommufd::{Accounting, Ioas, Iommufd};
+use iommufd_sys::ioctl::{iommufd as nr, vfio as vfio_nr};
 use iommufd_sys::iommufd as sys;
 use iommufd_sys::vfio;
 use rustix::io::Errno;
 use tests::fork::with_locked_memory;
 use tests::memory::Living;
 use tests::mock::abi;
-use tests::raw::{self, compat, sizes};
+use tests::raw::{self, compat, option, sizes};
 use tests::{at::PAGE, ids};
 
 #[test]
@@ -155,14 +155,7 @@ fn global_options() {
     const SET: u32 = sys::IOMMU_OPTION_OP_SET;
     const GET: u32 = sys::IOMMU_OPTION_OP_GET;
     let iommufd = Iommufd::open().unwrap();
-    let call = |option, op: u32, object, value| {
-        let mut arg = sys::iommu_option::sized();
-        arg.option_id = option;
-        arg.op = u16::try_from(op).unwrap();
-        arg.object_id = object;
-        arg.val64 = value;
-        raw::option(&iommufd, &mut arg).map(|()| arg.val64)
-    };
+    let call = |id, op, object, value| option(&iommufd, id, op, object, value);
     // The limit is each user's, until it is said to be each process's.
     assert_eq!(call(MODE, GET, 0, 77), Ok(0));
     assert_eq!(call(MODE, SET, 0, 1), Ok(1));
@@ -175,9 +168,6 @@ fn global_options() {
     assert_eq!(call(MODE, GET, 1, 0), Err(Errno::OPNOTSUPP));
     assert_eq!(call(MODE, 2, 0, 0), Err(Errno::OPNOTSUPP));
     assert_eq!(call(2, GET, 0, 0), Err(Errno::OPNOTSUPP));
-    let mut reserved = sys::iommu_option::sized();
-    reserved.__reserved = 1;
-    assert_eq!(raw::option(&iommufd, &mut reserved), Err(Errno::OPNOTSUPP));
     // Huge pages are an address space's option.
     for object in [0, 1] {
         assert_eq!(call(HUGE, GET, object, 0), Err(Errno::NOENT), "{object}");
@@ -192,11 +182,22 @@ fn global_options() {
     assert_eq!(call(HUGE, GET, ids::of(&ioas), 77), Ok(1));
     ioas.try_destroy().unwrap();
     assert_eq!(call(MODE, SET, 0, 1), Ok(1));
+    assert_eq!(iommufd.accounting().unwrap(), Accounting::PerProcess);
+
+    // The SDK sets it when it opens the context.
+    for (builder, accounting) in [
+        (Iommufd::builder(), Accounting::PerUser),
+        (Iommufd::builder().account_per_user(), Accounting::PerUser),
+        (Iommufd::builder().account_per_process(), Accounting::PerProcess),
+    ] {
+        let iommufd = builder.open().unwrap();
+        let mode = u64::from(accounting == Accounting::PerProcess);
+        assert_eq!(option(&iommufd, MODE, GET, 0, 77), Ok(mode));
+        assert_eq!(iommufd.accounting().unwrap(), accounting);
+    }
 
     with_locked_memory(1, |iommufd, _| {
-        let mut arg = sys::iommu_option::sized();
-        arg.option_id = MODE;
-        assert_eq!(raw::option(iommufd, &mut arg), Err(Errno::PERM));
+        assert_eq!(option(iommufd, MODE, SET, 0, 1), Err(Errno::PERM));
     });
 }
 
@@ -312,17 +313,24 @@ fn vfio_ioas() {
 
     let (first, second) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
     for ioas in [&first, &second] {
-        call(SET, ids::of(ioas)).unwrap();
+        iommufd.set_compat_ioas(ioas).unwrap();
         assert_eq!(call(GET, 0), Ok(ids::of(ioas)));
+        assert!(ioas.is_compat().unwrap());
         compat::set_iommu(&iommufd, vfio::VFIO_TYPE1v2_IOMMU).unwrap();
     }
-    call(CLEAR, 0).unwrap();
-    assert_eq!(call(GET, 0), Err(Errno::NODEV));
-    call(CLEAR, 0).unwrap();
+    assert!(!first.is_compat().unwrap());
+    for _ in 0..2 {
+        iommufd.clear_compat_ioas().unwrap();
+        assert_eq!(call(GET, 0), Err(Errno::NODEV));
+        assert!(!iommufd.has_compat_ioas().unwrap());
+    }
+    assert_eq!(call(CLEAR, 0), Ok(0), "there is none, and so there is none");
 
     // The container does not hold its address space.
-    call(SET, ids::of(&second)).unwrap();
+    iommufd.set_compat_ioas(&second).unwrap();
+    assert!(iommufd.has_compat_ioas().unwrap());
     second.try_destroy().unwrap();
+    assert!(!iommufd.has_compat_ioas().unwrap());
     assert_eq!(call(GET, 0), Err(Errno::NODEV));
     let v2 = vfio::VFIO_TYPE1v2_IOMMU;
     assert_eq!(compat::set_iommu(&iommufd, v2), Err(Errno::NODEV));

@@ -3,6 +3,7 @@
 mod accesses;
 mod addresses;
 mod alignment;
+mod copying;
 mod destroying;
 mod devices;
 mod dmabufs;
@@ -20,6 +21,7 @@ use accesses::{
 };
 use addresses::{area_allowed, area_auto_iova, ioas_iova_alloc, iova_ranges, reserved_overflow};
 use alignment::{ioas_align_change, ioas_option_huge_pages};
+use copying::{copy_area, copy_sweep};
 use destroying::{ioas_area_auto_destroy, ioas_area_destroy, ioas_auto_destroy, ioas_destroy};
 use devices::{get_hw_info, hwpt_attach};
 use dmabufs::{dmabuf_revoke, dmabuf_simple};
@@ -40,6 +42,7 @@ per_variant! {
     area_auto_iova,
     reserved_overflow,
     area_allowed,
+    copy_area,
     iova_ranges,
     access_domain_destory,
     access_pin,
@@ -51,6 +54,7 @@ per_variant! {
     ioas_option_huge_pages,
     ioas_iova_alloc,
     ioas_align_change,
+    copy_sweep,
     dmabuf_simple,
     dmabuf_revoke,
 }

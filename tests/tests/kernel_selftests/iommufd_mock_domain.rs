@@ -2,6 +2,7 @@
 
 mod aligns;
 mod contents;
+mod copies;
 mod tables;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::domains::Domains;
 
 use aligns::all_aligns;
 use contents::{basic, ro_unshare};
+use copies::{all_aligns_copy, user_copy};
 use tables::{alloc_hwpt, replace};
 
 // In the kernel's order.
@@ -29,6 +31,8 @@ per_variant! {
     basic,
     ro_unshare,
     all_aligns,
+    all_aligns_copy,
+    user_copy,
     replace,
     alloc_hwpt,
 }

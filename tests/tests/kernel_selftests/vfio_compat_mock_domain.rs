@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use iommufd::{DmaBuffer, DmaMemory, HugePage, Ioas, Iommufd, Iova};
-use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::iommufd as sys;
 use iommufd_sys::vfio;
 use rustix::io::Errno;
@@ -49,7 +48,7 @@ impl Fixture {
         let iommufd = Iommufd::open().unwrap();
         let ioas = Ioas::new(&iommufd).unwrap();
         let domains = Domains::new(&ioas, 1);
-        raw::vfio_ioas(&iommufd, sys::IOMMU_VFIO_IOAS_SET, ids::of(&ioas)).unwrap();
+        iommufd.set_compat_ioas(&ioas).unwrap();
         compat::set_iommu(&iommufd, kind).unwrap();
         Self {
             domains,
@@ -96,49 +95,25 @@ fn simple_close(fixture: Fixture) {
 }
 
 fn option_huge_pages(fixture: Fixture) {
-    let call = |op: u32, value| {
-        let mut arg = sys::iommu_option::sized();
-        arg.option_id = sys::IOMMU_OPTION_HUGE_PAGES;
-        arg.op = u16::try_from(op).unwrap();
-        arg.object_id = ids::of(&fixture.ioas);
-        arg.val64 = value;
-        raw::option(&fixture.iommufd, &mut arg).map(|()| arg.val64)
+    let state = || {
+        let alignment = fixture.ioas.iova_ranges().unwrap().alignment();
+        (fixture.ioas.huge_pages().unwrap(), alignment)
     };
-    let alignment = || fixture.ioas.iova_ranges().unwrap().alignment();
     // What is in one huge page cannot be cut.
-    let expected = if fixture.cuts() {
-        (0, LEN)
-    } else {
-        (1, mock::PAGE)
-    };
-    assert_eq!(
-        (call(sys::IOMMU_OPTION_OP_GET, 77), alignment()),
-        (Ok(expected.0), expected.1)
-    );
+    let expected = if fixture.cuts() { (false, LEN) } else { (true, mock::PAGE) };
+    assert_eq!(state(), expected);
     // The other kind does not give them back.
     compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1v2_IOMMU).unwrap();
-    assert_eq!(
-        (call(sys::IOMMU_OPTION_OP_GET, 77), alignment()),
-        (Ok(expected.0), expected.1)
-    );
+    assert_eq!(state(), expected);
     // And this one takes them only as long as nothing is mapped.
     let memory = Living::new().memory(PAGE);
     fixture.map(READ, &memory, page(0)).unwrap();
     let again = compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1_IOMMU);
-    assert_eq!(
-        again,
-        if fixture.cuts() {
-            Ok(())
-        } else {
-            Err(Errno::INVAL)
-        }
-    );
+    assert_eq!(again, if fixture.cuts() { Ok(()) } else { Err(Errno::INVAL) });
+    assert_eq!(state(), expected);
     fixture.unmap_all().unwrap();
     compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1_IOMMU).unwrap();
-    assert_eq!(
-        (call(sys::IOMMU_OPTION_OP_GET, 77), alignment()),
-        (Ok(0), LEN)
-    );
+    assert_eq!(state(), (false, LEN));
 }
 
 fn get_info(fixture: Fixture) {

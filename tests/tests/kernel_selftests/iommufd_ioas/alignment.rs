@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use iommufd::{Access, DmaSlice, HwPt, Iova, Mapping};
-use iommufd_sys::ioctl::SizedArg;
+use iommufd::{Access, DmaSlice, HwPt, Ioas, Iova, Mapping};
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
@@ -12,6 +11,7 @@ use tests::mock::{MockAccess, MockDevice};
 use tests::{mock, raw, refused};
 
 use super::Fixture;
+use crate::domains::Domains;
 
 const SET: u32 = sys::IOMMU_OPTION_OP_SET;
 const GET: u32 = sys::IOMMU_OPTION_OP_GET;
@@ -53,6 +53,20 @@ pub(super) fn ioas_option_huge_pages(fixture: Fixture) {
     fixture.domains.assert_map(page(0), &*memory);
     whole.unmap().unwrap();
     assert_eq!(fixture.huge_pages(SET, 0), Ok(0));
+    assert!(!fixture.ioas.huge_pages().unwrap());
+
+    // The SDK knows it as an option of an address space to be.
+    for huge_pages in [true, false] {
+        let builder = Ioas::builder(&fixture.iommufd).huge_pages(huge_pages);
+        let ioas = builder.allocate().unwrap();
+        assert_eq!(ioas.huge_pages().unwrap(), huge_pages);
+        let domains = Domains::new(&ioas, fixture.domains.len());
+        let expected = if huge_pages { usual } else { PAGE as u64 };
+        assert_eq!(ioas.iova_ranges().unwrap().alignment(), expected);
+        let mapping = ioas.map_at(page(0), &memory, Access::Read).unwrap();
+        domains.assert_map(page(0), &*memory);
+        mapping.unmap().unwrap();
+    }
 }
 
 pub(super) fn ioas_align_change(mut fixture: Fixture) {
@@ -137,12 +151,8 @@ impl Place {
 impl Fixture {
     /// Asks for, or sets, whether the address space uses huge pages.
     fn huge_pages(&self, op: u32, value: u64) -> Result<u64, Errno> {
-        let mut arg = sys::iommu_option::sized();
-        arg.option_id = sys::IOMMU_OPTION_HUGE_PAGES;
-        arg.op = u16::try_from(op).unwrap();
-        arg.object_id = self.id();
-        arg.val64 = value;
-        raw::option(&self.iommufd, &mut arg).map(|()| arg.val64)
+        let id = sys::IOMMU_OPTION_HUGE_PAGES;
+        raw::option(&self.iommufd, id, op, self.id(), value)
     }
 
     fn alignment(&self) -> u64 {
