@@ -188,7 +188,10 @@ fn global_options() {
     for (builder, accounting) in [
         (Iommufd::builder(), Accounting::PerUser),
         (Iommufd::builder().account_per_user(), Accounting::PerUser),
-        (Iommufd::builder().account_per_process(), Accounting::PerProcess),
+        (
+            Iommufd::builder().account_per_process(),
+            Accounting::PerProcess,
+        ),
     ] {
         let iommufd = builder.open().unwrap();
         let mode = u64::from(accounting == Accounting::PerProcess);

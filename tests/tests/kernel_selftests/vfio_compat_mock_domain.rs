@@ -100,7 +100,11 @@ fn option_huge_pages(fixture: Fixture) {
         (fixture.ioas.huge_pages().unwrap(), alignment)
     };
     // What is in one huge page cannot be cut.
-    let expected = if fixture.cuts() { (false, LEN) } else { (true, mock::PAGE) };
+    let expected = if fixture.cuts() {
+        (false, LEN)
+    } else {
+        (true, mock::PAGE)
+    };
     assert_eq!(state(), expected);
     // The other kind does not give them back.
     compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1v2_IOMMU).unwrap();
@@ -109,7 +113,14 @@ fn option_huge_pages(fixture: Fixture) {
     let memory = Living::new().memory(PAGE);
     fixture.map(READ, &memory, page(0)).unwrap();
     let again = compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1_IOMMU);
-    assert_eq!(again, if fixture.cuts() { Ok(()) } else { Err(Errno::INVAL) });
+    assert_eq!(
+        again,
+        if fixture.cuts() {
+            Ok(())
+        } else {
+            Err(Errno::INVAL)
+        }
+    );
     assert_eq!(state(), expected);
     fixture.unmap_all().unwrap();
     compat::set_iommu(&fixture.iommufd, vfio::VFIO_TYPE1_IOMMU).unwrap();
