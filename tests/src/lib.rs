@@ -17,7 +17,6 @@ pub mod allocations;
 pub mod at;
 pub mod bare;
 pub mod both_ways;
-pub mod container;
 pub mod dirty;
 pub mod edu;
 pub mod faults;

@@ -83,7 +83,7 @@ fn moves_to_a_child_and_back(account: Account) {
     assert_eq!(raw::change_process(&iommufd), Err(Errno::INVAL));
     let in_the_way = iommufd.change_process().unwrap_err();
     assert!(
-        matches!(in_the_way, Error::CannotMove { mapping: range } if range == mapping.range()),
+        matches!(in_the_way, Error::CannotMove { mapping: range, .. } if range == mapping.range()),
         "{in_the_way}"
     );
     assert_eq!(counted(), all);
