@@ -16,8 +16,9 @@ use crate::error::{Error, Refused, Result};
 /// Dropping it answers [`PageResponse::Invalid`]: the device gives up what it was doing. Forgetting
 /// it lets the device wait until it is detached.
 ///
-/// When the device is detached, or moved to another table, the kernel answers INVALID by itself. An
-/// answer then comes too late, and answers nobody.
+/// When the device is detached, or moved to another table, the kernel answers INVALID by itself (in
+/// an IOMMU group with several devices, when the last of them is). An answer then comes too late,
+/// and answers nobody.
 ///
 /// It holds the queue.
 ///
