@@ -4,7 +4,6 @@
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
 pub mod compat;
-pub mod dirty;
 pub mod hw_info;
 pub mod map;
 pub mod nested;

@@ -1,8 +1,9 @@
 //! Mapping once more what is mapped.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use iommufd::{Access, DmaBuffer, DmaMemory, Error, Ioas, Iova};
+use iommufd::{Access, DmaBuffer, DmaMemory, DmaSlice, Error, Ioas, Iova, SharedBuffer};
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
@@ -136,7 +137,7 @@ pub(super) fn copy_sweep(fixture: Fixture) {
     };
     let (low, high) = (numbered(0), numbered(1));
     let len = 5 * step;
-    let slice = |memory| iommufd::DmaSlice::new(memory, step..step + len).unwrap();
+    let slice = |memory| DmaSlice::new(memory, step..step + len).unwrap();
     // Two mappings side by side, neither of whole pages.
     let start = page(0).checked_add(step as u64).unwrap();
     let seam = start.checked_add(len as u64).unwrap();
@@ -220,8 +221,8 @@ pub(super) fn copy_sweep(fixture: Fixture) {
     );
 }
 
-/// Shared memory in which no two places are alike.
-fn numbered(seed: u8) -> std::sync::Arc<iommufd::SharedBuffer> {
+/// Shared memory in which each place differs from those around it, and from that of another seed.
+fn numbered(seed: u8) -> Arc<SharedBuffer> {
     let mut buffer = DmaBuffer::new(4 * PAGE).unwrap();
     for (n, byte) in buffer.iter_mut().enumerate() {
         *byte = (n % 251) as u8 ^ (n / 251) as u8 ^ seed.wrapping_mul(0x80);

@@ -1,11 +1,13 @@
 //! Mapped registers of other devices: dma-bufs.
 
-use iommufd::{Access, Attachment, FileRange, HwPt, Ioas, Iova, Mapping};
+use iommufd::{
+    Access, Attachment, DirtyBitmap, DirtyTracking, FileRange, HwPt, Ioas, Iova, IovaRange, Mapping,
+};
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
+use tests::dirty::{granule, trackable};
 use tests::memory::Living;
 use tests::mock::{self, MockAccess, MockDevice, MockDmabuf, set_dirty};
-use tests::raw::dirty::{take_dirty, track_dirty};
 use tests::{ids, refused};
 
 use super::Fixture;
@@ -146,30 +148,31 @@ pub(super) fn dmabuf_revoke(mut fixture: Fixture) {
 
 /// A device whose page table records what is written, which shows what it leads to.
 struct Probe {
-    table: u32,
-    attachment: Attachment,
+    tracking: DirtyTracking,
+    table: HwPt,
+    _attachment: Attachment,
 }
 
 impl Probe {
     fn new(ioas: &Ioas) -> Self {
         let device = MockDevice::new(ioas.iommufd()).unwrap();
-        let table = HwPt::builder(ioas, &device)
-            .dirty_tracking(true)
-            .allocate()
-            .unwrap();
-        track_dirty(ioas.iommufd(), ids::of(&table)).unwrap();
+        let table = trackable(ioas, &device).unwrap();
         Self {
-            table: ids::of(&table),
-            attachment: device.attach(table).unwrap(),
+            tracking: table.track_dirty().unwrap(),
+            _attachment: device.attach(&table).unwrap(),
+            table,
         }
     }
 
     /// Which of the pages from `start` on the device can write, of `count` of the mock's pages: bit `n` is page `n`.
     fn reaches(&self, start: Iova, count: u64) -> u64 {
-        let fd = self.attachment.device().iommufd();
-        let range = (start.get(), count * mock::PAGE);
-        set_dirty(fd, self.table, range, mock::PAGE, &[u64::MAX]).unwrap();
-        take_dirty(fd, self.table, range.0, count, mock::PAGE).unwrap()
+        let fd = self.table.iommufd();
+        let range = IovaRange::with_len(start, count * mock::PAGE).unwrap();
+        let whole = (start.get(), count * mock::PAGE);
+        set_dirty(fd, ids::of(&self.table), whole, mock::PAGE, &[u64::MAX]).unwrap();
+        let mut written = DirtyBitmap::new(range, granule(mock::PAGE)).unwrap();
+        self.tracking.read_and_clear(&mut written).unwrap();
+        written.words()[0]
     }
 
     #[track_caller]
