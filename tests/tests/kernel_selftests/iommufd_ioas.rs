@@ -8,6 +8,7 @@ mod destroying;
 mod devices;
 mod dmabufs;
 mod mapping;
+mod nesting;
 mod processes;
 
 use iommufd::{Ioas, Iommufd};
@@ -26,6 +27,7 @@ use destroying::{ioas_area_auto_destroy, ioas_area_destroy, ioas_auto_destroy, i
 use devices::{get_hw_info, hwpt_attach};
 use dmabufs::{dmabuf_revoke, dmabuf_simple};
 use mapping::{area, unmap_fully_contained_areas};
+use nesting::alloc_hwpt_nested;
 use processes::{fork_gone, fork_present};
 
 // In the kernel's order, and with its spelling.
@@ -33,6 +35,7 @@ per_variant! {
     Fixture [no_domain, mock_domain, two_mock_domain, mock_domain_limit]:
     ioas_auto_destroy,
     ioas_destroy,
+    alloc_hwpt_nested,
     hwpt_attach,
     ioas_area_destroy,
     ioas_area_auto_destroy,

@@ -17,5 +17,7 @@ mod iommufd;
 mod iommufd_device_pasid;
 mod iommufd_ioas;
 mod iommufd_mock_domain;
+mod iommufd_viommu;
 mod part;
+mod past;
 mod vfio_compat_mock_domain;
