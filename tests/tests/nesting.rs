@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use iommufd::{
-    Error, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, Target, VDevice, VEvent,
+    Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, Target, VDevice, VEvent,
     VEventQueue, Viommu,
 };
 use rustix::io::Errno;
@@ -112,6 +112,11 @@ fn objects_of_two_contexts_are_not_mixed() {
         VDevice::new(&there.viommu, &here.device, number).unwrap_err(),
         "device",
     );
+    let requests = FaultQueue::new(&there.iommufd).unwrap();
+    let nested_here = NestedHwPt::builder(&here.viommu, &here.device, &CONFIG);
+    let nested_here = nested_here.fault_queue(&requests).allocate();
+    foreign(nested_here.unwrap_err(), "fault queue");
+    there.recorder.clear();
     let mut attachment = attachment;
     for target in [
         Target::from(&there.parent),

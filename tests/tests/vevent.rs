@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use iommufd::{Attachment, Error, Leaks, VEvent, VEventQueue};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tests::faults::{Points, sweep};
-use tests::fork::in_child;
+use tests::fork::{beside, in_child};
 use tests::guest::{Guest, NUMBER};
 use tests::mock::nesting::{MockEvent, MockViommu};
 use tests::mock::{MockDevice, abi, trigger_vevent};
@@ -274,6 +275,31 @@ fn a_queue_that_is_dropped_and_stays_is_told() {
     closed.try_destroy().unwrap();
     refusal.into_value().try_destroy().unwrap();
     assert_eq!(guest.iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_child_of_a_fork_has_a_duplicate_of_the_file() {
+    let source = Source::new();
+    let queue = RefCell::new(Some(source.queue(4)));
+    beside(
+        |link| {
+            link.meet();
+            link.meet();
+            drop(queue.take());
+            link.meet();
+        },
+        |link, _| {
+            link.meet();
+            let closed = queue.take().unwrap().try_close().unwrap();
+            let refusal = closed.try_destroy().unwrap_err();
+            assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
+            link.meet();
+            link.meet();
+            refusal.into_value().try_destroy().unwrap();
+        },
+    );
+    assert_eq!(source.guest.iommufd.leaks(), Leaks::default());
 }
 
 /// An event of which somebody thinks that it is so long.

@@ -2,13 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use iommufd::format::{ShowsPage, ViommuKind};
 use iommufd::{Error, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, VDevice, Viommu, ViommuPage};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use tests::fork::in_child;
+use tests::fork::{beside, in_child};
 use tests::guest::Guest;
 use tests::mock::MockDevice;
 use tests::mock::nesting::{
@@ -143,6 +144,32 @@ fn a_child_of_a_fork_has_the_page_mapped_and_does_not_use_it() {
         assert_eq!(page.read::<u32>(0).unwrap(), WORD);
     }
     viommu.try_destroy().unwrap();
+    assert_eq!(guest.iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_child_of_a_fork_keeps_the_virtual_iommu_as_long_as_it_has_the_page_mapped() {
+    let guest = Guest::new();
+    let viommu = with_page::<MockViommuWithPage>(&guest, WORD);
+    let page = RefCell::new(Some(viommu.map_page().unwrap()));
+    beside(
+        |link| {
+            link.meet();
+            link.meet();
+            drop(page.take());
+            link.meet();
+        },
+        |link, _| {
+            link.meet();
+            drop(page.take());
+            let refusal = viommu.try_destroy().unwrap_err();
+            assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
+            link.meet();
+            link.meet();
+            refusal.into_value().try_destroy().unwrap();
+        },
+    );
     assert_eq!(guest.iommufd.leaks(), Leaks::default());
 }
 
