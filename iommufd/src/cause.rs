@@ -65,6 +65,7 @@ pub(crate) fn of_page(errno: Errno) -> &'static str {
     match errno {
         Errno::NXIO => "no virtual IOMMU shows a page there",
         Errno::NODEV => "the kernel cannot map pages of virtual IOMMUs (Linux has it since 6.17)",
+        Errno::NOMEM => "the process has too many mappings, or the kernel is out of memory",
         _ => "the page could not be mapped",
     }
 }

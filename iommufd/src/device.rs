@@ -220,7 +220,8 @@ impl Device {
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
     /// nothing is mapped.
     ///
-    /// An [`Ioas`](crate::Ioas) makes the kernel find or make a page table for it.
+    /// An [`Ioas`](crate::Ioas) makes the kernel find or make a page table for it. What a dropped
+    /// attachment could not detach is detached first.
     ///
     /// # Errors
     /// [`Error::AlreadyAttached`]: use [`Attachment::replace`]. [`Error::GroupAttachedElsewhere`]:

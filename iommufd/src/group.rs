@@ -238,11 +238,17 @@ impl Group {
             target,
             stuck: false,
         };
+        // Dropped after the lock and the notices, as in `detach`.
+        let _left: Member;
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
         let mut members = self.state.lock();
-        if members.iter().any(|other| other.is(member.device, pasid)) {
-            return Err(Error::AlreadyAttached);
+        if let Some(at) = position(&members, device, pasid) {
+            if !members[at].stuck {
+                return Err(Error::AlreadyAttached);
+            }
+            // There is no attachment of it: what a drop could not do is done now.
+            _left = self.state.detach(&mut members, at, &mut notices)?;
         }
         self.state
             .check_pasids(&members, member.device, pasid, &member.target)?;
@@ -274,17 +280,9 @@ impl Group {
         let _released: Member;
         let mut notices = context.notices();
         let mut members = self.state.members.lock();
-        let Some(at) = members
-            .iter()
-            .position(|member| member.is(device.id(), pasid))
-        else {
-            return Ok(());
-        };
-        members[at].detach(&mut notices)?;
-        members[at].target.ioas().inner.layout_changed();
-        self.state
-            .count(|count| count.fetch_sub(1, Ordering::Relaxed));
-        _released = members.swap_remove(at);
+        if let Some(at) = position(&members, device, pasid) {
+            _released = self.state.detach(&mut members, at, &mut notices)?;
+        }
         Ok(())
     }
 
@@ -358,6 +356,19 @@ impl GroupState {
         };
         let members = self.members.lock();
         Locked { members, _turn }
+    }
+
+    /// Detaches one of the members, and takes it out: it is to be dropped with no lock held.
+    fn detach(
+        &self,
+        members: &mut Vec<Member>,
+        at: usize,
+        notices: &mut Notices<'_>,
+    ) -> Result<Member> {
+        members[at].detach(notices)?;
+        members[at].target.ioas().inner.layout_changed();
+        self.count(|count| count.fetch_sub(1, Ordering::Relaxed));
+        Ok(members.swap_remove(at))
     }
 
     /// Moves all devices, or the `pasid` of all devices, to `target`, if so many are `allowed` to.
@@ -451,6 +462,12 @@ impl GroupState {
             GroupIdentity::Alone => 0,
         };
     }
+}
+
+/// Where the device, or its PASID, is among the members.
+fn position(members: &[Member], device: &Device, pasid: Option<Pasid>) -> Option<usize> {
+    let is = |member: &Member| member.is(device.id(), pasid);
+    members.iter().position(is)
 }
 
 impl Member {

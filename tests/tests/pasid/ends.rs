@@ -133,22 +133,41 @@ fn memory_bytes(memory: &tests::memory::Memory) -> std::ptr::NonNull<[u8]> {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn a_pasid_that_was_left_attached_is_in_the_way_until_the_device_goes() {
+fn a_pasid_that_was_left_attached_is_detached_when_it_is_attached_again() {
     let rig = Rig::new();
     let (first, second) = (rig.table(), rig.table());
     rig.device.refuse_detach(true);
     drop(rig.device.attach_pasid(pasid(1), &first).unwrap());
-    rig.device.refuse_detach(false);
     let refused = rig.device.attach_pasid(pasid(1), &second).unwrap_err();
-    assert!(matches!(refused, Error::AlreadyAttached), "{refused}");
+    assert_eq!(refused.errno(), Some(Errno::BUSY), "still: {refused}");
     rig.device.check_pasid(pasid(1), ids::of(&first)).unwrap();
-    // It is like any other that is attached: what is not for PASIDs is refused beside it.
+    // Until then it is like any other that is attached: what is not for PASIDs is refused beside it.
     let unfit = HwPt::new(&rig.ioas, &rig.device).unwrap();
     let refused = rig.device.attach(&unfit).unwrap_err();
     assert!(matches!(refused, Error::NotForPasids { .. }), "{refused}");
     let first = first.try_destroy().unwrap_err().into_value();
-    drop(rig.device);
-    first.try_destroy().unwrap();
+    rig.device.refuse_detach(false);
+    let of_pasid = rig.device.attach_pasid(pasid(1), &second).unwrap();
+    rig.device.check_pasid(pasid(1), ids::of(&second)).unwrap();
+    first.try_destroy().expect("nothing holds it any more");
+    of_pasid.detach().unwrap();
+    assert_eq!(rig.iommufd.leaks().objects, 1, "as was said");
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_that_was_left_attached_is_detached_when_it_is_attached_again() {
+    let rig = Rig::new();
+    let (first, second) = (rig.table(), rig.table());
+    rig.device.refuse_detach(true);
+    drop(rig.device.attach(&first).unwrap());
+    let refused = rig.device.attach(&first).unwrap_err();
+    assert_eq!(refused.errno(), Some(Errno::BUSY), "still: {refused}");
+    rig.device.refuse_detach(false);
+    let attachment = rig.device.attach(&second).unwrap();
+    assert_eq!(rig.device.page_table(), ids::of(&second));
+    first.try_destroy().expect("nothing holds it any more");
+    attachment.detach().unwrap();
 }
 
 #[test]
