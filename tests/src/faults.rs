@@ -3,6 +3,8 @@
 //! Points are in iommufd itself (looking up an object: `ENOENT`, reserving addresses: `EINVAL`, pinning: `EFAULT`,
 //! accounting: `ENOMEM`), and wherever the kernel allocates a small piece of memory (`ENOMEM`).
 
+mod program;
+
 use std::fs::{self, File};
 
 use iommufd::{Iommufd, Leaks};
@@ -10,6 +12,8 @@ use iommufd::{Iommufd, Leaks};
 use crate::memory::Living;
 use crate::mock::{MockDevice, MockOptions};
 use crate::raw;
+
+pub use program::{Count, Stage, leaves_nothing};
 
 /// Where to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

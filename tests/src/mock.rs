@@ -13,7 +13,7 @@ pub use call::{
     BatchLimit, add_reserved, check_dev_cache, check_iotlb, check_map, check_pins, devices,
     mock_domain, mock_domain_replace, occupy, set_dirty, trigger_iopf, trigger_vevent,
 };
-pub use device::{MockDevice, MockOptions};
+pub use device::{MockDevice, MockOptions, refusal};
 pub use dmabuf::MockDmabuf;
 pub use queue::MockQueue;
 

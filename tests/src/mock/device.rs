@@ -420,6 +420,8 @@ impl Drop for Parking {
     }
 }
 
-fn refusal(errno: Errno) -> KernelError {
+/// The refusal of the mock driver's.
+#[must_use]
+pub fn refusal(errno: Errno) -> KernelError {
     KernelError::new(abi::DESCRIPTION.name, errno, "the mock driver refused")
 }

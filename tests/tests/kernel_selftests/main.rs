@@ -13,6 +13,7 @@ mod variants;
 
 mod change_process;
 mod domains;
+mod fail_nth;
 mod iommufd;
 mod iommufd_device_pasid;
 mod iommufd_ioas;
