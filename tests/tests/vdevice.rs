@@ -267,6 +267,29 @@ fn a_device_that_stays_attached_by_its_number_is_released_with_its_last_handle()
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_that_stays_attached_by_its_number_is_attached_again() {
+    let guest = Guest::new();
+    let Guest {
+        device, iommufd, ..
+    } = &guest;
+    let (vdevice, table) = (guest.vdevice(), guest.table());
+    device.refuse_detach(true);
+    drop(device.attach(vdevice.through(&table)).unwrap());
+    // It cannot be attached before it can be detached.
+    refused(device.attach(vdevice.through(&table)), Errno::BUSY);
+    device.refuse_detach(false);
+    let attachment = device.attach(vdevice.through(&table)).unwrap();
+    let vdevice = vdevice.try_destroy().unwrap_err().into_value();
+    drop(vdevice);
+    assert!(guest.is_known(NUMBER), "held as by any attachment");
+    attachment.detach().unwrap();
+    assert!(!guest.is_known(NUMBER));
+    table.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks().objects, 1, "as was told");
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
     let guest = Guest::new();
     let Guest {
