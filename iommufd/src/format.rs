@@ -34,6 +34,9 @@ impl<T> Blob for T where
 /// `Invalidation`s as those of type `INVALIDATION_TYPE`, or refuses these types. It copies them,
 /// and takes nothing in them for an address of this process.
 pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
+    /// What its tables are nested in. That decides how they are invalidated, and whether a device
+    /// is attached to them under a number of the guest's.
+    type NestsOn: NestingPlace;
     /// What configures a nested page table: where the guest's tables are, by guest physical
     /// address, and how they are to be read.
     type Config: Blob;
@@ -48,13 +51,39 @@ pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
     const COUNT_IS_EXACT: bool;
 }
 
+/// What tables of a format are nested in: [`InParent`] or [`InViommu`].
+pub trait NestingPlace: sealed::Sealed + fmt::Debug + Send + Sync + 'static {}
+
+/// In a [`NestParent`](crate::NestParent) itself.
+#[derive(Debug, Clone, Copy)]
+pub enum InParent {}
+
+/// In a [`Viommu`](crate::Viommu) over a parent.
+#[derive(Debug, Clone, Copy)]
+pub enum InViommu {}
+
+impl NestingPlace for InParent {}
+impl NestingPlace for InViommu {}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "so that there are two places, and no more")]
+    pub trait Sealed {}
+
+    impl Sealed for super::InParent {}
+    impl Sealed for super::InViommu {}
+}
+
 /// A format whose tables are nested in a [`NestParent`](crate::NestParent), and invalidated each by
 /// itself: Intel VT-d.
-pub trait NestsOnParent: Format {}
+pub trait NestsOnParent: Format<NestsOn = InParent> {}
+
+impl<F: Format<NestsOn = InParent>> NestsOnParent for F {}
 
 /// A format whose tables are nested through a [`Viommu`](crate::Viommu), and invalidated through
 /// it: Arm SMMUv3.
-pub trait NestsOnViommu: Format {}
+pub trait NestsOnViommu: Format<NestsOn = InViommu> {}
+
+impl<F: Format<NestsOn = InViommu>> NestsOnViommu for F {}
 
 /// A kind of virtual IOMMU.
 ///

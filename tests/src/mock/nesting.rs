@@ -6,8 +6,7 @@
 use std::mem::offset_of;
 
 use iommufd::format::{
-    Event, Format, HasHwQueues, NestsOnParent, NestsOnViommu, PageLocation, Reports, ShowsPage,
-    ViommuKind,
+    Event, Format, HasHwQueues, InParent, InViommu, PageLocation, Reports, ShowsPage, ViommuKind,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -105,6 +104,7 @@ impl DeviceInvalidation {
 // SAFETY: with the mock driver the kernel takes eight bytes each, two numbers, for these types; without it, it refuses
 // the types.
 unsafe impl Format for OnParent {
+    type NestsOn = InParent;
     type Config = Stage1;
     const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
     type Invalidation = TableInvalidation;
@@ -112,10 +112,9 @@ unsafe impl Format for OnParent {
     const COUNT_IS_EXACT: bool = true;
 }
 
-impl NestsOnParent for OnParent {}
-
 // SAFETY: as for `OnParent`; an invalidation through a virtual IOMMU has three numbers.
 unsafe impl Format for OnViommu {
+    type NestsOn = InViommu;
     type Config = Stage1;
     const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
     type Invalidation = DeviceInvalidation;
@@ -123,18 +122,15 @@ unsafe impl Format for OnViommu {
     const COUNT_IS_EXACT: bool = true;
 }
 
-impl NestsOnViommu for OnViommu {}
-
 // SAFETY: as for `OnViommu`.
 unsafe impl Format for OnViommuInBatches {
+    type NestsOn = InViommu;
     type Config = Stage1;
     const CONFIG_TYPE: u32 = abi::HWPT_DATA_SELFTEST;
     type Invalidation = DeviceInvalidation;
     const INVALIDATION_TYPE: u32 = abi::TYPE_SELFTEST;
     const COUNT_IS_EXACT: bool = false;
 }
-
-impl NestsOnViommu for OnViommuInBatches {}
 
 /// The mock's virtual IOMMU.
 #[derive(Debug, Clone, Copy)]

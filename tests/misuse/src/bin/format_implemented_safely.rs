@@ -2,13 +2,14 @@
 
 #![expect(unsafe_code, reason = "answers for the format")]
 
-use iommufd::format::Format;
+use iommufd::format::{Format, InViommu};
 
 #[derive(Debug)]
 struct Stage1;
 
 macro_rules! contents {
     () => {
+        type NestsOn = InViommu;
         type Config = [u64; 2];
         const CONFIG_TYPE: u32 = 2;
         type Invalidation = [u64; 2];

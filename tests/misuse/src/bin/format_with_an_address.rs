@@ -2,13 +2,14 @@
 
 #![expect(unsafe_code, reason = "answers for the format")]
 
-use iommufd::format::Format;
+use iommufd::format::{Format, InViommu};
 
 #[derive(Debug)]
 struct Stage1;
 
 // SAFETY: only type-checked, never given to the kernel.
 unsafe impl Format for Stage1 {
+    type NestsOn = InViommu;
     #[cfg(feature = "misuse")]
     type Config = [*const u8; 2];
     #[cfg(not(feature = "misuse"))]

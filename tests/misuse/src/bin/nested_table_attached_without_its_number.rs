@@ -1,4 +1,4 @@
-//! Fails with E0277: a table nested through a virtual IOMMU is attached with nothing that keeps the guest's number known.
+//! Fails with E0271: a table nested through a virtual IOMMU is attached with nothing that keeps the guest's number known.
 
 use iommufd::format::ViommuKind;
 use iommufd::{Attachment, Device, NestedHwPt, Result, VDevice};

@@ -1,4 +1,4 @@
-//! Fails with E0277: a table of a format that is nested through a virtual IOMMU is made in the parent itself.
+//! Fails with E0271: a table of a format that is nested through a virtual IOMMU is made in the parent itself.
 
 use iommufd::format::{Format, ViommuKind};
 use iommufd::{Device, NestedHwPt, Result, Viommu};

@@ -1,4 +1,4 @@
-//! Fails with E0277: behind a virtual IOMMU the PASIDs are in the guest's tables.
+//! Fails with E0271: behind a virtual IOMMU the PASIDs are in the guest's tables.
 
 #![expect(
     dead_code,
