@@ -58,6 +58,12 @@ impl<F: NestsOnParent> From<&NestedHwPt<F>> for PasidTarget {
     }
 }
 
+impl From<PasidTarget> for Target {
+    fn from(target: PasidTarget) -> Self {
+        target.0
+    }
+}
+
 /// One of a device's PASIDs attached to a page table: detached when dropped.
 ///
 /// It holds the device and the table. While there is one, the device itself can be attached only to
@@ -127,8 +133,8 @@ impl PasidAttachment {
 
     /// What the PASID is attached to. `None` in a child of a fork.
     #[must_use]
-    pub fn target(&self) -> Option<Target> {
-        self.hold.target()
+    pub fn target(&self) -> Option<PasidTarget> {
+        self.hold.target().map(PasidTarget)
     }
 }
 

@@ -26,7 +26,7 @@ fn a_pasid_is_attached_moved_and_detached() {
     device.check_pasid(pasid(100), ids::of(&first)).unwrap();
     let of_pasid = of_pasid.replace(&second).unwrap();
     device.check_pasid(pasid(100), ids::of(&second)).unwrap();
-    let Some(Target::HwPt(now)) = of_pasid.target() else {
+    let Some(Target::HwPt(now)) = of_pasid.target().map(Target::from) else {
         panic!("{of_pasid:?}");
     };
     assert_eq!(ids::of(&now), ids::of(&second));
@@ -191,7 +191,7 @@ fn a_move_that_the_hardware_refuses_leaves_the_pasid_where_it_was() {
             assert_eq!(refused.error().errno(), Some(Errno::NOMEM));
             let of_pasid = refused.into_value();
             device.check_pasid(fails_once, ids::of(&here)).unwrap();
-            let Some(Target::HwPt(target)) = of_pasid.target() else {
+            let Some(Target::HwPt(target)) = of_pasid.target().map(Target::from) else {
                 panic!("{of_pasid:?}");
             };
             assert_eq!(ids::of(&target), ids::of(&here));
