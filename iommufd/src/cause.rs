@@ -23,7 +23,7 @@ pub(crate) fn refusal(ioctl: Description, errno: Errno) -> Error {
 }
 
 /// What a kernel that is older than a part of the argument has not got: it says `E2BIG` if that part
-/// is used. Each of these ioctls has grown once.
+/// is used. Named is the last part that came.
 fn newer_part(ioctl: &str) -> Option<(&'static str, Linux)> {
     let (feature, major, minor) = match ioctl {
         "IOMMU_HWPT_ALLOC" => ("page tables with a fault queue (IOMMU_HWPT_ALLOC)", 6, 11),

@@ -77,7 +77,6 @@ impl Iommufd {
     }
 
     /// Sets what must be known before the first object is made.
-    #[must_use]
     pub fn builder() -> IommufdBuilder {
         IommufdBuilder {
             observer: None,
@@ -149,6 +148,7 @@ impl fmt::Debug for Iommufd {
 }
 
 /// How a context is to be opened: see [`Iommufd::builder`].
+#[must_use = "nothing is opened before `open`"]
 pub struct IommufdBuilder {
     observer: Option<Arc<dyn Observer>>,
     pub(crate) rlimit_mode: Option<RlimitMode>,
@@ -156,7 +156,6 @@ pub struct IommufdBuilder {
 
 impl IommufdBuilder {
     /// Lets `observer` see every ioctl of the context.
-    #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self

@@ -33,7 +33,8 @@ pub(crate) use tracked::{Tracked, TrackedTables};
 ///
 /// What is dirty is read into a [`DirtyBitmap`], which gathers from as many tables as there are. A
 /// page is only as small as the entry of the page table in which it is: one write can make 2 MiB or
-/// 1 GiB dirty, where memory is mapped by large pages. Map it by small ones to know better.
+/// 1 GiB dirty, where memory is mapped by large pages. To know better, have the address space
+/// mapped by small ones: [`IoasBuilder::huge_pages`](crate::IoasBuilder::huge_pages).
 ///
 /// The last read before an unmap is [`Mapping::unmap_reading_dirty`] or
 /// [`Ioas::unmap_range_reading_dirty`]. What is unmapped otherwise takes its dirty bits along. What

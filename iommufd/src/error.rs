@@ -443,6 +443,33 @@ impl fmt::Display for Accounting {
 
 /// A refused operation that had consumed its value: here it is back, as it was.
 ///
+/// Who passes it on as an error passes the value on with it: boxed, a mapping stays mapped until
+/// somebody drops the error. To let go of the value at once, take the reason alone; `?` does so in a
+/// function that returns [`Error`].
+///
+/// ```no_run
+/// # fn example(mapping: iommufd::Mapping) -> Result<(), Box<dyn std::error::Error>> {
+/// use iommufd::Refused;
+///
+/// // The error alone: the drop tries once more to unmap, and counts what it cannot.
+/// mapping.unmap().map_err(Refused::into_error)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```no_run
+/// # fn example(mapping: iommufd::Mapping) {
+/// // Or the value, to try again later.
+/// let mapping = match mapping.unmap() {
+///     Ok(()) => None,
+///     Err(refused) => {
+///         eprintln!("{}", refused.error());
+///         Some(refused.into_value())
+///     }
+/// };
+/// # }
+/// ```
+///
 /// `E` is the error of the crate whose operation it was.
 pub struct Refused<T, E = Error> {
     value: T,

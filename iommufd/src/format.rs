@@ -3,7 +3,78 @@
 //! Stage-1 tables, commands and events of one vendor mean nothing to the IOMMU of another. So the
 //! objects of nested translation have their format as a type parameter, and what does not belong
 //! together does not compile. These traits are how a crate of vendor structures brings its formats
-//! in.
+//! in:
+//!
+//! ```no_run
+//! # #[allow(dead_code)]
+//! # fn example(ioas: &iommufd::Ioas, device: &iommufd::Device) -> iommufd::Result<()> {
+//! use iommufd::format::{Event, Format, InViommu, Reports, ViommuKind};
+//! use iommufd::{NestParent, NestedHwPt, VDevice, VEvent, Viommu};
+//!
+//! /// Arm's SMMUv3, with plain words for its structures.
+//! #[derive(Debug)]
+//! enum Smmuv3 {}
+//!
+//! /// A stream's number, as the guest has it.
+//! #[derive(Debug, Clone, Copy)]
+//! struct StreamId(u32);
+//!
+//! impl From<StreamId> for u64 {
+//!     fn from(id: StreamId) -> Self {
+//!         id.0.into()
+//!     }
+//! }
+//!
+//! // SAFETY: the kernel takes two words for each, and looks up guest physical addresses in them.
+//! unsafe impl Format for Smmuv3 {
+//!     type NestsOn = InViommu;
+//!     type Config = [u64; 2];
+//!     const CONFIG_TYPE: u32 = iommufd_sys::iommufd::IOMMU_HWPT_DATA_ARM_SMMUV3;
+//!     type Invalidation = [u64; 2];
+//!     const INVALIDATION_TYPE: u32 =
+//!         iommufd_sys::iommufd::IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
+//!     const COUNT_IS_EXACT: bool = false;
+//! }
+//!
+//! // SAFETY: the kernel takes no data.
+//! unsafe impl ViommuKind for Smmuv3 {
+//!     type Format = Self;
+//!     const TYPE: u32 = iommufd_sys::iommufd::IOMMU_VIOMMU_TYPE_ARM_SMMUV3;
+//!     type Data = ();
+//!     type VirtualId = StreamId;
+//! }
+//!
+//! use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+//!
+//! /// An event record.
+//! #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+//! #[repr(transparent)]
+//! struct Record([u64; 4]);
+//!
+//! impl Event for Record {
+//!     const QUEUE_TYPE: u32 = iommufd_sys::iommufd::IOMMU_VEVENTQ_TYPE_ARM_SMMUV3;
+//! }
+//!
+//! impl Reports<Record> for Smmuv3 {}
+//!
+//! let parent = NestParent::new(ioas, device)?;
+//! let (viommu, mut events) = Viommu::<Smmuv3>::with_events::<Record>(&parent, device, 512)?;
+//! let vdevice = VDevice::new(&viommu, device, StreamId(7))?;
+//! let stream_table_entry = [0, 0];
+//! let nested = NestedHwPt::new(&viommu, device, &stream_table_entry)?;
+//! let attachment = device.attach(vdevice.through(&nested))?;
+//!
+//! let invalidate_all = [0x10, 0];
+//! viommu.invalidate(&[invalidate_all])?;
+//! for event in events.read()? {
+//!     match event {
+//!         VEvent::Event(record) => println!("{record:x?}"),
+//!         VEvent::Lost(count) => println!("{count} events are missing"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 // UNSAFETY: declares contracts; calls nothing unsafe itself.
 #![expect(

@@ -10,7 +10,21 @@
 //! - a [`Mapping`] puts memory at an [`Iova`], and unmaps it when dropped;
 //! - a [`Device`], which a driver such as the `vfio` crate has bound, becomes attached to an
 //!   address space or to a page table ([`HwPt`]) by an [`Attachment`];
-//! - a [`DirtyTracking`] records which pages devices write, to be read into a [`DirtyBitmap`].
+//! - a [`DirtyTracking`] records which pages devices write, to be read into a [`DirtyBitmap`];
+//! - a [`FaultQueue`] delivers what devices ask for that is not mapped, as [`PageRequestGroup`]s to
+//!   be answered;
+//! - a [`PasidAttachment`] gives one of a device's PASIDs a page table of its own.
+//!
+//! For a guest whose own page tables the hardware shall walk:
+//!
+//! - a [`NestParent`] translates the guest's physical addresses;
+//! - a [`NestedHwPt`] is a guest's table, nested in it;
+//! - a [`Viommu`] is the guest's share of an IOMMU, in which devices have the guest's numbers
+//!   ([`VDevice`]), which takes its invalidations, and reports what happens ([`VEventQueue`]);
+//! - [`format`](mod@format) is how a vendor's formats of all that are brought in.
+//!
+//! Optional features: `vm-memory`, the guest memory of the rust-vmm project as DMA memory; `tokio`,
+//! the queues as streams; `tracing`, an observer of all ioctls.
 //!
 //! Every object holds its parents, so they can be dropped in any order: the kernel always sees
 //! children go first. All of them are `Send`, `Sync` and `'static`, to be kept in structs.
@@ -106,6 +120,11 @@ pub mod volatile;
 
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
+/// What is said of an ioctl, and of a release of Linux, in errors and to observers.
+pub use iommufd_sys::ioctl::{Description, Linux};
+/// The kernel's error numbers, as [`KernelError`] has them.
+pub use rustix::io::Errno;
+
 pub use address::{Iova, IovaRange};
 pub use attachment::Attachment;
 pub use buffer::{DmaBuffer, HugePage, SharedBuffer};

@@ -100,6 +100,8 @@ pub struct NestParentBuilder<'a> {
 impl NestParentBuilder<'_> {
     /// Whether the table can record what devices write: see [`NestParent::track_dirty`]. Off unless
     /// asked for; Arm's SMMU cannot, in a parent.
+    ///
+    /// Since Linux 6.7.
     #[doc(alias = "IOMMU_HWPT_ALLOC_DIRTY_TRACKING")]
     pub fn dirty_tracking(mut self, wanted: bool) -> Self {
         self.options = self.options.with(Options::DIRTY_TRACKING, wanted);

@@ -105,7 +105,7 @@ impl<F: Format> NestedHwPt<F> {
     /// [`Error::ForeignContext`]; `EOPNOTSUPP`: the IOMMU cannot nest this format; `EINVAL`: the
     /// device is behind another IOMMU than the host, or the configuration is not possible; `EIO`:
     /// the SMMUv3 driver refuses the configuration; `ENOMEM`; [`Error::Unsupported`] before Linux
-    /// 6.6; [`Error::Forked`].
+    /// 6.6, and `E2BIG` on it; [`Error::Forked`].
     ///
     /// [`Error::ForeignContext`]: crate::Error::ForeignContext
     /// [`Error::Unsupported`]: crate::Error::Unsupported
@@ -179,7 +179,8 @@ impl<F: NestsOnParent> NestedHwPt<F> {
     /// Invalidates what the IOMMU, and devices, have cached of the guest's tables. On return that
     /// is done.
     ///
-    /// All `commands` go to the kernel in one call, in their order; none makes no call.
+    /// All `commands` go to the kernel in one call, in their order (in one for each 524288, which is
+    /// what it takes); none makes no call.
     ///
     /// # Errors
     /// [`Error::InvalidationRefused`], which says what was done and which command was refused;

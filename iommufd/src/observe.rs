@@ -32,7 +32,8 @@ impl IoctlEvent {
     }
 }
 
-/// A destroy, unmap or detach that the kernel refused while a handle was dropped.
+/// A destroy, unmap, detach, stop of dirty tracking, or answer to page requests that the kernel
+/// refused while a handle was dropped.
 ///
 /// A drop cannot return an error, so the object is kept, with the memory it may still reach, and
 /// counted in [`Leaks`]. The explicit forms (`unmap`, `detach`, `try_destroy`) give the handle

@@ -47,7 +47,6 @@ impl IommufdBuilder {
     ///
     /// Since Linux 6.2.
     #[doc(alias = "IOMMU_OPTION_RLIMIT_MODE")]
-    #[must_use]
     pub fn account_per_process(mut self) -> Self {
         self.rlimit_mode = Some(RlimitMode::PER_PROCESS);
         self
@@ -61,7 +60,6 @@ impl IommufdBuilder {
     ///
     /// Since Linux 6.2.
     #[doc(alias = "IOMMU_OPTION_RLIMIT_MODE")]
-    #[must_use]
     pub fn account_per_user(mut self) -> Self {
         self.rlimit_mode = Some(RlimitMode::PER_USER);
         self
@@ -134,7 +132,8 @@ impl IoasBuilder<'_> {
     /// allows it. On unless said otherwise.
     ///
     /// Without them every IOVA and length must be a multiple of the CPU's page, and the tables
-    /// take more memory and more walking: for tests, and for comparing.
+    /// take more memory and more walking. It is what makes dirty tracking exact to the smallest page,
+    /// where memory would be mapped by large ones.
     ///
     /// It is set once and for all: the kernel does not break up huge pages that are in use, nor
     /// make them of what is mapped already.

@@ -118,7 +118,7 @@ impl PagingTable {
             .field("id", &self.id())
             .field("ioas", &self.ioas)
             .field("options", &self.options)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,6 +39,7 @@ use crate::viommu::{Viommu, ViommuInner};
 ///
 /// Since Linux 6.15.
 #[doc(alias = "IOMMU_VEVENTQ_ALLOC")]
+#[must_use = "dropping a queue destroys it, and its events are lost"]
 pub struct VEventQueue<E: Event> {
     // The order matters: the kernel destroys no virtual IOMMU that has a queue.
     queue: EventQueue,

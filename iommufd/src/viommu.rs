@@ -92,7 +92,8 @@ impl<V: ViommuKind> Viommu<V> {
     /// Invalidates what the IOMMU, and devices, have cached of the guest's tables. On return that
     /// is done.
     ///
-    /// All `commands` go to the kernel in one call, in their order; none makes no call.
+    /// All `commands` go to the kernel in one call, in their order (in one for each 524288, which is
+    /// what it takes); none makes no call.
     ///
     /// # Errors
     /// [`Error::InvalidationRefused`], which says what was done and which command was refused;

@@ -34,6 +34,7 @@ use crate::volatile::{VolatileRegion, Word};
 ///
 /// # Invariants
 /// `words` is exactly the mapping `_map`.
+#[must_use = "dropping a page unmaps it"]
 pub struct ViommuPage {
     words: VolatileRegion,
     // Unmapped before the virtual IOMMU is let go.

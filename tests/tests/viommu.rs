@@ -115,7 +115,7 @@ fn a_page_that_somebody_else_has_mapped_keeps_the_virtual_iommu() {
     assert_eq!(refusal.error().errno(), Some(Errno::BUSY));
     let viommu = refusal.into_value();
     assert_eq!(viommu.data().out_data, WORD, "as it was");
-    viommu.map_page().unwrap();
+    drop(viommu.map_page().unwrap());
     drop(stranger);
     viommu.try_destroy().unwrap();
     assert_eq!(guest.iommufd.leaks(), Leaks::default());
