@@ -5,9 +5,10 @@ use iommufd::{
 };
 
 use crate::at::{PAGE, page};
+use crate::ids;
 use crate::memory::Living;
 use crate::mock::{self, MockDevice, MockOptions, abi};
-use crate::{ids, raw};
+use crate::raw::dirty::Request;
 
 /// An address space with a page table that can be tracked.
 #[derive(Debug)]
@@ -161,7 +162,9 @@ pub fn look(tracking: &DirtyTracking) -> Vec<u64> {
 /// there is room for more of them than are in the range, of which bits are reported as well.
 #[must_use]
 pub fn ask_kernel(hwpt: &HwPt, range: IovaRange, keep: bool) -> Vec<u64> {
-    let words = raw::dirty_bitmap(hwpt.iommufd(), ids::of(hwpt), range, PAGE as u64, keep).unwrap();
-    let bit = |n: &u64| words[(n / 64) as usize] & (1 << (n % 64)) != 0;
-    (0..words.len() as u64 * 64).filter(bit).collect()
+    let request = Request::of(ids::of(hwpt), range, PAGE as u64);
+    let request = if keep { request.keeping() } else { request };
+    let bytes = request.bits_at(hwpt.iommufd(), 0, 0).unwrap();
+    let bit = |n: &u64| bytes[(n / 8) as usize] & (1 << (n % 8)) != 0;
+    (0..bytes.len() as u64 * 8).filter(bit).collect()
 }

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
 pub mod compat;
+pub mod dirty;
 pub mod hw_info;
 pub mod map;
 pub mod nested;
@@ -16,15 +17,11 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-use iommufd::IovaRange;
 use iommufd_sys::ioctl::{ArgszArg, Ioctl, SizedArg, iommufd as nr, vfio as vfio_nr, write_size};
 use iommufd_sys::iommufd as sys;
 use iommufd_sys::vfio as vfio_sys;
-use memmap2::MmapMut;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
-
-use crate::at::PAGE;
 
 /// Issues an ioctl.
 ///
@@ -210,41 +207,6 @@ pub fn hw_queue_alloc(
     arg.length = len;
     sized(fd, &nr::HW_QUEUE_ALLOC, &mut arg)?;
     Ok(arg.out_hw_queue_id)
-}
-
-/// Which bits the kernel sets for the pages of `page_size` bytes of `range`, in a bitmap to which it may write more than
-/// it was asked for: up to the end of the page after that in which it ends.
-///
-/// # Errors
-/// The kernel's.
-pub fn dirty_bitmap(
-    fd: &impl AsFd,
-    hwpt: u32,
-    range: IovaRange,
-    page_size: u64,
-    keep: bool,
-) -> Result<Vec<u64>, Errno> {
-    const PAGES: usize = 4;
-    let mut bitmap = MmapMut::map_anon(PAGES * PAGE).unwrap();
-    let length = range.len().unwrap();
-    assert!(length / page_size <= PAGE as u64 * 8);
-    let mut arg = sys::iommu_hwpt_get_dirty_bitmap::sized();
-    arg.hwpt_id = hwpt;
-    arg.flags = match keep {
-        true => sys::IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR,
-        false => 0,
-    };
-    arg.iova = range.start().get();
-    arg.length = length;
-    arg.page_size = page_size;
-    arg.data = bitmap.as_mut_ptr().expose_provenance() as u64;
-    write_size(&mut arg);
-    // SAFETY: the kernel writes from `data` on, in the page that it needs and in one more; there are four.
-    unsafe { issue(fd.as_fd(), &nr::HWPT_GET_DIRTY_BITMAP, &mut arg) }?;
-    let words = bitmap.chunks_exact(8);
-    Ok(words
-        .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
-        .collect())
 }
 
 /// Attaches a PASID of the VFIO device `file` to what has the id `pt`, or moves it there.

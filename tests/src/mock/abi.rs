@@ -74,6 +74,8 @@ pub const PASID_FAILS_ONCE: u32 = 1024;
 pub const TYPE_SELFTEST: u32 = 0xdead_beef;
 /// The mock's type of data that configures a page table.
 pub const HWPT_DATA_SELFTEST: u32 = 0xdead;
+/// What such data says of a page table that is not nested: its entries have 1 MiB or 4 KiB.
+pub const PAGE_TABLE_HUGE: u32 = 1;
 /// The mock's type of event queue.
 pub const VEVENTQ_TYPE_SELFTEST: u32 = 0xbeef_beef;
 /// The number that a nested table's cache holds before an invalidation, which makes it 0.

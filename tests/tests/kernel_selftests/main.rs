@@ -16,6 +16,7 @@ mod domains;
 mod fail_nth;
 mod iommufd;
 mod iommufd_device_pasid;
+mod iommufd_dirty_tracking;
 mod iommufd_ioas;
 mod iommufd_mock_domain;
 mod iommufd_viommu;
