@@ -219,7 +219,7 @@ fn a_queue_whose_file_has_a_duplicate_is_closed_and_stays() {
     closed.try_destroy().unwrap();
     assert_eq!(recorder.refusals(), []);
     assert_eq!(source.guest.iommufd.leaks(), Leaks::default());
-    source.queue(1);
+    drop(source.queue(1));
 }
 
 #[test]
