@@ -66,8 +66,6 @@ unsafe impl<T> rustix::ioctl::Ioctl for Call<'_, T> {
 
 fn sized<T: SizedArg>(fd: &impl AsFd, ioctl: &Ioctl<T>, arg: &mut T) -> Result<(), Errno> {
     write_size(arg);
-    // SAFETY: only the functions below call this, none with an address in the argument. They make objects of their own,
-    // or take from the SDK what a stranger with the same file could: the SDK has to live with that, and lose no memory.
     // SAFETY: only functions of this module and of those in it call this, none with an address in the argument. They make
     // objects of their own, or take from the SDK what a stranger with the same file could: the SDK has to live with that,
     // and lose no memory.
