@@ -29,17 +29,36 @@ impl Attachment {
         Ok(Self { hold })
     }
 
-    /// Moves the device to `target` atomically: no DMA is blocked in between.
+    /// Moves the device to `target` atomically: no DMA is blocked in between, and after an error it
+    /// is where it was.
+    ///
+    /// So a VMM has the attachment in the struct of its device, and moves it there:
+    ///
+    /// ```no_run
+    /// use iommufd::{Attachment, HwPt, Ioas, Result};
+    ///
+    /// struct PassedThrough {
+    ///     attachment: Attachment,
+    ///     guest_memory: Ioas,
+    /// }
+    ///
+    /// impl PassedThrough {
+    ///     /// The guest has put its device behind its IOMMU, or in front of it again.
+    ///     fn translate_by(&mut self, tables: Option<&HwPt>) -> Result<()> {
+    ///         match tables {
+    ///             Some(tables) => self.attachment.replace(tables),
+    ///             None => self.attachment.replace(&self.guest_memory),
+    ///         }
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// The attachment, as it was, with: [`Error::GroupShared`] if another device would, or may,
-    /// move with it: use [`Group::replace`](crate::Group::replace);
-    /// [`Error::ForeignContext`]; else as for [`Device::attach`].
-    pub fn replace(self, target: impl Into<Target>) -> Result<Self, Refused<Self>> {
-        match self.hold.replace(&target.into()) {
-            Ok(()) => Ok(self),
-            Err(error) => Err(Refused::new(self, error)),
-        }
+    /// [`Error::GroupShared`] if another device would, or may, move with it: use
+    /// [`Group::replace`](crate::Group::replace); [`Error::ForeignContext`]; else as for
+    /// [`Device::attach`].
+    pub fn replace(&mut self, target: impl Into<Target>) -> Result<()> {
+        self.hold.replace(&target.into())
     }
 
     /// Detaches the device: from now on the IOMMU refuses its DMA.

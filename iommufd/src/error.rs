@@ -275,10 +275,13 @@ pub enum Error {
         group: crate::GroupId,
     },
 
-    /// The replace would move other devices too: the kernel attaches whole IOMMU groups.
+    /// The replace would move other devices too: the kernel attaches whole IOMMU groups, and the
+    /// same PASID of all their devices. [`Group::replace`](crate::Group::replace) and
+    /// [`Group::replace_pasid`](crate::Group::replace_pasid) move them together; not where nothing
+    /// is known of the groups.
     #[error(
         "{members} devices that share an IOMMU group, or may share one, are attached and would all move; \
-         use Group::replace, or say the group when the device is bound"
+         use Group::replace, or Group::replace_pasid for a PASID, or say the group when the device is bound"
     )]
     #[non_exhaustive]
     GroupShared {
@@ -305,8 +308,8 @@ pub enum Error {
         bits: u8,
     },
 
-    /// No device of the group is attached.
-    #[error("no device of the group is attached")]
+    /// No device of the group is attached, or has the PASID attached.
+    #[error("no device of the group is attached, or has the PASID attached")]
     NotAttached,
 
     /// The device has a [`VDevice`](crate::VDevice) already: there is one at most.

@@ -16,6 +16,7 @@ use crate::device::{Device, DeviceDriver};
 use crate::error::{Error, KernelError, Result};
 use crate::fork::Process;
 use crate::pasid::Pasid;
+use crate::pasid_attachment::PasidTarget;
 use crate::target::Target;
 use crate::vdevice::VDeviceInner;
 
@@ -200,17 +201,35 @@ impl Group {
 
     /// Moves all attached devices of the group to `target`, at once and atomically: no DMA is
     /// blocked in between, and after an error all of them are where they were. Their PASIDs stay
-    /// where they are.
+    /// where they are: [`replace_pasid`](Self::replace_pasid) moves these.
     ///
     /// # Errors
     /// [`Error::NotAttached`]; [`Error::GroupShared`] if nothing is known of the group and several
     /// devices are attached, or of another device that is: it cannot be told which would move;
     /// [`Error::ForeignContext`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
+        self.replace_all(None, &target.into())
+    }
+
+    /// Moves `pasid` of all devices of the group that have it attached to `target`, at once and
+    /// atomically, as [`replace`](Self::replace) does with the devices themselves. These, and other
+    /// PASIDs, stay where they are.
+    ///
+    /// Since Linux 6.15.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`]: no device of the group has it attached; [`Error::NotForPasids`];
+    /// [`Error::GroupShared`] and [`Error::ForeignContext`] as for [`replace`](Self::replace); else
+    /// as for [`Device::attach_pasid`].
+    pub fn replace_pasid(&self, pasid: Pasid, target: impl Into<PasidTarget>) -> Result<()> {
+        self.replace_all(Some(pasid), &target.into().into())
+    }
+
+    /// Moves all devices of the group, or the `pasid` of all, but no stranger.
+    fn replace_all(&self, pasid: Option<Pasid>, target: &Target) -> Result<()> {
         self.state
-            .replace(None, &target.into(), |state, moved| match state.identity {
+            .replace(pasid, target, |state, moved| match state.identity {
                 GroupIdentity::Unknown => state.check_alone(moved),
-                // All of them may move, but no stranger.
                 GroupIdentity::Alone | GroupIdentity::Group(_) => state.check_alone(moved.min(1)),
             })
     }

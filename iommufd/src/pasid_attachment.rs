@@ -91,18 +91,34 @@ impl PasidAttachment {
         Ok(Self { hold, pasid })
     }
 
-    /// Moves the PASID to `target` atomically: no DMA is blocked in between.
+    /// Moves the PASID to `target` atomically: no DMA is blocked in between, and after an error it
+    /// is where it was.
+    ///
+    /// So a VMM has the attachment in the struct of what uses the PASID, and moves it there:
+    ///
+    /// ```no_run
+    /// use iommufd::{HwPt, PasidAttachment, Result};
+    ///
+    /// struct Queue {
+    ///     attachment: PasidAttachment,
+    ///     idle: HwPt,
+    /// }
+    ///
+    /// impl Queue {
+    ///     /// The queue works for another process, or for none.
+    ///     fn serve(&mut self, process: Option<&HwPt>) -> Result<()> {
+    ///         self.attachment.replace(process.unwrap_or(&self.idle))
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
-    /// The attachment, as it was, with: [`Error::GroupShared`] if the same PASID of another device
-    /// would, or may, move with it; else as for [`Device::attach_pasid`].
+    /// [`Error::GroupShared`] if the same PASID of another device would, or may, move with it: use
+    /// [`Group::replace_pasid`](crate::Group::replace_pasid); else as for [`Device::attach_pasid`].
     ///
     /// [`Error::GroupShared`]: crate::Error::GroupShared
-    pub fn replace(self, target: impl Into<PasidTarget>) -> Result<Self, Refused<Self>> {
-        match self.hold.replace(&target.into().0) {
-            Ok(()) => Ok(self),
-            Err(error) => Err(Refused::new(self, error)),
-        }
+    pub fn replace(&mut self, target: impl Into<PasidTarget>) -> Result<()> {
+        self.hold.replace(&target.into().0)
     }
 
     /// Detaches the PASID: from now on the IOMMU refuses DMA with it.

@@ -118,10 +118,11 @@ fn a_device_whose_iommu_does_not_record_has_no_such_table_and_attaches_to_none()
     let tracking = space.hwpt.track_dirty().unwrap();
     refused(device.attach(&space.hwpt).map(drop), Errno::INVAL);
     // Nor by moving it there, which leaves it where it was.
-    let attachment = device.attach(&space.ioas).unwrap();
+    let mut attachment = device.attach(&space.ioas).unwrap();
     let refusal = attachment.replace(&space.hwpt).unwrap_err();
-    assert_eq!(refusal.error().errno(), Some(Errno::INVAL));
-    assert!(refusal.into_value().target().is_some());
+    assert_eq!(refusal.errno(), Some(Errno::INVAL));
+    assert!(attachment.target().is_some());
+    drop(attachment);
     // One that can is attached while it is tracked.
     let attachment = space.device.attach(&space.hwpt).unwrap();
     tracking.stop().unwrap();

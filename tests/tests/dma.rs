@@ -222,7 +222,7 @@ fn a_detached_device_reaches_nothing() {
 fn a_replace_moves_the_device_to_the_other_address_space() {
     let Rig {
         edu,
-        attachment,
+        mut attachment,
         device,
         ioas,
         iommufd,
@@ -237,10 +237,10 @@ fn a_replace_moves_the_device_to_the_other_address_space() {
     let _new = here.map_at(HIGH, &there, Access::ReadWrite).unwrap();
 
     let table = HwPt::new(&here, device.iommu()).unwrap();
-    let attachment = attachment.replace(&table).unwrap();
+    attachment.replace(&table).unwrap();
     assert!(tests::edu::reaches(&edu, HIGH, &there));
     assert!(!tests::edu::reaches(&edu, HIGH, &memory));
-    let _attachment = attachment.replace(&ioas).unwrap();
+    attachment.replace(&ioas).unwrap();
     assert!(tests::edu::reaches(&edu, HIGH, &memory));
     assert!(!tests::edu::reaches(&edu, HIGH, &there));
 }

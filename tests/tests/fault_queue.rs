@@ -163,13 +163,13 @@ fn an_answer_after_a_replace_comes_too_late_and_what_waits_is_not_delivered() {
     let mut setup = Setup::new();
     let group = setup.asked();
     ask(&setup.device, 2, page(0));
-    let attachment = setup.attachment.replace(&setup.ioas).unwrap();
+    setup.attachment.replace(&setup.ioas).unwrap();
     assert!(setup.queue.read().unwrap().is_empty());
     assert!(is_gone(group.respond(PageResponse::Success)));
     // Nobody hears of what a device asks for through a table without a queue.
     ask(&setup.device, 3, page(0));
     assert!(setup.queue.read().unwrap().is_empty());
-    setup.attachment = attachment.replace(&setup.hwpt).unwrap();
+    setup.attachment.replace(&setup.hwpt).unwrap();
     setup.asked().respond(PageResponse::Success).unwrap();
 }
 
@@ -207,8 +207,8 @@ fn a_dead_group_never_answers_the_one_that_has_its_cookie() {
         assert!(is_gone(new.respond(PageResponse::Success)));
 
         let old = setup.asked();
-        let attachment = setup.attachment.replace(&setup.ioas).unwrap();
-        setup.attachment = attachment.replace(&setup.hwpt).unwrap();
+        setup.attachment.replace(&setup.ioas).unwrap();
+        setup.attachment.replace(&setup.hwpt).unwrap();
         let new = setup.asked();
         match way {
             Way::Answered => assert!(is_gone(old.respond(PageResponse::Success))),

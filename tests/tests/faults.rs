@@ -195,22 +195,16 @@ fn a_replace_that_fails_leaves_the_device_where_it_was() {
         let (of_here, of_there) = (living.memory(PAGE), living.memory(PAGE));
         let _here = here.map_at(page(0), &of_here, Access::ReadWrite)?;
         let _there = there.map_at(page(0), &of_there, Access::ReadWrite)?;
-        let attachment = device.attach(&here)?;
-        match nth.armed(|| attachment.replace(&there)) {
-            Ok(attachment) => {
-                assert_eq!(device.check_map(page(0), of_there.bytes()), Ok(()));
-                assert_eq!(check_pins(iommufd, of_here.bytes(), 0), Ok(()));
-                attachment.detach()?;
-                Ok(())
-            }
-            Err(refused) => {
-                assert_eq!(device.check_map(page(0), of_here.bytes()), Ok(()));
-                assert_eq!(check_pins(iommufd, of_there.bytes(), 0), Ok(()));
-                let (attachment, error) = refused.into_parts();
-                attachment.detach()?;
-                Err(error)
-            }
-        }
+        let mut attachment = device.attach(&here)?;
+        let moved = nth.armed(|| attachment.replace(&there));
+        let (now, before) = match moved {
+            Ok(()) => (&of_there, &of_here),
+            Err(_) => (&of_here, &of_there),
+        };
+        assert_eq!(device.check_map(page(0), now.bytes()), Ok(()));
+        assert_eq!(check_pins(iommufd, before.bytes(), 0), Ok(()));
+        attachment.detach()?;
+        moved
     });
 }
 
@@ -224,23 +218,18 @@ fn after_a_replace_that_fails_the_usable_addresses_are_asked_for_again() {
     let ioas = Ioas::new(&iommufd).unwrap();
     let table = || HwPt::new(&ioas, device.iommu()).unwrap();
     let (here, there) = (table(), table());
-    let mut attachment = Some(device.attach(&here).unwrap());
+    let mut attachment = device.attach(&here).unwrap();
     let mut errors = 0;
     sweep(Points::Everywhere, |nth| {
         let ranges = ioas.iova_ranges().unwrap();
-        let attached = attachment.take().unwrap();
-        let back = match nth.armed(|| attached.replace(&there)) {
-            Ok(attached) => attached.replace(&here).unwrap(),
-            Err(refused) => {
-                errors += 1;
-                refused.into_value()
-            }
-        };
-        attachment = Some(back);
+        match nth.armed(|| attachment.replace(&there)) {
+            Ok(()) => attachment.replace(&here).unwrap(),
+            Err(_) => errors += 1,
+        }
         assert!(!ranges.is_current());
     });
     assert!(errors > 0);
-    attachment.unwrap().detach().unwrap();
+    attachment.detach().unwrap();
     device.try_close().unwrap();
 }
 
@@ -289,9 +278,9 @@ fn everything_from_the_first_ioctl_to_the_last_drop() {
                 let ioas = Ioas::new(&iommufd)?;
                 let _one = ioas.map_at(page(0), one, Access::ReadWrite)?;
                 let hwpt = HwPt::new(&ioas, &device)?;
-                let attachment = device.attach(&hwpt)?;
+                let mut attachment = device.attach(&hwpt)?;
                 let _two = ioas.map_at(page(2), two, Access::Read)?;
-                let attachment = attachment.replace(&ioas)?;
+                attachment.replace(&ioas)?;
                 attachment.detach()?;
                 let _attachment = device.attach(&ioas)?;
                 Ok(())

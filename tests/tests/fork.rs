@@ -19,7 +19,7 @@ fn in_a_child_every_call_is_refused_and_no_ioctl_is_made() {
     let ioas = Ioas::new(&iommufd).unwrap();
     let other = Ioas::new(&iommufd).unwrap();
     let hwpt = HwPt::new(&ioas, &device).unwrap();
-    let attachment = device.attach(&hwpt).unwrap();
+    let mut attachment = device.attach(&hwpt).unwrap();
     let shared = DmaBuffer::new(PAGE).unwrap().share();
     let mapping = ioas.map(&shared, Access::ReadWrite).unwrap();
     let spare = MockDevice::new(&iommufd).unwrap();
@@ -40,9 +40,8 @@ fn in_a_child_every_call_is_refused_and_no_ioctl_is_made() {
         assert!(forked(&spare.attach(&ioas).unwrap_err()));
         assert!(forked(&device.group().replace(&ioas).unwrap_err()));
         assert!(forked(&MockDevice::new(&iommufd).unwrap_err()));
-        let refusal = attachment.replace(&ioas).unwrap_err();
-        assert!(forked(refusal.error()));
-        let refusal = refusal.into_value().detach().unwrap_err();
+        assert!(forked(&attachment.replace(&ioas).unwrap_err()));
+        let refusal = attachment.detach().unwrap_err();
         assert!(forked(refusal.error()));
         let refusal = mapping.unmap().unwrap_err();
         assert!(forked(refusal.error()));

@@ -40,18 +40,15 @@ fn a_replace_that_would_move_a_sibling_is_refused_before_the_ioctl() {
     let one = MockDevice::in_group(&iommufd, ONE).unwrap();
     let two = MockDevice::in_group(&iommufd, ONE).unwrap();
     let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
-    let attachment = one.attach(&here).unwrap();
+    let mut attachment = one.attach(&here).unwrap();
     let sibling = two.attach(&here).unwrap();
     recorder.clear();
     let refusal = attachment.replace(&there).unwrap_err();
-    assert!(matches!(
-        refusal.error(),
-        Error::GroupShared { members: 2, .. }
-    ));
+    assert!(matches!(refusal, Error::GroupShared { members: 2, .. }));
     assert_eq!(recorder.count(), 0);
 
     sibling.detach().unwrap();
-    let attachment = refusal.into_value().replace(&there).unwrap();
+    attachment.replace(&there).unwrap();
     assert!(attachment.target().is_some());
 }
 
@@ -86,19 +83,17 @@ fn devices_of_unknown_groups_may_be_siblings() {
     let two = MockDevice::in_group(&iommufd, GroupIdentity::Unknown).unwrap();
     let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
     // Alone, it can be moved; and two may well be attached to different targets.
-    let attachment = one.attach(&here).unwrap().replace(&there).unwrap();
+    let mut attachment = one.attach(&here).unwrap();
+    attachment.replace(&there).unwrap();
     let other = two.attach(&here).unwrap();
     recorder.clear();
     let refusal = attachment.replace(&here).unwrap_err();
-    assert!(matches!(
-        refusal.error(),
-        Error::GroupShared { members: 2, .. }
-    ));
+    assert!(matches!(refusal, Error::GroupShared { members: 2, .. }));
     let error = one.group().replace(&here).unwrap_err();
     assert!(matches!(error, Error::GroupShared { members: 2, .. }));
     assert_eq!(recorder.count(), 0);
     drop(other);
-    let _attachment = refusal.into_value().replace(&here).unwrap();
+    attachment.replace(&here).unwrap();
 }
 
 #[test]
@@ -109,19 +104,20 @@ fn a_device_of_a_known_group_may_have_a_sibling_of_which_nothing_is_known() {
     let alone = MockDevice::in_group(&iommufd, GroupIdentity::Alone).unwrap();
     let unknown = MockDevice::in_group(&iommufd, GroupIdentity::Unknown).unwrap();
     let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
-    let of_known = known.attach(&here).unwrap();
-    let of_alone = alone.attach(&here).unwrap();
-    let of_unknown = unknown.attach(&here).unwrap();
+    let mut of_known = known.attach(&here).unwrap();
+    let mut of_alone = alone.attach(&here).unwrap();
+    let mut of_unknown = unknown.attach(&here).unwrap();
     recorder.clear();
-    let of_known = of_known.replace(&there).unwrap_err().into_value();
-    let of_unknown = of_unknown.replace(&there).unwrap_err().into_value();
+    of_known.replace(&there).unwrap_err();
+    of_unknown.replace(&there).unwrap_err();
     assert_eq!(recorder.count(), 0);
-    let _of_alone = of_alone.replace(&there).expect("it is alone");
+    of_alone.replace(&there).expect("it is alone");
     drop(of_known);
-    let of_unknown = of_unknown.replace(&there).unwrap();
+    of_unknown.replace(&there).unwrap();
     drop(of_unknown);
-    let of_known = known.attach(&here).unwrap();
-    of_known.replace(&there).unwrap().detach().unwrap();
+    let mut of_known = known.attach(&here).unwrap();
+    of_known.replace(&there).unwrap();
+    of_known.detach().unwrap();
 }
 
 #[test]

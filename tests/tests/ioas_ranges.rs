@@ -52,9 +52,9 @@ fn replace_changes_the_addresses_on_both_sides() {
     let iommufd = Iommufd::open().unwrap();
     let device = MockDevice::new(&iommufd).unwrap();
     let (from, to) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
-    let attachment = device.attach(&from).unwrap();
+    let mut attachment = device.attach(&from).unwrap();
     let (ranges_from, ranges_to) = (from.iova_ranges().unwrap(), to.iova_ranges().unwrap());
-    let _attachment = attachment.replace(&to).unwrap();
+    attachment.replace(&to).unwrap();
     assert!(!ranges_from.is_current());
     assert!(!ranges_to.is_current());
     assert_eq!(from.iova_ranges().unwrap().alignment(), 1);

@@ -15,11 +15,11 @@ fn a_mediated_device_is_attached_to_an_address_space() {
     let iommufd = Iommufd::open().unwrap();
     let device = mtty.cdev().bind(&iommufd).unwrap();
     let (ioas, other) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
-    let attachment = device.attach(&ioas).unwrap();
+    let mut attachment = device.attach(&ioas).unwrap();
     // It pins nothing of its own accord, and reserves no addresses.
     let mapping = ioas.map(Living::new().memory(PAGE), Access::ReadWrite);
     mapping.unwrap().unmap().unwrap();
-    let attachment = attachment.replace(&other).unwrap();
+    attachment.replace(&other).unwrap();
     ioas.try_destroy().unwrap();
     attachment.detach().unwrap();
     device.try_close().unwrap();

@@ -123,10 +123,7 @@ fn objects_of_two_contexts_are_not_mixed() {
         Target::from(&nested),
         through.clone(),
     ] {
-        let refusal = attachment.replace(target.clone()).unwrap_err();
-        foreign(refusal.into_parts().1, "target");
-        attachment = here.device.attach(&here.ioas).unwrap();
-        here.recorder.clear();
+        foreign(attachment.replace(target.clone()).unwrap_err(), "target");
         foreign(here.device.group().replace(target).unwrap_err(), "target");
     }
     assert_eq!(here.recorder.count() + there.recorder.count(), 0);
@@ -184,7 +181,7 @@ fn a_device_is_moved_between_tables_of_all_kinds() {
     let mut attachment = device.attach(places.ioas.clone()).unwrap();
     for target in places.tour() {
         recorder.clear();
-        attachment = attachment.replace(target.clone()).unwrap();
+        attachment.replace(target.clone()).unwrap();
         assert_eq!(recorder.calls(), ["IOMMU_TEST_CMD"], "one, and atomic");
         assert_eq!(place(&attachment.target().unwrap()), place(target));
         if !matches!(target, Target::Ioas(_)) {
@@ -222,7 +219,7 @@ fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
     let viommu = Viommu::<MockViommu>::new(&parent, &device).unwrap();
     let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
     let vdevice = VDevice::new(&viommu, &device, VirtualNumber(7)).unwrap();
-    let attachment = device.attach(vdevice.through(&nested)).unwrap();
+    let mut attachment = device.attach(vdevice.through(&nested)).unwrap();
     let table = device.page_table();
     assert_eq!(table, ids::of(&nested));
     recorder.clear();
@@ -232,8 +229,7 @@ fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
         [("IOMMU_TEST_CMD", Err(Errno::INVAL))],
         "and nothing else was done"
     );
-    let (attachment, error) = refusal.into_parts();
-    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert_eq!(refusal.errno(), Some(Errno::INVAL));
     assert_eq!(place(&attachment.target().unwrap()), table);
     // What was to be attached is not held, and what is attached is.
     tracks.try_destroy().unwrap();
@@ -242,7 +238,8 @@ fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
     let seven = [DeviceInvalidation::of_all(7)];
     drop((vdevice, nested));
     viommu.invalidate(&seven).unwrap();
-    drop(attachment.replace(&parent).unwrap());
+    attachment.replace(&parent).unwrap();
+    attachment.detach().unwrap();
     viommu.invalidate(&seven).unwrap_err();
     assert_eq!(iommufd.leaks(), Leaks::default());
 }
@@ -252,7 +249,7 @@ fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
 fn a_replace_that_fails_anywhere_leaves_everything_as_it_was() {
     let places = Places::new();
     let device = &places.guest.device;
-    let mut attachment = Some(device.attach(places.ioas.clone()).unwrap());
+    let mut attachment = device.attach(places.ioas.clone()).unwrap();
     let mut failures = 0;
     for target in [
         &places.first,
@@ -262,24 +259,17 @@ fn a_replace_that_fails_anywhere_leaves_everything_as_it_was() {
         &places.first,
         &places.ioas,
     ] {
-        let old = place(&attachment.as_ref().unwrap().target().unwrap());
+        let old = place(&attachment.target().unwrap());
         let count = sweep(Points::Everywhere, |nth| {
-            let moved = attachment.take().unwrap();
-            let moved = nth.armed(|| moved.replace(target.clone()));
-            attachment = Some(match moved {
-                Ok(moved) => moved,
-                Err(refusal) => {
-                    assert!(nth.failed(), "{refusal}");
-                    failures += 1;
-                    let moved = refusal.into_value();
-                    assert_eq!(place(&moved.target().unwrap()), old);
-                    moved
-                }
-            });
+            if let Err(refusal) = nth.armed(|| attachment.replace(target.clone())) {
+                assert!(nth.failed(), "{refusal}");
+                failures += 1;
+                assert_eq!(place(&attachment.target().unwrap()), old);
+            }
             assert!(places.guest.is_known(NUMBER));
         });
         assert!(count > 0);
-        let now = attachment.as_ref().unwrap().target().unwrap();
+        let now = attachment.target().unwrap();
         assert_eq!(place(&now), place(target));
     }
     assert!(failures > 0);
@@ -427,9 +417,9 @@ fn a_table_can_be_for_pasids() {
         device.attach_pasid(pasid, &plain),
         Err(Error::NotForPasids { .. })
     ));
-    let of_pasid = device.attach_pasid(pasid, &nested).unwrap();
+    let mut of_pasid = device.attach_pasid(pasid, &nested).unwrap();
     device.check_pasid(pasid, ids::of(&nested)).unwrap();
-    let of_pasid = of_pasid.replace(&parent).unwrap();
+    of_pasid.replace(&parent).unwrap();
     device.check_pasid(pasid, ids::of(&parent)).unwrap();
     nested.try_destroy().unwrap();
     drop((of_pasid, attachment));

@@ -88,8 +88,8 @@ fn an_observer_can_look_at_the_group_whose_device_moves() {
                 }
             }
         });
-        let attachment = device.attach(&here).unwrap();
-        let attachment = attachment.replace(&there).unwrap();
+        let mut attachment = device.attach(&here).unwrap();
+        attachment.replace(&there).unwrap();
         device.group().replace(&here).unwrap();
         attachment.detach().unwrap();
         recorder.unhook();
@@ -280,19 +280,11 @@ fn an_observer_can_look_at_the_group_whose_device_could_not_be_attached() {
             let counted = asked.swap(0, Ordering::SeqCst);
             assert_eq!(counted, usize::from(short), "{attached:?}");
         });
-        let parked = device.attach(&hwpt).unwrap();
-        let mut parked = Some(parked);
+        let mut parked = device.attach(&hwpt).unwrap();
         let mut short = 0;
         sweep(Points::Everywhere, |nth| {
-            let refused = nth.armed(|| parked.take().unwrap().replace(&ioas));
-            parked = Some(match refused {
-                Ok(moved) => moved,
-                Err(refusal) => {
-                    let error = refusal.error();
-                    short += usize::from(matches!(error, Error::LockedMemory { .. }));
-                    refusal.into_value()
-                }
-            });
+            let moved = nth.armed(|| parked.replace(&ioas));
+            short += usize::from(matches!(moved, Err(Error::LockedMemory { .. })));
         });
         assert!(short > 0);
         recorder.unhook();

@@ -174,13 +174,13 @@ fn devices_come_and_go_while_memory_is_mapped_and_unmapped() {
                     let (ioas, other, memory) = (&ioas, &other, &memory);
                     scope.spawn(move || {
                         for round in 0..ROUNDS / 6 {
-                            let attachment = if round % 2 == 0 {
+                            let mut attachment = if round % 2 == 0 {
                                 device.attach(ioas).unwrap()
                             } else {
                                 device.attach(HwPt::new(ioas, device).unwrap()).unwrap()
                             };
                             device.check_map(page(0), memory.bytes()).unwrap();
-                            let attachment = attachment.replace(other).unwrap();
+                            attachment.replace(other).unwrap();
                             attachment.detach().unwrap();
                         }
                     })

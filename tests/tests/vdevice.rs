@@ -135,10 +135,8 @@ fn a_device_is_not_attached_by_way_of_the_wrong_virtual_device() {
         (vdevice.through(&table_elsewhere), "virtual IOMMU"),
     ];
     for (target, what) in wrong {
-        let (back, error) = attachment.replace(target.clone()).unwrap_err().into_parts();
-        of_another(&error, what);
+        of_another(&attachment.replace(target.clone()).unwrap_err(), what);
         of_another(&device.group().replace(target).unwrap_err(), what);
-        attachment = back;
     }
     let strange = vdevice.through(&table);
     of_another(&other_device.attach(strange).unwrap_err(), "device");
@@ -159,19 +157,19 @@ fn a_device_is_not_attached_by_way_of_the_wrong_virtual_device() {
 fn an_attachment_keeps_the_number_known() {
     let guest = Guest::new();
     let device = &guest.device;
-    let attachment = guest.attachment();
+    let mut attachment = guest.attachment();
     assert!(guest.is_known(NUMBER));
     // Moved within the same virtual IOMMU it keeps it, too, though nobody else does.
     let Some(target @ Target::Nested(_)) = attachment.target() else {
         panic!("it is attached to a nested table");
     };
-    let attachment = attachment.replace(target).unwrap();
+    attachment.replace(target).unwrap();
     assert!(guest.is_known(NUMBER));
     assert!(matches!(
         VDevice::new(&guest.viommu, device, VirtualNumber(1)),
         Err(Error::HasVDevice)
     ));
-    let attachment = attachment.replace(&guest.parent).unwrap();
+    attachment.replace(&guest.parent).unwrap();
     assert!(!guest.is_known(NUMBER));
     let _again = guest.vdevice();
     attachment.detach().unwrap();
@@ -298,7 +296,7 @@ fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
     let [one, two] = [(); 2].map(|()| MockDevice::in_group(iommufd, ONE).unwrap());
     let (first, second) = (guest.knows(&one, 1), guest.knows(&two, 2));
     let (table, another) = (guest.table(), guest.table());
-    let of_one = one.attach(first.through(&table)).unwrap();
+    let mut of_one = one.attach(first.through(&table)).unwrap();
     recorder.clear();
     let error = two.attach(second.through(&another)).unwrap_err();
     assert!(matches!(error, Error::GroupAttachedElsewhere { .. }));
@@ -320,8 +318,7 @@ fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
         ));
     }
     let refusal = of_one.replace(first.through(&another)).unwrap_err();
-    assert!(matches!(refusal.error(), Error::GroupShared { .. }));
-    let of_one = refusal.into_value();
+    assert!(matches!(refusal, Error::GroupShared { .. }));
     assert_eq!(recorder.count(), 0);
     drop((first, second));
     assert!(guest.is_known(1) && guest.is_known(2));
@@ -341,10 +338,10 @@ fn events_of_a_device_come_under_its_number_while_it_is_attached_by_it() {
     let trigger = || trigger_vevent(iommufd, device.id());
     let vdevice = guest.vdevice();
     assert_eq!(trigger(), Err(Errno::NOENT), "it is attached to nothing");
-    let attachment = device.attach(vdevice.through(&guest.table())).unwrap();
+    let mut attachment = device.attach(vdevice.through(&guest.table())).unwrap();
     // There is no queue, and so the host's log has it.
     assert_eq!(trigger(), Err(Errno::OPNOTSUPP));
-    let attachment = attachment.replace(&guest.ioas).unwrap();
+    attachment.replace(&guest.ioas).unwrap();
     assert_eq!(trigger(), Err(Errno::NOENT));
     attachment.detach().unwrap();
     vdevice.try_destroy().unwrap();
@@ -362,7 +359,8 @@ fn in_a_child_of_a_fork_nothing_of_the_parents_is_touched() {
     guest.recorder.clear();
     let mut everything = Some((guest, nested, vdevice, table, attachment, spare, alone));
     in_child(|| {
-        let (guest, nested, vdevice, table, attachment, spare, alone) = everything.take().unwrap();
+        let (guest, nested, vdevice, table, mut attachment, spare, alone) =
+            everything.take().unwrap();
         let Guest {
             viommu,
             parent,
@@ -383,8 +381,7 @@ fn in_a_child_of_a_fork_nothing_of_the_parents_is_touched() {
         let one = TableInvalidation::of(0);
         forked(&nested.invalidate(&[one]).unwrap_err());
         forked(&spare.attach(alone.through(&table)).unwrap_err());
-        let refusal = attachment.replace(vdevice.through(&table)).unwrap_err();
-        forked(refusal.error());
+        forked(&attachment.replace(vdevice.through(&table)).unwrap_err());
         let refusal = alone.try_destroy().unwrap_err();
         forked(refusal.error());
         drop(refusal);

@@ -94,9 +94,9 @@ fn one_domain(stage: &Stage) -> Result<()> {
     // Without a device, and with one again, to which all is shown that is mapped.
     attachment.detach()?;
     let _three = ioas.map_at(page(100), third, Access::Read)?;
-    let attachment = device.attach(&ioas)?;
+    let mut attachment = device.attach(&ioas)?;
     let table = HwPt::new(&ioas, &device)?;
-    let attachment = attachment.replace(&table)?;
+    attachment.replace(&table)?;
     copy.unmap()?;
     drop(attachment);
     Ok(())
@@ -145,13 +145,13 @@ fn two_domains(stage: &Stage) -> Result<()> {
     let ioas = Ioas::new(iommufd)?;
     let devices = [MockDevice::new(iommufd)?, MockDevice::new(iommufd)?];
     // Devices that are attached to the address space share a table: one of them gets its own.
-    let of_first = devices[0].attach(&ioas)?;
+    let mut of_first = devices[0].attach(&ioas)?;
     let _one = ioas.map_at(page(0), first, Access::ReadWrite)?;
     let of_second = devices[1].attach(HwPt::new(&ioas, &devices[1])?)?;
     let two = ioas.map(second, Access::Read)?;
     // All that is mapped is shown to a third table, and to a fourth.
     let table = HwPt::new(&ioas, &devices[0])?;
-    let of_first = of_first.replace(&table)?;
+    of_first.replace(&table)?;
     let parent = NestParent::new(&ioas, &devices[1])?;
     two.unmap()?;
     of_first.detach()?;
@@ -275,18 +275,20 @@ fn everything_of_a_device(stage: &Stage) -> Result<()> {
 
 fn attaching(device: &MockDevice, other: &MockDevice, ioas: &Ioas) -> Result<()> {
     let there = Ioas::new(ioas.iommufd())?;
-    let attachment = device.attach(ioas)?;
-    let of_other = other.attach(ioas)?;
+    let mut attachment = device.attach(ioas)?;
+    let mut of_other = other.attach(ioas)?;
     let table = HwPt::new(ioas, device)?;
-    let attachment = attachment.replace(&table)?;
-    let of_other = of_other.replace(&table)?;
+    attachment.replace(&table)?;
+    of_other.replace(&table)?;
     let parent = NestParent::new(&there, device)?;
     let nested = NestedHwPt::<OnParent>::new(&parent, device, &CONFIG)?;
-    let attachment = attachment.replace(&parent)?.replace(&nested)?;
+    attachment.replace(&parent)?;
+    attachment.replace(&nested)?;
     nested.invalidate(&[TableInvalidation::of(0); 3])?;
     of_other.detach()?;
     table.try_destroy()?;
-    attachment.replace(ioas)?.detach()?;
+    attachment.replace(ioas)?;
+    attachment.detach()?;
     Ok(())
 }
 
@@ -296,10 +298,11 @@ fn pasids(device: &MockDevice, ioas: &Ioas) -> Result<()> {
     let parent = NestParent::builder(ioas, device).pasid(true).allocate()?;
     let nested = NestedHwPt::<OnParent>::builder(&parent, device, &CONFIG);
     let nested = nested.pasid(true).allocate()?;
-    let attachment = device.attach(&own)?;
-    let of_pasid = device.attach_pasid(pasid, &own)?;
-    let of_pasid = of_pasid.replace(&parent)?.replace(&nested)?;
-    let attachment = attachment.replace(&nested)?;
+    let mut attachment = device.attach(&own)?;
+    let mut of_pasid = device.attach_pasid(pasid, &own)?;
+    of_pasid.replace(&parent)?;
+    of_pasid.replace(&nested)?;
+    attachment.replace(&nested)?;
     of_pasid.detach()?;
     let _of_pasid = device.attach_pasid(pasid, &parent)?;
     drop(attachment);
@@ -355,7 +358,7 @@ fn guests(device: &MockDevice, ioas: &Ioas) -> Result<()> {
     let builder = NestedHwPt::builder(&viommu, device, &CONFIG).fault_queue(&requests);
     let table = builder.allocate()?;
     let vdevice = VDevice::new(&viommu, device, VirtualNumber(0x99))?;
-    let attachment = device.attach(vdevice.through(&table))?;
+    let mut attachment = device.attach(vdevice.through(&table))?;
     viommu.invalidate(&[DeviceInvalidation::of_all(0x99); 3])?;
     for _ in 0..3 {
         of_mock(trigger_vevent(iommufd, device.id()))?;
@@ -364,8 +367,8 @@ fn guests(device: &MockDevice, ioas: &Ioas) -> Result<()> {
     let at = |n| IovaRange::with_len(page(n), PAGE as u64).ok_or(Error::NotAttached);
     let first = HwQueue::first(&viommu, at(0)?)?;
     let second = HwQueue::after(&first, at(1)?)?;
-    let attachment = attachment.replace(&parent)?;
-    let attachment = attachment.replace(vdevice.through(&table))?;
+    attachment.replace(&parent)?;
+    attachment.replace(vdevice.through(&table))?;
     second.try_destroy()?;
     events.try_close()?.try_destroy()?;
     attachment.detach()?;

@@ -199,13 +199,12 @@ fn through_the_sdk(fixture: &Fixture) {
         let again = device.attach_pasid(pasid(100), first);
         assert!(matches!(again, Err(Error::AlreadyAttached)));
         for next in &fit {
-            of_pasid = of_pasid.replace(next).unwrap();
+            of_pasid.replace(next).unwrap();
             fixture.assert_at(100, next.id());
         }
         for table in &unfit {
             let refused = of_pasid.replace(table).unwrap_err();
-            assert!(matches!(refused.error(), Error::NotForPasids { .. }));
-            of_pasid = refused.into_value();
+            assert!(matches!(refused, Error::NotForPasids { .. }));
             fixture.assert_at(100, fit[2].id());
         }
         of_pasid.detach().unwrap();
@@ -226,11 +225,11 @@ fn rollback(fixture: &Fixture) {
     let attachment = device.attach(&own).unwrap();
     let tables = fixture.tables(true);
     for (from, to) in tables.iter().zip(tables.iter().cycle().skip(1)) {
-        let of_pasid = device.attach_pasid(pasid(PASID), from).unwrap();
+        let mut of_pasid = device.attach_pasid(pasid(PASID), from).unwrap();
         let refused = of_pasid.replace(to).unwrap_err();
-        assert_eq!(refused.error().errno(), Some(Errno::NOMEM));
+        assert_eq!(refused.errno(), Some(Errno::NOMEM));
         fixture.assert_at(PASID, from.id());
-        let of_pasid = refused.into_value().replace(to).unwrap();
+        of_pasid.replace(to).unwrap();
         fixture.assert_at(PASID, to.id());
         of_pasid.detach().unwrap();
         fixture.assert_at(PASID, 0);
@@ -249,7 +248,7 @@ fn page_requests(fixture: &Fixture) {
         let table = HwPt::builder(&fixture.ioas, device).fault_queue(queue);
         table.pasid(true).allocate().unwrap()
     });
-    let of_pasid = device.attach_pasid(pasid(100), &table).unwrap();
+    let mut of_pasid = device.attach_pasid(pasid(100), &table).unwrap();
     fixture.ask(100, ADDRESS);
     let group = one(&queue);
     assert_eq!(group.device().as_ref(), Some(&**device));
@@ -269,7 +268,7 @@ fn page_requests(fixture: &Fixture) {
     fixture.ask(100, ADDRESS);
     let read = one(&queue);
     fixture.ask(100, ADDRESS);
-    let of_pasid = of_pasid.replace(&next).unwrap();
+    of_pasid.replace(&next).unwrap();
     assert!(is_gone(read.respond(PageResponse::Success)));
     assert!(queue.read().unwrap().is_empty());
     fixture.ask(100, ADDRESS);

@@ -181,11 +181,11 @@ fn a_child_of_a_fork_neither_attaches_nor_moves_nor_detaches() {
     in_child(|| {
         let refused = device.attach_pasid(pasid(2), &here).unwrap_err();
         assert!(matches!(refused, Error::Forked));
-        let of_pasid = of_pasid.take().unwrap();
+        let mut of_pasid = of_pasid.take().unwrap();
         assert!(of_pasid.target().is_none());
         let refused = of_pasid.replace(&there).unwrap_err();
-        assert!(matches!(refused.error(), Error::Forked));
-        let refused = refused.into_value().detach().unwrap_err();
+        assert!(matches!(refused, Error::Forked));
+        let refused = of_pasid.detach().unwrap_err();
         assert!(matches!(refused.error(), Error::Forked));
         drop(refused.into_value());
         assert_eq!(rig.recorder.count(), 0);
@@ -193,7 +193,8 @@ fn a_child_of_a_fork_neither_attaches_nor_moves_nor_detaches() {
         assert_eq!(rig.iommufd.leaks(), Leaks::default());
     });
     device.check_pasid(pasid(1), ids::of(&here)).unwrap();
-    let of_pasid = of_pasid.unwrap().replace(&there).unwrap();
+    let mut of_pasid = of_pasid.unwrap();
+    of_pasid.replace(&there).unwrap();
     of_pasid.detach().unwrap();
     assert_eq!(rig.iommufd.leaks(), Leaks::default());
 }
@@ -204,16 +205,15 @@ fn a_table_of_another_context_is_refused_before_the_kernel_is_asked() {
     let (rig, other) = (Rig::new(), Rig::new());
     let table = rig.table();
     let foreign = other.table();
-    let of_pasid = rig.device.attach_pasid(pasid(1), &table).unwrap();
+    let mut of_pasid = rig.device.attach_pasid(pasid(1), &table).unwrap();
     for recorder in [&rig.recorder, &other.recorder] {
         recorder.clear();
     }
     let refused = rig.device.attach_pasid(pasid(2), &foreign).unwrap_err();
     assert!(matches!(refused, Error::ForeignContext { .. }), "{refused}");
     let refused = of_pasid.replace(&foreign).unwrap_err();
-    assert!(matches!(refused.error(), Error::ForeignContext { .. }));
+    assert!(matches!(refused, Error::ForeignContext { .. }));
     assert_eq!(rig.recorder.count() + other.recorder.count(), 0);
-    let of_pasid = refused.into_value();
     rig.device.check_pasid(pasid(1), ids::of(&table)).unwrap();
     of_pasid.detach().unwrap();
 }

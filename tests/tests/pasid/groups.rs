@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use iommufd::{Error, GroupId, GroupIdentity, HwPt, Ioas, Iommufd};
+use iommufd::{Error, GroupId, GroupIdentity, HwPt, Ioas, Iommufd, Target};
 use parking_lot::Mutex;
 use tests::fork::in_child;
 use tests::ids;
@@ -31,8 +31,8 @@ fn siblings_share_what_a_pasid_is_attached_to() {
     let (one, two) = (device(&iommufd, ONE), device(&iommufd, ONE));
     let ioas = Ioas::new(&iommufd).unwrap();
     let (here, there) = (table(&ioas, &one), table(&ioas, &one));
-    let of_one = one.attach_pasid(pasid(5), &here).unwrap();
-    let own = two.attach_pasid(pasid(6), &there).expect("another PASID");
+    let mut of_one = one.attach_pasid(pasid(5), &here).unwrap();
+    let mut own = two.attach_pasid(pasid(6), &there).expect("another PASID");
     recorder.clear();
     let refused = two.attach_pasid(pasid(5), &there).unwrap_err();
     assert!(
@@ -45,16 +45,65 @@ fn siblings_share_what_a_pasid_is_attached_to() {
     // The other would move as well. A PASID that the sibling does not have attached moves alone.
     recorder.clear();
     let refused = of_one.replace(&there).unwrap_err();
-    assert!(matches!(
-        refused.error(),
-        Error::GroupShared { members: 2, .. }
-    ));
+    assert!(matches!(refused, Error::GroupShared { members: 2, .. }));
     assert_eq!(recorder.count(), 0);
-    let own = own.replace(&here).unwrap();
+    own.replace(&here).unwrap();
     of_two.detach().unwrap();
-    let of_one = refused.into_value().replace(&there).unwrap();
+    of_one.replace(&there).unwrap();
     one.check_pasid(pasid(5), ids::of(&there)).unwrap();
     drop((of_one, own));
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_pasid_of_several_devices_moves_by_the_group() {
+    let (iommufd, recorder) = Recorder::context();
+    let (one, two) = (device(&iommufd, ONE), device(&iommufd, ONE));
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let (here, there) = (table(&ioas, &one), table(&ioas, &one));
+    let unfit = HwPt::new(&ioas, &one).unwrap();
+    let group = two.group();
+    let nothing = group.replace_pasid(pasid(5), &there).unwrap_err();
+    assert!(matches!(nothing, Error::NotAttached), "{nothing}");
+    let own = one.attach(&here).unwrap();
+    let other = two.attach_pasid(pasid(6), &here).unwrap();
+    let attachments = [&one, &two].map(|device| device.attach_pasid(pasid(5), &here).unwrap());
+
+    recorder.clear();
+    let refused = group.replace_pasid(pasid(5), &unfit).unwrap_err();
+    assert!(matches!(refused, Error::NotForPasids { .. }), "{refused}");
+    let refused = group.replace_pasid(pasid(7), &there).unwrap_err();
+    assert!(matches!(refused, Error::NotAttached), "{refused}");
+    assert_eq!(recorder.count(), 0);
+    group.replace_pasid(pasid(5), &there).unwrap();
+    assert_eq!(recorder.calls(), ["IOMMU_TEST_CMD"], "one atomic step");
+    one.check_pasid(pasid(5), ids::of(&there)).unwrap();
+    let place = |target: Target| match target {
+        Target::HwPt(table) => ids::of(&table),
+        target => panic!("{target:?}"),
+    };
+    for attachment in &attachments {
+        let now = Target::from(attachment.target().unwrap());
+        assert_eq!(place(now), ids::of(&there));
+    }
+    // Neither the devices themselves nor another PASID went with it.
+    assert_eq!(place(own.target().unwrap()), ids::of(&here));
+    assert_eq!(one.page_table(), ids::of(&here));
+    let now = Target::from(other.target().unwrap());
+    assert_eq!(place(now), ids::of(&here));
+    two.check_pasid(pasid(6), ids::of(&here)).unwrap();
+    drop((own, other));
+    here.try_destroy().expect("nothing holds it any more");
+
+    // A device of which nothing is known may be a sibling.
+    let stranger = device(&iommufd, UNKNOWN);
+    let of_stranger = stranger.attach(&ioas).unwrap();
+    recorder.clear();
+    let refused = group.replace_pasid(pasid(5), &there).unwrap_err();
+    assert!(matches!(refused, Error::GroupShared { .. }), "{refused}");
+    assert_eq!(recorder.count(), 0);
+    drop((of_stranger, attachments));
+    there.try_destroy().unwrap();
 }
 
 #[test]
@@ -101,30 +150,28 @@ fn pasids_of_devices_of_unknown_groups_are_attached_freely_and_moved_alone() {
     let ioas = Ioas::new(&iommufd).unwrap();
     let (here, there) = (table(&ioas, &one), table(&ioas, &one));
     let unfit = HwPt::new(&ioas, &one).unwrap();
-    let of_one = one.attach_pasid(pasid(5), &here).unwrap();
+    let mut of_one = one.attach_pasid(pasid(5), &here).unwrap();
     // What the other has attached is no reason to refuse: it may be of another group. The kernel knows.
     let of_two = two.attach_pasid(pasid(5), &there).unwrap();
     let beside = device(&iommufd, UNKNOWN);
     let beside = beside.attach(&unfit).unwrap();
     recorder.clear();
-    let of_one = of_one.replace(&there).unwrap_err();
-    assert!(matches!(
-        of_one.error(),
-        Error::GroupShared { members: 2, .. }
-    ));
+    let refused = of_one.replace(&there).unwrap_err();
+    assert!(matches!(refused, Error::GroupShared { members: 2, .. }));
     assert_eq!(recorder.count(), 0);
     of_two.detach().unwrap();
-    let of_one = of_one.into_value().replace(&there).unwrap();
+    of_one.replace(&there).unwrap();
 
     // A device of a known group may be its sibling, whatever of it is attached.
     let known = device(&iommufd, ONE);
-    let of_known = known.attach_pasid(pasid(6), &here).unwrap();
+    let mut of_known = known.attach_pasid(pasid(6), &here).unwrap();
     recorder.clear();
-    let of_one = of_one.replace(&here).unwrap_err().into_value();
-    let of_known = of_known.replace(&there).unwrap_err().into_value();
+    of_one.replace(&here).unwrap_err();
+    of_known.replace(&there).unwrap_err();
     assert_eq!(recorder.count(), 0);
     drop((of_one, beside));
-    of_known.replace(&there).unwrap().detach().unwrap();
+    of_known.replace(&there).unwrap();
+    of_known.detach().unwrap();
 }
 
 /// One may be the sibling of the other, and the kernel would move both.
@@ -136,7 +183,7 @@ fn while_a_device_moves_none_is_attached_that_may_be_its_sibling() {
             let iommufd = Iommufd::open().unwrap();
             let (mover, comer) = (device(&iommufd, mover), device(&iommufd, comer));
             let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
-            let attachment = mover.attach(&here).unwrap();
+            let mut attachment = mover.attach(&here).unwrap();
             let (done, wait) = mpsc::channel();
             let moved = Arc::new(AtomicBool::new(false));
             let comes = {
@@ -160,12 +207,12 @@ fn while_a_device_moves_none_is_attached_that_may_be_its_sibling() {
                 started.recv().unwrap();
                 comes()
             });
-            let attachment = attachment.replace(&there).unwrap();
+            attachment.replace(&there).unwrap();
             drop(mover);
-            let of_comer = comes.join().unwrap();
+            let mut of_comer = comes.join().unwrap();
             // Now they are two, of which neither moves.
-            let of_comer = of_comer.replace(&there).unwrap_err().into_value();
-            let attachment = attachment.replace(&here).unwrap_err().into_value();
+            of_comer.replace(&there).unwrap_err();
+            attachment.replace(&here).unwrap_err();
             drop((attachment, of_comer));
         });
     }

@@ -20,11 +20,11 @@ fn a_pasid_is_attached_moved_and_detached() {
     let device = &rig.device;
     let (own, first, second) = (rig.table(), rig.table(), rig.table());
     let attachment = device.attach(&own).unwrap();
-    let of_pasid = device.attach_pasid(pasid(100), &first).unwrap();
+    let mut of_pasid = device.attach_pasid(pasid(100), &first).unwrap();
     assert_eq!(of_pasid.pasid(), pasid(100));
     assert_eq!(of_pasid.device(), &**device);
     device.check_pasid(pasid(100), ids::of(&first)).unwrap();
-    let of_pasid = of_pasid.replace(&second).unwrap();
+    of_pasid.replace(&second).unwrap();
     device.check_pasid(pasid(100), ids::of(&second)).unwrap();
     let Some(Target::HwPt(now)) = of_pasid.target().map(Target::from) else {
         panic!("{of_pasid:?}");
@@ -112,15 +112,13 @@ fn beside_its_pasids_a_device_moves_only_to_what_is_for_them() {
         for unfit in unfit.iter().map(|table| Target::from(*table)) {
             rig.recorder.clear();
             let refused = attachment.replace(unfit).unwrap_err();
-            assert!(not_for_pasids(refused.error()));
+            assert!(not_for_pasids(&refused));
             assert_eq!(rig.recorder.count(), 0);
-            attachment = refused.into_value();
         }
         let refused = attachment.replace(&rig.ioas).unwrap_err();
-        assert!(not_for_pasids(refused.error()));
-        attachment = refused.into_value();
+        assert!(not_for_pasids(&refused));
         for other in &fit {
-            attachment = attachment.replace(*other).unwrap();
+            attachment.replace(*other).unwrap();
             assert_eq!(device.page_table(), other.id());
         }
         // The device goes, its PASIDs stay; then the other way round.
@@ -139,12 +137,12 @@ fn a_pasid_moves_between_tables_of_all_kinds() {
     let tables = rig.tables(true);
     for from in &tables {
         for to in &tables {
-            let of_pasid = device.attach_pasid(pasid(9), from).unwrap();
+            let mut of_pasid = device.attach_pasid(pasid(9), from).unwrap();
             rig.recorder.clear();
-            let of_pasid = of_pasid.replace(to).unwrap();
+            of_pasid.replace(to).unwrap();
             assert_eq!(rig.recorder.calls(), ["IOMMU_TEST_CMD"], "one atomic step");
             device.check_pasid(pasid(9), to.id()).unwrap();
-            let of_pasid = of_pasid.replace(from).unwrap();
+            of_pasid.replace(from).unwrap();
             device.check_pasid(pasid(9), from.id()).unwrap();
             for unfit in &rig.tables(false) {
                 let refused = of_pasid.device().attach_pasid(pasid(10), unfit);
@@ -157,11 +155,10 @@ fn a_pasid_moves_between_tables_of_all_kinds() {
     for unfit in &rig.tables(false) {
         rig.recorder.clear();
         let refused = of_pasid.replace(unfit).unwrap_err();
-        assert!(not_for_pasids(refused.error()));
+        assert!(not_for_pasids(&refused));
         assert!(!rig.recorder.calls().contains(&"IOMMU_TEST_CMD"));
         let answer = device.stranger_replaces(9, unfit.id());
         assert_eq!(answer, Err(Errno::INVAL));
-        of_pasid = refused.into_value();
         device.check_pasid(pasid(9), tables[0].id()).unwrap();
     }
     of_pasid.detach().unwrap();
@@ -184,18 +181,17 @@ fn a_move_that_the_hardware_refuses_leaves_the_pasid_where_it_was() {
         let (here, there) = (rig.table(), rig.table());
         let attachment = device.attach(&here).unwrap();
         for _ in 0..3 {
-            let of_pasid = device.attach_pasid(fails_once, &here).unwrap();
+            let mut of_pasid = device.attach_pasid(fails_once, &here).unwrap();
             let refused = of_pasid.replace(&there).unwrap_err();
             // The table is filled already: it is not for want of memory to be locked.
-            assert!(matches!(refused.error(), Error::Kernel(_)));
-            assert_eq!(refused.error().errno(), Some(Errno::NOMEM));
-            let of_pasid = refused.into_value();
+            assert!(matches!(refused, Error::Kernel(_)));
+            assert_eq!(refused.errno(), Some(Errno::NOMEM));
             device.check_pasid(fails_once, ids::of(&here)).unwrap();
             let Some(Target::HwPt(target)) = of_pasid.target().map(Target::from) else {
                 panic!("{of_pasid:?}");
             };
             assert_eq!(ids::of(&target), ids::of(&here));
-            let of_pasid = of_pasid.replace(&there).unwrap();
+            of_pasid.replace(&there).unwrap();
             device.check_pasid(fails_once, ids::of(&there)).unwrap();
             of_pasid.detach().unwrap();
         }

@@ -2,11 +2,12 @@
 
 use iommufd::{Attachment, Device, Ioas, Result};
 
-fn case(device: &Device, attachment: Attachment, ioas: &Ioas) -> Result<Attachment> {
+fn case(device: &Device, mut attachment: Attachment, ioas: &Ioas) -> Result<Attachment> {
     #[cfg(feature = "misuse")]
     device.replace(ioas)?;
     device.group().replace(ioas)?;
-    Ok(attachment.replace(ioas)?)
+    attachment.replace(ioas)?;
+    Ok(attachment)
 }
 
 fn main() {

@@ -52,12 +52,10 @@ pub(super) fn enforce_dirty(fixture: Fixture) {
     // To what records nothing it is attached, also in the same address space, and stays there.
     let plain = HwPt::new(ioas, &device).unwrap();
     for target in [Target::from(ioas), Target::from(&plain)] {
-        let attachment = device.attach(target).unwrap();
+        let mut attachment = device.attach(target).unwrap();
         assert_eq!(finds(&fixture, &device), Ok(()));
         let place = device.page_table();
-        let refusal = attachment.replace(hwpt).unwrap_err();
-        assert_eq!(refusal.error().errno(), Some(Errno::INVAL));
-        let attachment = refusal.into_value();
+        refused(attachment.replace(hwpt), Errno::INVAL);
         assert_eq!(device.page_table(), place);
         assert_eq!(finds(&fixture, &device), Ok(()));
         attachment.detach().unwrap();

@@ -126,11 +126,11 @@ pub(super) fn pasid_set_dirty_tracking(fixture: Fixture) {
     };
     let [one, two] = [(); 2].map(|()| builder(&device).allocate().unwrap());
     let own = table(ioas, &device);
-    let of_device = device.attach(&own).unwrap();
+    let mut of_device = device.attach(&own).unwrap();
     let [these, .., those] = patterns(fixture.count());
 
     // A table begins to be tracked when a PASID is attached to it already, or is tracked when one comes.
-    let first = device.attach_pasid(pasid(1), &one).unwrap();
+    let mut first = device.attach_pasid(pasid(1), &one).unwrap();
     let tracking = one.track_dirty().unwrap();
     let second = device.attach_pasid(pasid(2), &one).unwrap();
     for number in [1, 2] {
@@ -149,7 +149,7 @@ pub(super) fn pasid_set_dirty_tracking(fixture: Fixture) {
     // A PASID moves from one to the other, and each keeps its own record.
     fixture.write_through(&one, &these);
     let tracking_two = two.track_dirty().unwrap();
-    let first = first.replace(&two).unwrap();
+    first.replace(&two).unwrap();
     device.check_pasid(pasid(1), ids::of(&two)).unwrap();
     fixture.write_through(&two, &those);
     assert_eq!(fixture.look(&tracking), these);
@@ -157,7 +157,7 @@ pub(super) fn pasid_set_dirty_tracking(fixture: Fixture) {
     // So it does when the PASIDs are gone, and when the device itself comes to it.
     first.detach().unwrap();
     second.detach().unwrap();
-    let of_device = of_device.replace(&two).unwrap();
+    of_device.replace(&two).unwrap();
     assert_eq!(fixture.take(&tracking), these);
     assert_eq!(fixture.take(&tracking_two), those);
     let both = device.attach_pasid(pasid(1), &two).unwrap();

@@ -240,7 +240,10 @@ fn invalidates(fixture: &Fixture, device: &MockDevice, parent: &NestParent) {
 
 fn is_attached_and_asks_for_pages(fixture: &Fixture, domain: Domain) {
     let fd = &fixture.iommufd;
-    let Domain { attachment, device } = domain;
+    let Domain {
+        mut attachment,
+        device,
+    } = domain;
     let parent = NestParent::new(&fixture.ioas, &device).unwrap();
     let queue = FaultQueue::new(fd).unwrap();
     let table = || {
@@ -250,10 +253,10 @@ fn is_attached_and_asks_for_pages(fixture: &Fixture, domain: Domain) {
     let (first, second) = (table(), table());
     let busy = |id| assert_eq!(raw::destroy(fd, id), Err(Errno::BUSY));
     // From one to the other, and only the one that is used is kept.
-    let attachment = attachment.replace(&first).unwrap();
+    attachment.replace(&first).unwrap();
     assert_eq!(device.page_table(), ids::of(&first));
     busy(ids::of(&first));
-    let attachment = attachment.replace(&second).unwrap();
+    attachment.replace(&second).unwrap();
     assert_eq!(device.page_table(), ids::of(&second));
     busy(ids::of(&second));
     first.try_destroy().unwrap();

@@ -39,7 +39,7 @@ pub(super) fn replace(fixture: Fixture) {
     let bytes = |here| if here { memory.bytes() } else { others.bytes() };
     for to_here in [true, false, true, false] {
         let before = device.page_table();
-        attachment = attachment
+        attachment
             .replace(if to_here { ioas } else { &elsewhere })
             .unwrap();
         assert_ne!(device.page_table(), before);
@@ -59,7 +59,7 @@ pub(super) fn replace(fixture: Fixture) {
     }
     // To move it to where it is changes nothing.
     let before = device.page_table();
-    attachment = attachment.replace(&elsewhere).unwrap();
+    attachment.replace(&elsewhere).unwrap();
     assert_eq!(
         (device.page_table(), raw::objects(iommufd)),
         (before, objects)
@@ -67,11 +67,11 @@ pub(super) fn replace(fixture: Fixture) {
 
     // To a table that was made by hand, and back.
     let table = HwPt::new(ioas, &device).unwrap();
-    attachment = attachment.replace(&table).unwrap();
+    attachment.replace(&table).unwrap();
     assert_eq!(device.page_table(), ids::of(&table));
     assert_eq!(raw::destroy(iommufd, before), Err(Errno::NOENT));
     device.check_map(page(0), bytes(true)).unwrap();
-    attachment = attachment.replace(&elsewhere).unwrap();
+    attachment.replace(&elsewhere).unwrap();
     device.check_map(page(0), bytes(false)).unwrap();
     table.try_destroy().unwrap();
 
@@ -82,8 +82,7 @@ pub(super) fn replace(fixture: Fixture) {
         .unwrap();
     let before = (device.page_table(), raw::objects(iommufd));
     let refusal = attachment.replace(&broken).unwrap_err();
-    assert_eq!(refusal.error().errno(), Some(Errno::FAULT));
-    attachment = refusal.into_value();
+    assert_eq!(refusal.errno(), Some(Errno::FAULT));
     assert_eq!((device.page_table(), raw::objects(iommufd)), before);
     device.check_map(page(0), bytes(false)).unwrap();
     assert!(matches!(attachment.target(), Some(Target::Ioas(_))));
@@ -102,7 +101,11 @@ pub(super) fn alloc_hwpt(mut fixture: Fixture) {
     let fd = fixture.iommufd.clone();
     let mapping = ioas.map_at(page(0), &memory, Access::ReadWrite).unwrap();
     let len = memory.len() as u64;
-    for Domain { attachment, device } in fixture.domains.take() {
+    for Domain {
+        mut attachment,
+        device,
+    } in fixture.domains.take()
+    {
         let objects = raw::objects(&fd);
         let check = |table: &HwPt| {
             assert_eq!(device.page_table(), ids::of(table));
@@ -114,7 +117,7 @@ pub(super) fn alloc_hwpt(mut fixture: Fixture) {
         let second = HwPt::new(&ioas, &device).unwrap();
         assert_ne!(ids::of(&first), ids::of(&second));
         assert_eq!(raw::objects(&fd), objects + 2);
-        let attachment = attachment.replace(&first).unwrap();
+        attachment.replace(&first).unwrap();
         check(&first);
         // In the place of the table it had before, which was its own alone, it has this one.
         assert_eq!(raw::objects(&fd), objects + 1);
@@ -125,10 +128,10 @@ pub(super) fn alloc_hwpt(mut fixture: Fixture) {
         // The address space is under both.
         assert_eq!(raw::destroy(&fd, ids::of(&ioas)), Err(Errno::BUSY));
 
-        let attachment = attachment.replace(&second).unwrap();
+        attachment.replace(&second).unwrap();
         check(&second);
         assert_eq!(raw::destroy(&fd, ids::of(&second)), Err(Errno::BUSY));
-        let attachment = attachment.replace(&first).unwrap();
+        attachment.replace(&first).unwrap();
         check(&first);
         second.try_destroy().unwrap();
         check(&first);

@@ -98,8 +98,8 @@ pub(super) fn vdevice_alloc(fixture: Fixture) {
 
     let table = guest.table();
     let Fixture { guest, .. } = fixture;
-    let guest = guest.unwrap();
-    let attachment = guest.attachment.replace(known.through(&table)).unwrap();
+    let mut guest = guest.unwrap();
+    guest.attachment.replace(known.through(&table)).unwrap();
     let device = &guest.device;
     let trigger = || trigger_vevent(fd, device.id()).unwrap();
     reads_what_fits(&events, trigger);
@@ -113,7 +113,7 @@ pub(super) fn vdevice_alloc(fixture: Fixture) {
     assert_eq!(rest, [event, event, VEvent::Lost(3)]);
     trigger();
     assert_eq!(events.read().unwrap(), [event]);
-    drop(attachment);
+    drop(guest.attachment);
     assert_eq!(trigger_vevent(fd, device.id()), Err(Errno::NOENT));
 
     // With the queue in the way the virtual IOMMU stays; without it it goes.

@@ -50,7 +50,8 @@ pub(super) fn viommu_alloc_nested_iopf(fixture: Fixture) {
     assert!(queue.read().unwrap().is_empty(), "it is still where it was");
     let Fixture { guest, .. } = fixture;
     let guest = guest.unwrap();
-    let attachment = guest.attachment.replace(vdevice.through(&table)).unwrap();
+    let mut attachment = guest.attachment;
+    attachment.replace(vdevice.through(&table)).unwrap();
     let device = &guest.device;
     assert_eq!(device.page_table(), ids::of(&table));
     assert_eq!(raw::destroy(fd, ids::of(&table)), Err(Errno::BUSY));
@@ -81,7 +82,7 @@ pub(super) fn viommu_alloc_nested_iopf(fixture: Fixture) {
     let waits = queue.read().unwrap();
     assert_eq!(waits.len(), 2);
     ask(device, 4, page(4));
-    let attachment = attachment.replace(&guest.parent).unwrap();
+    attachment.replace(&guest.parent).unwrap();
     assert_eq!(device.page_table(), parent);
     assert!(queue.read().unwrap().is_empty(), "nor is it handed out");
     for group in waits {
