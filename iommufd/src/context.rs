@@ -21,6 +21,7 @@ use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result
 use crate::fork::Process;
 use crate::funnel::{self, PointerFree};
 use crate::group::Groups;
+use crate::object::equal_by;
 use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
 use crate::option::RlimitMode;
 
@@ -138,6 +139,8 @@ impl AsFd for Iommufd {
         self.context.fd.as_fd()
     }
 }
+
+equal_by!(context: Iommufd);
 
 impl fmt::Debug for Iommufd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::attachment::Attachment;
 use crate::context::{Iommufd, Notices};
-use crate::devices::DeviceSerial;
+use crate::devices::DeviceKey;
 use crate::error::{Error, KernelError, Refused, Result};
 use crate::group::{Group, GroupIdentity};
 use crate::hw_info::{self, HwInfo, HwInfoType, VendorDescription};
@@ -124,7 +124,8 @@ fn no_pasids() -> KernelError {
 ///
 /// Made by a driver, such as the `vfio` crate. Cloning gives another handle; the device is
 /// released when the last one is gone. An attachment holds the device. Handles are equal if they are
-/// of the same device, so a device can be the key of a map, which it then holds open.
+/// of the same device, so a device can be the key of a map, which then holds it open; its
+/// [`key`](Self::key) holds nothing.
 ///
 /// Since Linux 6.6.
 #[derive(Clone)]
@@ -136,7 +137,7 @@ pub struct Device {
 /// `id` is the device's in this context as long as `driver` is alive.
 pub(crate) struct DeviceInner {
     id: u32,
-    serial: DeviceSerial,
+    key: DeviceKey,
     // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
     stuck: Vec<Target>,
@@ -194,7 +195,7 @@ impl Device {
         // INVARIANT: the caller promises it.
         Ok(Self::enter(DeviceInner {
             id,
-            serial: DeviceSerial::next(),
+            key: DeviceKey::next(),
             driver,
             stuck: Vec::new(),
             group: iommufd.context().groups.find(identity),
@@ -208,7 +209,7 @@ impl Device {
     fn enter(inner: DeviceInner) -> Self {
         let inner = Arc::new(inner);
         let devices = &inner.iommufd.context().devices;
-        devices.enter(inner.id, inner.serial, Arc::downgrade(&inner));
+        devices.enter(inner.id, inner.key, Arc::downgrade(&inner));
         Self { inner }
     }
 
@@ -317,6 +318,30 @@ impl Device {
         &self.inner.group
     }
 
+    /// What tells the device from every other of this process, and does not hold it: for a map of
+    /// what is known of devices that does not keep them open.
+    ///
+    /// ```no_run
+    /// # fn example(queue: &iommufd::FaultQueue, device: &iommufd::Device) -> iommufd::Result<()> {
+    /// use std::collections::HashMap;
+    ///
+    /// use iommufd::DeviceKey;
+    ///
+    /// let mut stream_ids: HashMap<DeviceKey, u32> = HashMap::new();
+    /// stream_ids.insert(device.key(), 0x0208);
+    /// for group in queue.read()? {
+    ///     if let Some(stream_id) = group.device_key().and_then(|key| stream_ids.get(&key)) {
+    ///         println!("the guest's device {stream_id:#x} asks for {:?}", group.requests());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> DeviceKey {
+        self.inner.key
+    }
+
     /// The context to which it is bound.
     #[must_use]
     pub fn iommufd(&self) -> &Iommufd {
@@ -385,7 +410,7 @@ impl Drop for DeviceInner {
     fn drop(&mut self) {
         // In a child the lock may be held for ever.
         if self.iommufd.check_process().is_ok() {
-            self.iommufd.context().devices.leave(self.id, self.serial);
+            self.iommufd.context().devices.leave(self.id, self.key);
         }
         // Attachments hold the device, so there are none: what is attached still is what the
         // kernel would not detach.
@@ -395,7 +420,7 @@ impl Drop for DeviceInner {
 
 impl PartialEq for Device {
     fn eq(&self, other: &Self) -> bool {
-        self.inner.serial == other.inner.serial
+        self.inner.key == other.inner.key
     }
 }
 
@@ -403,7 +428,7 @@ impl Eq for Device {}
 
 impl Hash for Device {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.inner.serial.hash(state);
+        self.inner.key.hash(state);
     }
 }
 

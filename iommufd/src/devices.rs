@@ -8,12 +8,15 @@ use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::device::DeviceInner;
 
-/// One device, told from every other of this process, before and after: the kernel hands out an id
-/// again, this number is used once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct DeviceSerial(u64);
+/// Which device it is: told from every other of this process, before and after. The kernel hands out
+/// an id again, this is used once.
+///
+/// It holds nothing: a map by it does not keep the devices open. See
+/// [`Device::key`](crate::Device::key). The order is that in which the devices were bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceKey(u64);
 
-impl DeviceSerial {
+impl DeviceKey {
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -31,7 +34,7 @@ pub(crate) struct Devices {
 }
 
 struct Entry {
-    serial: DeviceSerial,
+    key: DeviceKey,
     device: Weak<DeviceInner>,
 }
 
@@ -39,7 +42,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NamedDevice {
     id: u32,
-    serial: DeviceSerial,
+    key: DeviceKey,
 }
 
 /// Who is who, as long as it is held: meanwhile no device is released, and no id changes hands.
@@ -51,15 +54,15 @@ pub(crate) struct Names<'d> {
 
 impl Devices {
     /// Adds a device that is bound under `id`.
-    pub(crate) fn enter(&self, id: u32, serial: DeviceSerial, device: Weak<DeviceInner>) {
+    pub(crate) fn enter(&self, id: u32, key: DeviceKey, device: Weak<DeviceInner>) {
         // What it replaces, if anything, is dropped after the lock; it owns nothing.
-        let _old = self.bound.write().insert(id, Entry { serial, device });
+        let _old = self.bound.write().insert(id, Entry { key, device });
     }
 
     /// Removes a device, which is about to be released.
-    pub(crate) fn leave(&self, id: u32, serial: DeviceSerial) {
+    pub(crate) fn leave(&self, id: u32, key: DeviceKey) {
         let mut bound = self.bound.write();
-        if bound.get(&id).is_some_and(|entry| entry.serial == serial) {
+        if bound.get(&id).is_some_and(|entry| entry.key == key) {
             bound.remove(&id);
         }
     }
@@ -78,16 +81,22 @@ impl Devices {
     }
 }
 
+impl NamedDevice {
+    pub(crate) fn key(self) -> DeviceKey {
+        self.key
+    }
+}
+
 impl Names<'_> {
     /// Which device it is that has the id.
     pub(crate) fn of(&self, id: u32) -> Option<NamedDevice> {
-        let serial = self.bound.get(&id)?.serial;
-        Some(NamedDevice { id, serial })
+        let key = self.bound.get(&id)?.key;
+        Some(NamedDevice { id, key })
     }
 
     fn entry(&self, named: NamedDevice) -> Option<Weak<DeviceInner>> {
         let entry = self.bound.get(&named.id)?;
-        (entry.serial == named.serial).then(|| Weak::clone(&entry.device))
+        (entry.key == named.key).then(|| Weak::clone(&entry.device))
     }
 }
 
@@ -98,7 +107,7 @@ mod tests {
     #[test]
     fn a_name_does_not_pass_to_the_next_device_of_the_same_id() {
         let devices = Devices::default();
-        let (first, second) = (DeviceSerial::next(), DeviceSerial::next());
+        let (first, second) = (DeviceKey::next(), DeviceKey::next());
         devices.enter(7, first, Weak::new());
         let named = devices.names().of(7).unwrap();
         assert!(devices.names().entry(named).is_some());
@@ -108,13 +117,13 @@ mod tests {
         assert!(devices.names().of(7).is_none());
         devices.enter(7, second, Weak::new());
         assert!(devices.names().entry(named).is_none());
-        assert_eq!(devices.names().of(7).unwrap().serial, second);
+        assert_eq!(devices.names().of(7).unwrap().key, second);
     }
 
     #[test]
     fn a_device_that_is_gone_is_not_found() {
         let devices = Devices::default();
-        devices.enter(7, DeviceSerial::next(), Weak::new());
+        devices.enter(7, DeviceKey::next(), Weak::new());
         let named = devices.names().of(7).unwrap();
         assert!(devices.find(named).is_none());
     }

@@ -18,7 +18,7 @@ use crate::context::{Context, Iommufd};
 use crate::error::{Refused, Result};
 use crate::event_queue::{ClosedQueue, EventQueue};
 use crate::funnel;
-use crate::object::last_handle;
+use crate::object::{equal_by, last_handle};
 
 use pending::Pending;
 
@@ -218,6 +218,8 @@ impl AsFd for FaultQueue {
         self.inner.queue.as_fd()
     }
 }
+
+equal_by!(inner: FaultQueue);
 
 impl fmt::Debug for FaultQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

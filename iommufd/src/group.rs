@@ -15,6 +15,7 @@ use crate::context::Notices;
 use crate::device::{Device, DeviceDriver};
 use crate::error::{Error, KernelError, Result};
 use crate::fork::Process;
+use crate::object::equal_by;
 use crate::pasid::Pasid;
 use crate::pasid_attachment::PasidTarget;
 use crate::target::Target;
@@ -274,7 +275,7 @@ impl Group {
         if let GroupIdentity::Group(group) = self.state.identity
             && members
                 .iter()
-                .any(|other| other.pasid == pasid && !other.target.is(&member.target))
+                .any(|other| other.pasid == pasid && other.target != member.target)
         {
             return Err(Error::GroupAttachedElsewhere { group });
         }
@@ -518,6 +519,8 @@ impl Member {
         Ok(answer?)
     }
 }
+
+equal_by!(state: Group);
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

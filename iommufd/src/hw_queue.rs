@@ -12,7 +12,7 @@ use crate::address::IovaRange;
 use crate::context::Iommufd;
 use crate::error::{Refused, Result};
 use crate::format::HasHwQueues;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last};
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A queue of commands in guest memory that the hardware reads without the VMM, as a Tegra241
@@ -110,11 +110,8 @@ impl<V: HasHwQueues> HwQueue<V> {
     /// [`Error::InUse`](crate::Error::InUse), with the queue and without asking the kernel, if the next one is still
     /// there; the kernel's refusal: `EBUSY`; [`Error::Forked`](crate::Error::Forked).
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = last_handle(self.inner, KIND).map_err(|refused| refused.map(Self::of))?;
-        inner
-            .object
-            .destroy()
-            .map_err(|error| Refused::new(Self::of(Arc::new(inner)), error))
+        destroy_last(self.inner, KIND, |inner| inner.object.destroy())
+            .map_err(|refused| refused.map(Self::of))
     }
 
     fn of(inner: Arc<HwQueueInner>) -> Self {

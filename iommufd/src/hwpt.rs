@@ -8,6 +8,7 @@ use crate::device::Device;
 use crate::error::{Refused, Result};
 use crate::fault_queue::FaultQueue;
 use crate::ioas::Ioas;
+use crate::object::equal_by;
 use crate::paging::{Options, PagingTable};
 
 /// A page table that translates an address space for the IOMMU of one device, and of all others
@@ -101,6 +102,8 @@ impl HwPt {
             .map_err(|refused| refused.map(|table| Self { table }))
     }
 }
+
+equal_by!(table: HwPt);
 
 impl fmt::Debug for HwPt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::dirty::TrackedTables;
 use crate::error::{Error, Refused, Result};
 use crate::funnel;
 use crate::ledger::Ledger;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last, equal_by};
 
 /// More ranges than any machine reserves holes for: an answer that asks for more is not believed.
 const MOST_RANGES: usize = 1 << 16;
@@ -56,7 +56,7 @@ impl Ioas {
         iommufd.context().call(&nr::IOAS_ALLOC, &mut arg)?;
         Ok(Self {
             inner: Arc::new(IoasInner {
-                object: Object::new(iommufd, arg.out_ioas_id, "address space"),
+                object: Object::new(iommufd, arg.out_ioas_id, KIND),
                 ledger: iommufd.context().ledgers.add(),
                 layout: Arc::default(),
                 tracked: TrackedTables::default(),
@@ -178,12 +178,8 @@ impl Ioas {
     /// [`Error::InUse`], with the handle and without asking the kernel, if other handles, page
     /// tables or mappings hold it; the kernel's refusal: `EBUSY`; [`Error::Forked`].
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = last_handle(self.inner, "address space")
-            .map_err(|refused| refused.map(|inner| Self { inner }))?;
-        inner.object.destroy().map_err(|error| {
-            let inner = Arc::new(inner);
-            Refused::new(Self { inner }, error)
-        })
+        destroy_last(self.inner, KIND, |inner| inner.object.destroy())
+            .map_err(|refused| refused.map(|inner| Self { inner }))
     }
 
     /// The context it lives in.
@@ -192,6 +188,10 @@ impl Ioas {
         self.inner.iommufd()
     }
 }
+
+const KIND: &str = "address space";
+
+equal_by!(inner: Ioas);
 
 impl fmt::Debug for Ioas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

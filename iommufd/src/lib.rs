@@ -131,6 +131,7 @@ pub use buffer::{DmaBuffer, HugePage, SharedBuffer};
 pub use context::{Iommufd, IommufdBuilder};
 pub use copy::MappingSlice;
 pub use device::Device;
+pub use devices::DeviceKey;
 pub use dirty::{DirtyBitmap, DirtyRuns, DirtyTracking, Granule};
 pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
 pub use event_queue::ClosedQueue;

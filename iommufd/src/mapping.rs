@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::address::{Iova, IovaRange};
 use crate::context::Notices;
 use crate::error::{Error, Refused, Result};
-use crate::ioas::IoasInner;
+use crate::ioas::{Ioas, IoasInner};
 use crate::ledger::{EntryKey, Exclusive, Held, Unmap};
 
 /// One mapping: unmapped when dropped.
@@ -70,6 +70,14 @@ impl Mapping {
         false
     }
 
+    /// The address space it is in.
+    #[must_use]
+    pub fn ioas(&self) -> Ioas {
+        Ioas {
+            inner: Arc::clone(&self.ioas),
+        }
+    }
+
     /// Where it is recorded. There always is an entry: an unmap takes the mapping.
     pub(crate) fn recorded(&self) -> Option<(&Arc<IoasInner>, &EntryKey)> {
         self.entry.as_ref().map(|entry| (&self.ioas, entry))
@@ -86,10 +94,6 @@ impl Mapping {
             Ok(()) => Ok(()),
             Err(error) => Err(Refused::new(self, error)),
         }
-    }
-
-    pub(crate) fn ioas(&self) -> &Arc<IoasInner> {
-        &self.ioas
     }
 
     fn undo(&mut self) -> Result<()> {

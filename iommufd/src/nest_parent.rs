@@ -7,6 +7,7 @@ use crate::context::Iommufd;
 use crate::device::Device;
 use crate::error::{Refused, Result};
 use crate::ioas::Ioas;
+use crate::object::equal_by;
 use crate::paging::{Options, PagingTable};
 
 /// The second stage of a nested translation: an address space whose addresses are a guest's
@@ -81,6 +82,8 @@ impl NestParent {
             .map_err(|refused| refused.map(|table| Self { table }))
     }
 }
+
+equal_by!(table: NestParent);
 
 impl fmt::Debug for NestParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

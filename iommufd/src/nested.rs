@@ -16,7 +16,7 @@ use crate::format::{Format, NestsOnParent, ViommuKind};
 use crate::funnel;
 use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last, equal_by};
 use crate::paging::Options;
 use crate::viommu::{Viommu, ViommuInner};
 
@@ -129,6 +129,12 @@ impl<F: Format> NestedHwPt<F> {
         }
     }
 
+    /// What it is nested in: itself, or by way of the virtual IOMMU.
+    #[must_use]
+    pub fn parent(&self) -> &NestParent {
+        &self.table.base.parent
+    }
+
     /// The address space under it: of guest physical addresses.
     #[must_use]
     pub fn ioas(&self) -> &Ioas {
@@ -156,11 +162,8 @@ impl<F: Format> NestedHwPt<F> {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut table = last_handle(self.table, KIND).map_err(|refused| refused.map(Self::of))?;
-        table
-            .object
-            .destroy()
-            .map_err(|error| Refused::new(Self::of(Arc::new(table)), error))
+        destroy_last(self.table, KIND, |table| table.object.destroy())
+            .map_err(|refused| refused.map(Self::of))
     }
 
     fn of(table: Arc<NestedTable>) -> Self {
@@ -271,6 +274,8 @@ impl<F: Format> Clone for NestedHwPt<F> {
         Self::of(Arc::clone(&self.table))
     }
 }
+
+equal_by!(table: NestedHwPt<F: Format>);
 
 impl<F: Format> fmt::Debug for NestedHwPt<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

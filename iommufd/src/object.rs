@@ -15,6 +15,32 @@ pub(crate) fn last_handle<T>(handle: Arc<T>, object: &'static str) -> Result<T, 
     })
 }
 
+/// Destroys, by `destroy`, what only this handle holds any more; else, or after a refusal, the
+/// handle back.
+pub(crate) fn destroy_last<T>(
+    handle: Arc<T>,
+    object: &'static str,
+    destroy: impl FnOnce(&mut T) -> Result<()>,
+) -> Result<(), Refused<Arc<T>>> {
+    let mut inner = last_handle(handle, object)?;
+    destroy(&mut inner).map_err(|error| Refused::new(Arc::new(inner), error))
+}
+
+/// Makes handles equal if they are of the same object, which is what their `Arc` in the field is.
+macro_rules! equal_by {
+    ($field:ident: $handle:ident $(<$kind:ident: $bound:ident>)?) => {
+        /// Handles are equal if they are of the same object.
+        impl $(<$kind: $bound>)? PartialEq for $handle $(<$kind>)? {
+            fn eq(&self, other: &Self) -> bool {
+                std::sync::Arc::ptr_eq(&self.$field, &other.$field)
+            }
+        }
+
+        impl $(<$kind: $bound>)? Eq for $handle $(<$kind>)? {}
+    };
+}
+pub(crate) use equal_by;
+
 /// An object of the kernel's, by its id.
 ///
 /// Ids are handed out again as soon as they are free, so an id is never copied out of here but

@@ -14,7 +14,7 @@ use crate::error::{Refused, Result};
 use crate::fault_queue::FaultQueue;
 use crate::funnel;
 use crate::ioas::Ioas;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last};
 
 bitflags! {
     /// What a table was allocated for: fixed for its life.
@@ -85,11 +85,7 @@ impl PagingTable {
     /// Destroys the table of the last handle.
     pub(crate) fn try_destroy(self: Arc<Self>) -> Result<(), Refused<Arc<Self>>> {
         let kind = self.object.kind();
-        let mut table = last_handle(self, kind)?;
-        table
-            .object
-            .destroy()
-            .map_err(|error| Refused::new(Arc::new(table), error))
+        destroy_last(self, kind, |table| table.object.destroy())
     }
 
     pub(crate) fn id(&self) -> u32 {

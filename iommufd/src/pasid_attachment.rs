@@ -12,49 +12,31 @@ use crate::hwpt::HwPt;
 use crate::nest_parent::NestParent;
 use crate::nested::NestedHwPt;
 use crate::pasid::Pasid;
-use crate::target::Target;
+use crate::target::{Target, target_of};
 
 /// What a PASID can be attached to: a page table that was allocated for that.
 ///
 /// Made of a [`HwPt`], a [`NestParent`] or a [`NestedHwPt`] that is nested on its parent itself.
 /// Not of an address space: the tables that the kernel makes for one are never for PASIDs. Not of a
 /// table that is nested through a virtual IOMMU: there the PASIDs are in the guest's tables.
-#[derive(Debug, Clone)]
+///
+/// Targets are equal if they are of the same page table.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasidTarget(Target);
 
-impl From<HwPt> for PasidTarget {
-    fn from(hwpt: HwPt) -> Self {
-        Self(hwpt.into())
+impl PasidTarget {
+    fn of(table: impl Into<Target>) -> Self {
+        Self(table.into())
     }
 }
 
-impl From<&HwPt> for PasidTarget {
-    fn from(hwpt: &HwPt) -> Self {
-        Self(hwpt.into())
-    }
-}
+target_of!(PasidTarget, HwPt, Self::of);
+target_of!(PasidTarget, NestParent, Self::of);
+target_of!(PasidTarget, NestedHwPt<F>, Self::of, F);
 
-impl From<NestParent> for PasidTarget {
-    fn from(parent: NestParent) -> Self {
-        Self(parent.into())
-    }
-}
-
-impl From<&NestParent> for PasidTarget {
-    fn from(parent: &NestParent) -> Self {
-        Self(parent.into())
-    }
-}
-
-impl<F: NestsOnParent> From<NestedHwPt<F>> for PasidTarget {
-    fn from(nested: NestedHwPt<F>) -> Self {
-        Self(nested.into())
-    }
-}
-
-impl<F: NestsOnParent> From<&NestedHwPt<F>> for PasidTarget {
-    fn from(nested: &NestedHwPt<F>) -> Self {
-        Self(nested.into())
+impl From<&PasidTarget> for PasidTarget {
+    fn from(target: &PasidTarget) -> Self {
+        target.clone()
     }
 }
 

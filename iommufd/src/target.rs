@@ -11,11 +11,14 @@ use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
 use crate::nested::{NestedHwPt, NestedTable};
+use crate::object::equal_by;
 use crate::paging::Options;
 use crate::vdevice::VDeviceInner;
 
 /// What a device can be attached to.
-#[derive(Debug, Clone)]
+///
+/// Targets are equal if they are of the same address space or page table.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
     /// An address space; the kernel finds or makes a page table for it.
@@ -31,11 +34,16 @@ pub enum Target {
 
 /// A guest's page table, with the virtual device under whose number it translates, if it is nested
 /// through a virtual IOMMU.
+///
+/// Equal to another of the same page table, by whatever number: the devices of a group have one
+/// table, and a number each.
 #[derive(Clone)]
 pub struct Nested {
     table: Arc<NestedTable>,
     vdevice: Option<Arc<VDeviceInner>>,
 }
+
+equal_by!(table: Nested);
 
 impl fmt::Debug for Nested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,64 +141,37 @@ impl Target {
         options.contains(Options::PASID)
     }
 
-    /// Whether it is the very same object.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Ioas(this), Self::Ioas(other)) => Arc::ptr_eq(&this.inner, &other.inner),
-            (Self::HwPt(this), Self::HwPt(other)) => Arc::ptr_eq(&this.table, &other.table),
-            (Self::NestParent(this), Self::NestParent(other)) => {
-                Arc::ptr_eq(&this.table, &other.table)
-            }
-            (Self::Nested(this), Self::Nested(other)) => Arc::ptr_eq(&this.table, &other.table),
-            _ => false,
-        }
-    }
-}
-
-impl From<Ioas> for Target {
-    fn from(ioas: Ioas) -> Self {
-        Self::Ioas(ioas)
-    }
-}
-
-impl From<&Ioas> for Target {
-    fn from(ioas: &Ioas) -> Self {
-        Self::Ioas(ioas.clone())
-    }
-}
-
-impl From<HwPt> for Target {
-    fn from(hwpt: HwPt) -> Self {
-        Self::HwPt(hwpt)
-    }
-}
-
-impl From<&HwPt> for Target {
-    fn from(hwpt: &HwPt) -> Self {
-        Self::HwPt(hwpt.clone())
-    }
-}
-
-impl From<NestParent> for Target {
-    fn from(parent: NestParent) -> Self {
-        Self::NestParent(parent)
-    }
-}
-
-impl From<&NestParent> for Target {
-    fn from(parent: &NestParent) -> Self {
-        Self::NestParent(parent.clone())
-    }
-}
-
-impl<F: NestsOnParent> From<NestedHwPt<F>> for Target {
-    fn from(nested: NestedHwPt<F>) -> Self {
-        Self::from(&nested)
-    }
-}
-
-impl<F: NestsOnParent> From<&NestedHwPt<F>> for Target {
-    fn from(nested: &NestedHwPt<F>) -> Self {
+    /// A table that is nested on its parent: no virtual device says by which number.
+    fn on_parent<F: NestsOnParent>(nested: NestedHwPt<F>) -> Self {
         Self::through(nested.table(), None)
     }
 }
+
+impl From<&Target> for Target {
+    fn from(target: &Target) -> Self {
+        target.clone()
+    }
+}
+
+/// Lets a handle, owned or lent, be a target: what `make` makes of it.
+macro_rules! target_of {
+    ($target:ident, $handle:ty, $make:expr $(, $format:ident)?) => {
+        impl $(<$format: NestsOnParent>)? From<$handle> for $target {
+            fn from(handle: $handle) -> Self {
+                $make(handle)
+            }
+        }
+
+        impl $(<$format: NestsOnParent>)? From<&$handle> for $target {
+            fn from(handle: &$handle) -> Self {
+                Self::from(handle.clone())
+            }
+        }
+    };
+}
+pub(crate) use target_of;
+
+target_of!(Target, Ioas, Self::Ioas);
+target_of!(Target, HwPt, Self::HwPt);
+target_of!(Target, NestParent, Self::NestParent);
+target_of!(Target, NestedHwPt<F>, Self::on_parent, F);

@@ -8,12 +8,13 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 
+use crate::attachment::Attachment;
 use crate::context::Iommufd;
 use crate::device::{Device, VDeviceClaim};
 use crate::error::{Refused, Result};
 use crate::format::ViommuKind;
 use crate::nested::NestedHwPt;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last, equal_by};
 use crate::target::Target;
 use crate::viommu::{Viommu, ViommuInner};
 
@@ -33,7 +34,7 @@ use crate::viommu::{Viommu, ViommuInner};
 /// use iommufd::VDevice;
 ///
 /// let vdevice = VDevice::new(viommu, device, number)?;
-/// let attachment = device.attach(vdevice.through(nested))?;
+/// let attachment = vdevice.attach(nested)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -87,7 +88,32 @@ impl<V: ViommuKind> VDevice<V> {
         })))
     }
 
-    /// To attach the device to the guest's tables, under this number.
+    /// Attaches the device to the guest's tables, under this number: that is
+    /// [`Device::attach`] with what [`through`](Self::through) makes.
+    ///
+    /// # Errors
+    /// [`Error::ForeignVDevice`], if the tables are behind another virtual IOMMU; else as for
+    /// [`Device::attach`].
+    ///
+    /// [`Error::ForeignVDevice`]: crate::Error::ForeignVDevice
+    pub fn attach(&self, nested: &NestedHwPt<V::Format>) -> Result<Attachment> {
+        self.device().attach(self.through(nested))
+    }
+
+    /// What the device is moved to, from where it is attached, to be attached to the guest's tables
+    /// under this number:
+    ///
+    /// ```no_run
+    /// # use iommufd::format::ViommuKind;
+    /// # fn example<V: ViommuKind>(
+    /// #     attachment: &mut iommufd::Attachment,
+    /// #     vdevice: &iommufd::VDevice<V>,
+    /// #     nested: &iommufd::NestedHwPt<V::Format>,
+    /// # ) -> iommufd::Result<()> {
+    /// attachment.replace(vdevice.through(nested))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// The attachment holds the virtual device: while the guest's tables translate for the device,
     /// its number stays known.
@@ -117,11 +143,8 @@ impl<V: ViommuKind> VDevice<V> {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let mut inner = last_handle(self.inner, KIND).map_err(|refused| refused.map(Self::of))?;
-        inner
-            .object
-            .destroy_unless_gone()
-            .map_err(|error| Refused::new(Self::of(Arc::new(inner)), error))
+        destroy_last(self.inner, KIND, |inner| inner.object.destroy_unless_gone())
+            .map_err(|refused| refused.map(Self::of))
     }
 
     fn of(inner: Arc<VDeviceInner>) -> Self {
@@ -140,6 +163,8 @@ impl<V: ViommuKind> Clone for VDevice<V> {
         Self::of(Arc::clone(&self.inner))
     }
 }
+
+equal_by!(inner: VDevice<V: ViommuKind>);
 
 impl<V: ViommuKind> fmt::Debug for VDevice<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

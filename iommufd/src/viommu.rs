@@ -13,7 +13,7 @@ use crate::error::{Refused, Result};
 use crate::format::{Format, ViommuKind};
 use crate::funnel;
 use crate::nest_parent::NestParent;
-use crate::object::{Object, last_handle};
+use crate::object::{Object, destroy_last, equal_by};
 
 /// A part of a physical IOMMU that is given to one guest: it knows devices by the guest's numbers
 /// ([`VDevice`](crate::VDevice)), translates by the guest's tables
@@ -129,12 +129,8 @@ impl<V: ViommuKind> Viommu<V> {
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
         let data = self.data;
-        let mut inner = last_handle(self.inner, KIND)
-            .map_err(|refused| refused.map(|inner| Self { inner, data }))?;
-        inner.object.destroy().map_err(|error| {
-            let inner = Arc::new(inner);
-            Refused::new(Self { inner, data }, error)
-        })
+        destroy_last(self.inner, KIND, |inner| inner.object.destroy())
+            .map_err(|refused| refused.map(|inner| Self { inner, data }))
     }
 
     pub(crate) fn inner(&self) -> &Arc<ViommuInner> {
@@ -153,6 +149,8 @@ impl<V: ViommuKind> Clone for Viommu<V> {
         }
     }
 }
+
+equal_by!(inner: Viommu<V: ViommuKind>);
 
 impl<V: ViommuKind> fmt::Debug for Viommu<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

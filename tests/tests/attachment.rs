@@ -43,6 +43,7 @@ fn replace_moves_the_device_and_lets_the_old_target_go() {
     device
         .check_map(page(0), iommufd::DmaMemory::bytes(&*memory))
         .unwrap();
+    assert_eq!(attachment.target(), Some(Target::from(&to)));
     let Some(Target::Ioas(now)) = attachment.target() else {
         panic!("{attachment:?}");
     };

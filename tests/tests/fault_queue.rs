@@ -48,6 +48,7 @@ fn a_device_asks_and_is_answered() {
     assert_eq!((request.pasid(), request.carries_pasid()), (None, false));
     assert_eq!(request.group().get(), 9);
     assert_eq!(group.device().as_ref(), Some(&*setup.device));
+    assert_eq!(group.device_key(), Some(setup.device.key()));
     group.respond(PageResponse::Success).unwrap();
     assert_eq!(answer_the_first(&setup.queue), Err(Errno::INVAL));
     assert!(setup.queue.read().unwrap().is_empty());
@@ -235,8 +236,9 @@ fn a_group_outlives_everything_but_its_queue() {
     let device = device.into_device();
     drop((queue, attachment, hwpt, ioas));
     assert_eq!(group.device(), Some(device.clone()));
-    device.try_close().unwrap();
-    assert_eq!(group.device(), None);
+    let key = device.key();
+    device.try_close().expect("its key does not hold it");
+    assert_eq!((group.device(), group.device_key()), (None, Some(key)));
     assert!(is_gone(group.respond(PageResponse::Success)));
     drop(iommufd);
     assert_eq!(raw::objects(&witness), 0);
@@ -258,7 +260,11 @@ fn a_device_is_not_taken_for_the_next_one_of_the_same_id() {
     assert_eq!(group.device(), None);
     let _attachment = next.attach(&setup.hwpt).unwrap();
     ask(next, 1, page(0));
-    assert_eq!(one(&setup.queue).device().as_ref(), Some(&**next));
+    let of_next = one(&setup.queue);
+    assert_eq!(of_next.device().as_ref(), Some(&**next));
+    assert_eq!(of_next.device_key(), Some(next.key()));
+    assert!(group.device_key() < of_next.device_key());
+    drop(of_next);
     assert_eq!(group.device(), None);
 }
 

@@ -15,6 +15,7 @@ fn every_handle_is_send_sync_and_static() {
         can_be_kept_anywhere::<iommufd::Mapping>(),
         can_be_kept_anywhere::<iommufd::HwPt>(),
         can_be_kept_anywhere::<iommufd::Device>(),
+        can_be_kept_anywhere::<iommufd::DeviceKey>(),
         can_be_kept_anywhere::<iommufd::Attachment>(),
         can_be_kept_anywhere::<iommufd::Target>(),
         can_be_kept_anywhere::<iommufd::Group>(),

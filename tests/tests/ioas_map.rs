@@ -21,6 +21,7 @@ fn memory_is_found_where_the_kernel_put_it() {
     let memory = Living::new().memory(4 * PAGE);
     let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
     assert!(ioas.iova_ranges().unwrap().contains(mapping.range()));
+    assert_eq!(mapping.ioas(), ioas);
     assert_eq!(mapping.len(), 4 * PAGE as u64);
     device.check_map(mapping.iova(), memory.bytes()).unwrap();
     assert_eq!(ioas.mapped(), mapped(1, 4 * PAGE as u64));

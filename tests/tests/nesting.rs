@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use std::fmt::Debug;
+
 use iommufd::{
-    Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, Target, VDevice, VEvent,
-    VEventQueue, Viommu,
+    Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, PasidTarget, Target,
+    VDevice, VEvent, VEventQueue, Viommu,
 };
 use rustix::io::Errno;
 use tests::faults::{Points, sweep};
@@ -30,12 +32,52 @@ fn a_table_nested_on_its_parent_is_attached_and_invalidated() {
     for (index, value) in [(0, abi::IOTLB_DEFAULT), (1, 0), (2, abi::IOTLB_DEFAULT)] {
         check_iotlb(&iommufd, ids::of(&nested), index, value).unwrap();
     }
-    assert_eq!(ids::of(nested.ioas()), ids::of(&ioas));
+    assert_eq!((nested.parent(), nested.ioas()), (&parent, &ioas));
     attachment.detach().unwrap();
     nested.try_destroy().unwrap();
     parent.try_destroy().unwrap();
     ioas.try_destroy().unwrap();
     assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn handles_are_equal_if_they_are_of_one_object() {
+    let guest = Guest::new();
+    let device = &guest.device;
+    let other = MockDevice::new(&guest.iommufd).unwrap();
+    /// One object, another handle of it, and another object of the same kind.
+    fn told_apart<T: Eq + Clone + Debug>(one: &T, other: &T) {
+        assert_eq!(one, &one.clone());
+        assert_ne!(one, other);
+    }
+    told_apart(&guest.iommufd, &Iommufd::open().unwrap());
+    told_apart(&guest.ioas, &Ioas::new(&guest.iommufd).unwrap());
+    told_apart(device.group(), other.group());
+    let queue = || FaultQueue::new(&guest.iommufd).unwrap();
+    told_apart(&queue(), &queue());
+    let hwpts = [(); 2].map(|()| HwPt::new(&guest.ioas, device).unwrap());
+    told_apart(&hwpts[0], &hwpts[1]);
+    let parent = NestParent::new(&guest.ioas, device).unwrap();
+    told_apart(&guest.parent, &parent);
+    let viommu = Viommu::<MockViommu>::new(&parent, device).unwrap();
+    told_apart(&guest.viommu, &viommu);
+    let tables = [(); 2].map(|()| guest.table());
+    told_apart(&tables[0], &tables[1]);
+    let (vdevice, another) = (guest.vdevice(), guest.knows(&other, 1));
+    told_apart(&vdevice, &another);
+
+    let [one, two] = &hwpts;
+    told_apart(&Target::from(one), &Target::from(two));
+    told_apart(&Target::from(one), &Target::from(&guest.ioas));
+    told_apart(&PasidTarget::from(one), &PasidTarget::from(&parent));
+    let [one, two] = &tables;
+    told_apart(&vdevice.through(one), &vdevice.through(two));
+    assert_eq!(vdevice.through(one), another.through(one), "one table");
+    // What a target is made of, it is made of again.
+    let target = vdevice.through(one);
+    let attachment = device.attach(&target).unwrap();
+    assert_eq!(attachment.target(), Some(target));
 }
 
 #[test]
@@ -51,7 +93,7 @@ fn a_guest_behind_a_virtual_iommu() {
         let mut events = VEventQueue::<MockEvent>::new(&viommu, 2).unwrap();
         let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(0x99)).unwrap();
-        let attachment = device.attach(vdevice.through(&nested)).unwrap();
+        let attachment = vdevice.attach(&nested).unwrap();
 
         viommu
             .invalidate(&[DeviceInvalidation::of_all(0x99)])

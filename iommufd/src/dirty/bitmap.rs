@@ -137,6 +137,27 @@ impl<B: AsRef<[u64]>> DirtyBitmap<B> {
 }
 
 impl<B: AsMut<[u64]>> DirtyBitmap<B> {
+    /// The words, to set and clear bits by other means, such as what KVM has found dirty. In the last
+    /// one, bits beyond the range mean nothing.
+    ///
+    /// ```
+    /// # use iommufd::{DirtyBitmap, Granule, Iova, IovaRange};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ram = IovaRange::with_len(Iova::new(0), 1 << 20).ok_or("no such range")?;
+    /// # let written_by_the_cpus = [0b11, 0, 0, 0];
+    /// let mut bitmap = DirtyBitmap::new(ram, Granule::KIB_4)?;
+    /// for (word, written) in bitmap.words_mut().iter_mut().zip(written_by_the_cpus) {
+    ///     *word |= written;
+    /// }
+    /// assert_eq!(bitmap.count(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn words_mut(&mut self) -> &mut [u64] {
+        self.words.as_mut()
+    }
+
     /// Makes all of it clean.
     pub fn clear(&mut self) {
         bits::clear(self.words.as_mut(), self.shape.bits);

@@ -38,7 +38,7 @@ impl Mapping {
         let mut bitmap = bitmap.view();
         // Dropped after all else: tables can go with it.
         let mut tables = Vec::new();
-        let ioas = Arc::clone(self.ioas());
+        let ioas = self.ioas().inner;
         let result = ioas.must_be_tracked().and_then(|()| {
             self.undo_after(|range, notices| {
                 ioas.read_last(&[range], &mut bitmap, &mut tables, notices)

@@ -8,7 +8,7 @@ use super::QueueInner;
 use super::pending::{Arrival, Ticket};
 use super::request::{PageRequest, PageResponse, Requests};
 use crate::device::Device;
-use crate::devices::{NamedDevice, Names};
+use crate::devices::{DeviceKey, NamedDevice, Names};
 use crate::error::{Error, Refused, Result};
 
 /// Page requests of one device that are answered together, once.
@@ -60,6 +60,15 @@ impl PageRequestGroup {
         context.check_process().ok()?;
         let device = context.devices.find(self.device?)?;
         Some(Device::from_inner(device))
+    }
+
+    /// The [`key`](Device::key) of that device, also when it has been released; `None` if it was not
+    /// of this context when the requests were read.
+    ///
+    /// Unlike [`device`](Self::device) this takes no lock and holds nothing.
+    #[must_use]
+    pub fn device_key(&self) -> Option<DeviceKey> {
+        self.device.map(NamedDevice::key)
     }
 
     /// Answers the device. Does not wait.

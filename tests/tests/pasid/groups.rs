@@ -7,8 +7,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use iommufd::{Error, GroupId, GroupIdentity, HwPt, Ioas, Iommufd, Target};
+use iommufd::{Error, GroupId, GroupIdentity, HwPt, Ioas, Iommufd, PasidTarget, Target};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use tests::fork::in_child;
 use tests::ids;
 use tests::mock::{MockDevice, MockOptions, abi};
@@ -78,22 +79,22 @@ fn a_pasid_of_several_devices_moves_by_the_group() {
     group.replace_pasid(pasid(5), &there).unwrap();
     assert_eq!(recorder.calls(), ["IOMMU_TEST_CMD"], "one atomic step");
     one.check_pasid(pasid(5), ids::of(&there)).unwrap();
-    let place = |target: Target| match target {
-        Target::HwPt(table) => ids::of(&table),
-        target => panic!("{target:?}"),
-    };
     for attachment in &attachments {
-        let now = Target::from(attachment.target().unwrap());
-        assert_eq!(place(now), ids::of(&there));
+        assert_eq!(attachment.target(), Some(PasidTarget::from(&there)));
     }
     // Neither the devices themselves nor another PASID went with it.
-    assert_eq!(place(own.target().unwrap()), ids::of(&here));
+    assert_eq!(own.target(), Some(Target::from(&here)));
     assert_eq!(one.page_table(), ids::of(&here));
-    let now = Target::from(other.target().unwrap());
-    assert_eq!(place(now), ids::of(&here));
+    assert_eq!(other.target(), Some(PasidTarget::from(&here)));
     two.check_pasid(pasid(6), ids::of(&here)).unwrap();
     drop((own, other));
-    here.try_destroy().expect("nothing holds it any more");
+    let here = here.try_destroy().unwrap_err();
+    let busy = here.error().errno();
+    assert_eq!(
+        busy,
+        Some(Errno::BUSY),
+        "the mock's second device has a group of its own"
+    );
 
     // A device of which nothing is known may be a sibling.
     let stranger = device(&iommufd, UNKNOWN);
@@ -103,6 +104,7 @@ fn a_pasid_of_several_devices_moves_by_the_group() {
     assert!(matches!(refused, Error::GroupShared { .. }), "{refused}");
     assert_eq!(recorder.count(), 0);
     drop((of_stranger, attachments));
+    here.into_value().try_destroy().unwrap();
     there.try_destroy().unwrap();
 }
 
