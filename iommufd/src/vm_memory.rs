@@ -59,18 +59,43 @@
 //! # }
 //! ```
 //!
+//! # The version of vm-memory
+//!
+//! It is 0.18: the types of another version are other types, and are not taken here. It is not
+//! exported again, so depend on it as well.
+//!
+//! This module has the name of that crate. Where all of this crate is imported (`iommufd::*`), the
+//! name alone means neither; two colons before it mean the crate:
+//!
+//! ```
+//! use ::vm_memory::GuestAddress;
+//! use iommufd::vm_memory::GuestRange;
+//! use iommufd::*;
+//!
+//! # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//! let low = GuestRange::with_len(GuestAddress(0), 2 << 30).ok_or("no such range")?;
+//! // A device finds it at the same numbers.
+//! assert_eq!(IovaRange::from(low).start(), Iova::new(0));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What vm-memory does not see
 //!
 //! A device's writes do not appear in the dirty bitmap of a region (`B`), which records what the
-//! VMM itself writes. A page that is pinned for a device must not be discarded (`MADV_DONTNEED`, a
+//! VMM itself writes: they are in the page tables ([`DirtyTracking`](crate::DirtyTracking)), and go
+//! with a block that is unmapped, unless they are read before
+//! ([`GuestDma::unmap_block_reading_dirty`]). A page that is pinned for a device must not be discarded (`MADV_DONTNEED`, a
 //! hole punched in its file): unmap its block before.
 
 mod block;
 mod books;
+mod dirty;
 mod dma;
 mod error;
 mod range;
 mod region;
+mod unmap;
 
 pub use block::{BlockSize, Blocks};
 pub use books::{BlockState, GuestBlock};

@@ -100,6 +100,12 @@ impl<B> DirtyBitmap<B> {
     pub fn granule(&self) -> Granule {
         self.shape.granule
     }
+
+    /// Refuses a mapping that the bitmap has no bits for, or not for all of it.
+    #[cfg(feature = "vm-memory")]
+    pub(crate) fn must_cover(&self, mapping: IovaRange) -> Result<()> {
+        self.shape.must_cover(mapping)
+    }
 }
 
 impl<B: AsRef<[u64]>> DirtyBitmap<B> {
@@ -226,6 +232,15 @@ impl Shape {
         bits::words_for(self.bits)
     }
 
+    fn must_cover(self, mapping: IovaRange) -> Result<()> {
+        let bitmap = self.range;
+        if bitmap.contains(mapping) {
+            Ok(())
+        } else {
+            Err(Error::NotCovered { bitmap, mapping })
+        }
+    }
+
     /// How far `iova` is from the first address.
     fn offset(self, iova: Iova) -> Option<u64> {
         let byte = IovaRange::new(iova, iova)?;
@@ -265,12 +280,7 @@ impl View<'_> {
 
     /// Refuses a mapping that the bitmap has no bits for, or not for all of it.
     pub(super) fn must_cover(&self, mapping: IovaRange) -> Result<()> {
-        let bitmap = self.range();
-        if bitmap.contains(mapping) {
-            Ok(())
-        } else {
-            Err(Error::NotCovered { bitmap, mapping })
-        }
+        self.shape.must_cover(mapping)
     }
 
     /// Sets the bits of what is dirty in `run`, which lies in the range. `found` has a bit for each

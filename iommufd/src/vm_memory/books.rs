@@ -97,6 +97,10 @@ impl Slot {
         }
     }
 
+    pub(super) fn is_mapped(&self) -> bool {
+        matches!(self, Self::Mapped(_))
+    }
+
     /// The mapping, if there is one, which then leaves the slot unmapped.
     pub(super) fn take(&mut self) -> Option<Mapping> {
         match std::mem::replace(self, Self::Unmapped) {
@@ -273,8 +277,7 @@ impl RegionClaim<'_> {
 
 impl Drop for RegionClaim<'_> {
     fn drop(&mut self) {
-        let mapped = |slot: &Slot| matches!(slot, Slot::Mapped(_));
-        let goes = self.leaves && !self.slots.iter().any(mapped);
+        let goes = self.leaves && !self.slots.iter().any(Slot::is_mapped);
         let slots = std::mem::take(&mut self.slots);
         // Dropped after the lock: its memory can be the last of its kind.
         let _gone: Option<Entry>;

@@ -11,6 +11,7 @@ use super::books::{Books, GuestBlock, Region, RegionClaim, Slot};
 use super::error::{BlockError, GuestDmaError};
 use super::range::GuestRange;
 use super::region::GuestRegion;
+use super::unmap::{Plainly, Unmap, check_slots, unmap_slot, unmap_slots};
 use crate::address::Iova;
 use crate::error::{Error, Refused};
 use crate::ioas::Ioas;
@@ -36,6 +37,11 @@ use crate::memory::DmaSlice;
 /// [`unmap_all`](Self::unmap_all) does it where waiting is all right, and tells. Memory that could
 /// not be unmapped is kept by the address space.
 ///
+/// With a block that is unmapped, what devices have written to it since the last read is lost to a
+/// [`DirtyTracking`](crate::DirtyTracking). While one is in use, as in a migration, unmap with the
+/// methods that read before ([`unmap_block_reading_dirty`](Self::unmap_block_reading_dirty) and
+/// others).
+///
 /// # System calls
 /// `IOMMU_IOAS_MAP` or `IOMMU_IOAS_MAP_FILE`, and `IOMMU_IOAS_UNMAP`, one for each block.
 ///
@@ -44,6 +50,7 @@ use crate::memory::DmaSlice;
 /// # Invariants
 /// No two regions overlap. A block that the books have as mapped is mapped, at its own address,
 /// as far as this object has been told.
+#[must_use = "dropping it unmaps the guest's memory"]
 pub struct GuestDma {
     // The order matters little, as mappings hold the address space; it is that of the use.
     books: Books,
@@ -52,7 +59,6 @@ pub struct GuestDma {
 
 impl GuestDma {
     /// An empty one: nothing is mapped in `ioas`, and it need not be empty.
-    #[must_use]
     pub fn new(ioas: &Ioas, blocks: impl Into<Blocks>) -> Self {
         Self {
             books: Books::new(blocks.into()),
@@ -111,16 +117,35 @@ impl GuestDma {
     /// While an unmap that fails is being made good, devices do not reach what has been unmapped
     /// already: a DMA to it is lost.
     ///
+    /// While a page table is tracked, what devices have written since the last read is lost with
+    /// the mappings, also if the region stays:
+    /// [`remove_region_reading_dirty`](Self::remove_region_reading_dirty) reads it.
+    ///
     /// # Errors
     /// [`GuestDmaError::NoRegion`] and [`GuestDmaError::Busy`], with nothing done;
     /// [`GuestDmaError::UnmapRefused`], with the region mapped as it was, if a block cannot be
     /// unmapped, for the reasons of [`Mapping::unmap`]; [`Error::Forked`].
     pub fn remove_region(&self, start: GuestAddress) -> Result<(), GuestDmaError> {
+        self.remove_region_by(start, &mut Plainly)
+    }
+
+    pub(super) fn remove_region_by(
+        &self,
+        start: GuestAddress,
+        how: &mut impl Unmap,
+    ) -> Result<(), GuestDmaError> {
         self.check_process()?;
         let mut claim = self.books.claim_region(start)?;
+        check_slots(&mut claim, how).map_err(|BlockError { block, reason }| {
+            GuestDmaError::UnmapRefused {
+                block,
+                reason,
+                missing: Vec::new(),
+            }
+        })?;
         let mut unmapped = Vec::new();
         for index in 0..claim.slots.len() {
-            match unmap_slot(&mut claim, index) {
+            match unmap_slot(&mut claim, index, how) {
                 Ok(true) => unmapped.push(index),
                 Ok(false) => {}
                 Err(BlockError { block, reason }) => {
@@ -171,18 +196,30 @@ impl GuestDma {
     /// Unmaps the block that `at` belongs to, and says which that is: on return no device reaches
     /// it any more, and its pages can be discarded.
     ///
+    /// While a page table is tracked, what devices have written to the block since the last read is
+    /// lost with the mapping:
+    /// [`unmap_block_reading_dirty`](Self::unmap_block_reading_dirty) reads it.
+    ///
     /// # Errors
     /// [`GuestDmaError::NoMemory`], [`GuestDmaError::Busy`] and [`GuestDmaError::NotMapped`], with
     /// nothing done; [`GuestDmaError::UnmapRefused`], with the block still mapped, for the reasons
     /// of [`Mapping::unmap`]; [`Error::Forked`].
     pub fn unmap_block(&self, at: GuestAddress) -> Result<GuestRange, GuestDmaError> {
+        self.unmap_block_by(at, &mut Plainly)
+    }
+
+    pub(super) fn unmap_block_by(
+        &self,
+        at: GuestAddress,
+        how: &mut impl Unmap,
+    ) -> Result<GuestRange, GuestDmaError> {
         self.check_process()?;
         let mut claim = self.books.claim_block(at)?;
         let block = claim.block;
         let Some(mapping) = claim.mapping.take() else {
             return Err(GuestDmaError::NotMapped { block });
         };
-        mapping.unmap().map_err(|refused| {
+        how.unmap(mapping).map_err(|refused| {
             let (mapping, reason) = refused.into_parts();
             claim.mapping = Some(mapping);
             GuestDmaError::UnmapRefused {
@@ -213,11 +250,22 @@ impl GuestDma {
 
     /// Unmaps everything, now and for certain.
     ///
+    /// While a page table is tracked, what devices have written since the last read is lost with
+    /// the mappings: [`unmap_all_reading_dirty`](Self::unmap_all_reading_dirty) reads it.
+    ///
     /// # Errors
     /// [`GuestDmaError::StillMapped`], with all that is still mapped, and the regions that it is
     /// of; the rest is unmapped. [`Error::Forked`].
     #[expect(clippy::result_large_err, reason = "it gives back what it was given")]
     pub fn unmap_all(self) -> Result<(), Refused<Self, GuestDmaError>> {
+        self.unmap_all_by(&mut Plainly)
+    }
+
+    #[expect(clippy::result_large_err, reason = "it gives back what it was given")]
+    pub(super) fn unmap_all_by(
+        self,
+        how: &mut impl Unmap,
+    ) -> Result<(), Refused<Self, GuestDmaError>> {
         if let Err(error) = self.check_process() {
             return Err(Refused::new(self, error));
         }
@@ -225,7 +273,7 @@ impl GuestDma {
         for region in self.books.regions() {
             // Nobody else has the object, so nobody else has a claim.
             if let Ok(mut claim) = self.books.claim_region(region.start()) {
-                unmap_slots(&mut claim, &mut blocks);
+                unmap_slots(&mut claim, &mut blocks, how);
                 claim.leave();
             }
         }
@@ -264,7 +312,7 @@ impl GuestDma {
             Err(BlockError { block, reason }) => {
                 let mut left = Vec::new();
                 for mut claim in claims.into_iter().rev() {
-                    unmap_slots(&mut claim, &mut left);
+                    unmap_slots(&mut claim, &mut left, &mut Plainly);
                     claim.leave();
                 }
                 Err(GuestDmaError::MapRefused {
@@ -323,31 +371,6 @@ fn described<B: Bitmap + Send + Sync + 'static>(
         range,
         access,
     })
-}
-
-/// Unmaps a block, and says whether it was mapped.
-fn unmap_slot(claim: &mut RegionClaim<'_>, index: usize) -> Result<bool, BlockError> {
-    let Some((block, slot, _)) = claim.block(index) else {
-        return Ok(false);
-    };
-    let Some(mapping) = slot.take() else {
-        return Ok(false);
-    };
-    match mapping.unmap() {
-        Ok(()) => Ok(true),
-        Err(refused) => {
-            let (mapping, reason) = refused.into_parts();
-            *slot = Slot::Mapped(mapping);
-            Err(BlockError { block, reason })
-        }
-    }
-}
-
-/// Unmaps all blocks that can be, last first, and adds those that cannot to `left`.
-fn unmap_slots(claim: &mut RegionClaim<'_>, left: &mut Vec<BlockError>) {
-    for index in (0..claim.slots.len()).rev() {
-        left.extend(unmap_slot(claim, index).err());
-    }
 }
 
 impl fmt::Debug for GuestDma {

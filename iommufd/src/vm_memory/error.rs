@@ -3,9 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use ::vm_memory::GuestAddress;
+use rustix::io::Errno;
 
 use super::range::GuestRange;
-use crate::error::Error;
+use crate::error::{Error, Refused};
 use crate::map::Access;
 
 /// Why guest memory could not be mapped or unmapped, and what of it is now mapped and what is not.
@@ -90,7 +91,6 @@ pub enum GuestDmaError {
         /// The block.
         block: GuestRange,
         /// Why not.
-        #[source]
         reason: Error,
         /// The blocks of the call that could not be unmapped again: they are mapped, and their
         /// regions are there. All others of the call are not mapped.
@@ -105,7 +105,6 @@ pub enum GuestDmaError {
         /// The block.
         block: GuestRange,
         /// Why not.
-        #[source]
         reason: Error,
         /// The blocks of the call that could not be mapped again: devices do not reach them any
         /// more, though their region is there. All others are mapped as before.
@@ -123,6 +122,41 @@ pub enum GuestDmaError {
     /// It was not about guest memory.
     #[error(transparent)]
     Iommufd(#[from] Error),
+}
+
+impl GuestDmaError {
+    /// The errno that the kernel answered, if it was the kernel that refused: as [`Error::errno`] of
+    /// the reason, which for several blocks is that of the first.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::MapRefused { reason, .. } | Self::UnmapRefused { reason, .. } => reason.errno(),
+            Self::StillMapped { blocks } => blocks.first()?.reason.errno(),
+            Self::Iommufd(error) => error.errno(),
+            Self::Unowned { .. }
+            | Self::Protected { .. }
+            | Self::Overlap { .. }
+            | Self::NoRegion { .. }
+            | Self::NoMemory { .. }
+            | Self::Busy { .. }
+            | Self::Mapped { .. }
+            | Self::NotMapped { .. } => None,
+        }
+    }
+}
+
+/// `?` in a function that returns [`GuestDmaError`] drops the value, as any early return would.
+impl<T> From<Refused<T, Self>> for GuestDmaError {
+    fn from(refused: Refused<T, Self>) -> Self {
+        refused.into_error()
+    }
+}
+
+/// `?` in a function that returns [`GuestDmaError`] drops the value, as any early return would.
+impl<T> From<Refused<T>> for GuestDmaError {
+    fn from(refused: Refused<T>) -> Self {
+        refused.into_error().into()
+    }
 }
 
 /// A block that could not be mapped, or unmapped, and why.
@@ -157,6 +191,7 @@ fn also(state: &str, blocks: &[BlockError]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::KernelError;
 
     #[test]
     fn what_is_not_as_it_should_be_is_said() {
@@ -183,5 +218,76 @@ mod tests {
         );
         assert!(!one.contains("others"));
         assert!(text(vec![failed(2), failed(3), failed(4)]).ends_with(" and 2 others"));
+    }
+
+    fn kernel(errno: Errno) -> Error {
+        KernelError::new("IOMMU_IOAS_UNMAP", errno, "it is told once").into()
+    }
+
+    fn errors(reason: fn() -> Error) -> [GuestDmaError; 4] {
+        let block = GuestRange::with_len(GuestAddress(0), 4096).unwrap();
+        [
+            GuestDmaError::MapRefused {
+                block,
+                reason: reason(),
+                left: Vec::new(),
+            },
+            GuestDmaError::UnmapRefused {
+                block,
+                reason: reason(),
+                missing: Vec::new(),
+            },
+            GuestDmaError::StillMapped {
+                blocks: vec![BlockError {
+                    block,
+                    reason: reason(),
+                }],
+            },
+            reason().into(),
+        ]
+    }
+
+    #[test]
+    fn a_chain_of_errors_tells_the_reason_once() {
+        for error in errors(|| kernel(Errno::BUSY)) {
+            let mut told = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                told.push_str(&error.to_string());
+                source = error.source();
+            }
+            assert_eq!(told.matches("it is told once").count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn the_errno_is_that_of_the_reason() {
+        for error in errors(|| kernel(Errno::BUSY)) {
+            assert_eq!(error.errno(), Some(Errno::BUSY), "{error}");
+        }
+        for error in errors(|| Error::Forked) {
+            assert_eq!(error.errno(), None, "{error}");
+        }
+        let at = GuestAddress(0);
+        assert_eq!(GuestDmaError::NoMemory { at }.errno(), None);
+    }
+
+    #[test]
+    fn a_refusal_becomes_its_reason() {
+        fn guest() -> Result<(), GuestDmaError> {
+            let start = GuestAddress(1);
+            Ok(Err(Refused::<_, GuestDmaError>::new(
+                (),
+                GuestDmaError::NoRegion { start },
+            ))?)
+        }
+        fn mapping() -> Result<(), GuestDmaError> {
+            Ok(Err(Refused::<_, Error>::new((), Error::NotTracked))?)
+        }
+        assert!(matches!(guest(), Err(GuestDmaError::NoRegion { start }) if start.0 == 1));
+        assert!(matches!(
+            mapping(),
+            Err(GuestDmaError::Iommufd(Error::NotTracked))
+        ));
     }
 }

@@ -73,6 +73,20 @@ impl GuestRange {
     }
 }
 
+/// As [`GuestRange::iova`].
+impl From<GuestRange> for IovaRange {
+    fn from(range: GuestRange) -> Self {
+        range.iova()
+    }
+}
+
+/// What of the guest's memory devices find there: that at the same numbers.
+impl From<IovaRange> for GuestRange {
+    fn from(range: IovaRange) -> Self {
+        Self(range)
+    }
+}
+
 impl fmt::Debug for GuestRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GuestRange({self})")
@@ -82,5 +96,20 @@ impl fmt::Debug for GuestRange {
 impl fmt::Display for GuestRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_and_the_guest_count_alike() {
+        let guest = GuestRange::with_len(GuestAddress(3 << 12), 5 << 12).unwrap();
+        let device = IovaRange::with_len(Iova::new(3 << 12), 5 << 12).unwrap();
+        assert_eq!(IovaRange::from(guest), device);
+        assert_eq!(GuestRange::from(device), guest);
+        let all = GuestRange::from(IovaRange::ALL);
+        assert_eq!((all.start().0, all.last().0), (0, u64::MAX));
     }
 }
