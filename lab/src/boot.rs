@@ -4,14 +4,13 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Read, stdout};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cache;
 use crate::command::{self, command};
 use crate::console;
+use crate::emulator::{self, End};
 use crate::error::{Doing, Error, Result};
 use crate::initramfs::Archive;
 use crate::machine::{self, Files};
@@ -26,10 +25,10 @@ const WELCOME: &str = include_str!("guest/welcome");
 const CONSOLE_LINES: usize = 40;
 /// The exit status for a boot that ran into its time limit, as of `timeout`.
 const TIMED_OUT: u8 = 124;
+/// Where the files of the last boot are kept whose machine stood still, in the directory of all boots.
+pub(crate) const STOOD_STILL: &str = "stood-still";
 /// The end of what QEMU always says, as the network card has no network.
 const UNPLUGGED: &str = "has no peer";
-/// How long QEMU may take to end by itself before it is killed.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether a person sees the output, and may like it coloured. In the guest every output is a terminal.
 pub(crate) fn colour() -> bool {
@@ -47,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) interactive: bool,
     /// The time limit.
     pub(crate) timeout: Duration,
+    /// For how long a guest whose programs all have time limits of their own can print nothing. After that it stands still.
+    pub(crate) silence: Option<Duration>,
     /// More kernel parameters.
     pub(crate) append: String,
 }
@@ -60,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) reports: Vec<String>,
     /// Where the kernel said that something in it went wrong.
     pub(crate) splats: Vec<String>,
+    /// The state of the machine's processors, if the machine itself has stood still. The boot's files are then kept.
+    pub(crate) stood_still: Option<String>,
     /// From QEMU's start to its end.
     pub(crate) elapsed: Duration,
 }
@@ -83,6 +86,8 @@ pub(crate) fn run(
     let log = File::create(files.emulator())
         .doing(|| format!("cannot write {}", files.emulator().display()))?;
     let mut qemu = command(&lab.qemu.path);
+    // The monitor's socket is there: the path of a socket is short, and this one's directory may be anywhere.
+    qemu.current_dir(files.directory());
     qemu.args(machine::arguments(
         &lab.qemu,
         &lab.kernel,
@@ -93,21 +98,29 @@ pub(crate) fn run(
     .stderr(log);
     let started = Instant::now();
     let mut ends_in_line = true;
-    let status = if job.interactive {
-        supervise_terminal(&mut qemu, job.timeout)?
+    let end = if job.interactive {
+        emulator::at_a_terminal(&mut qemu, job.timeout)?
     } else {
-        supervise(&mut qemu, job.timeout, &mut |bytes| {
+        emulator::watched(&mut qemu, job.timeout, job.silence, &mut |bytes| {
             ends_in_line = bytes.ends_with(b"\n");
             on_output(bytes);
         })?
     };
     let elapsed = started.elapsed();
-    let outcome = judge(&files, status, &nonce, job.timeout, elapsed).inspect_err(|_| {
+    let outcome = judge(&files, end, &nonce, job.timeout, elapsed).inspect_err(|_| {
         if !ends_in_line {
             eprintln!(); // What the lab says next starts a line of its own.
         }
     })?;
-    fs::remove_dir_all(files.directory()).unwrap_or_default();
+    if outcome.stood_still.is_some() {
+        // Out of the way of the next boot.
+        let kept = directory.join(STOOD_STILL);
+        fs::remove_dir_all(&kept).unwrap_or_default();
+        fs::rename(files.directory(), &kept)
+            .doing(|| format!("cannot keep the boot's files as {}", kept.display()))?;
+    } else {
+        fs::remove_dir_all(files.directory()).unwrap_or_default();
+    }
     Ok(outcome)
 }
 
@@ -187,97 +200,10 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits for QEMU with its output going to `on_output`. No status: the time was up.
-fn supervise(
-    qemu: &mut Command,
-    limit: Duration,
-    on_output: &mut dyn FnMut(&[u8]),
-) -> Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
-    let mut child = spawn(qemu.stdin(Stdio::null()).stdout(Stdio::piped()))?;
-    let output = read_in_background(&mut child);
-    loop {
-        match output.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(bytes) => on_output(&bytes),
-            Err(RecvTimeoutError::Timeout) => {
-                stop(&mut child);
-                output.iter().for_each(|bytes| on_output(&bytes));
-                return Ok(None);
-            }
-            // QEMU has closed its output: it is about to end.
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    Ok(
-        wait_until(&mut child, end.max(Instant::now() + GRACE)).or_else(|| {
-            stop(&mut child);
-            None
-        }),
-    )
-}
-
-/// Waits for QEMU with a person's terminal on it, which is put back in order whatever happens to QEMU.
-fn supervise_terminal(qemu: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
-    let settings = command::terminal_settings(&["-g"]);
-    let mut child = spawn(qemu)?;
-    let status = wait_until(&mut child, Instant::now() + limit);
-    if status.is_none() {
-        stop(&mut child);
-    }
-    if let Some(settings) = settings {
-        command::terminal_settings(&[&settings]);
-    }
-    Ok(status)
-}
-
-fn spawn(qemu: &mut Command) -> Result<Child> {
-    let shown = command::show(qemu);
-    qemu.spawn().doing(|| format!("cannot start `{shown}`"))
-}
-
-/// The child's output, in pieces as they come, until it closes it.
-fn read_in_background(child: &mut Child) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    if let Some(mut out) = child.stdout.take() {
-        thread::spawn(move || {
-            let mut buffer = vec![0; 1 << 16];
-            while let Ok(count @ 1..) = out.read(&mut buffer) {
-                if sender.send(buffer[..count].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    receiver
-}
-
-/// The child's status, if it ends in time.
-fn wait_until(child: &mut Child, end: Instant) -> Option<ExitStatus> {
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(2)),
-            Ok(None) | Err(_) => return None,
-        }
-    }
-}
-
-/// Ends QEMU: politely, so that it puts the terminal in order, then not.
-fn stop(child: &mut Child) {
-    let asked = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status();
-    if asked.is_err() || wait_until(child, Instant::now() + GRACE).is_none() {
-        // It may have ended by itself meanwhile; all that counts is that it is gone.
-        child.kill().unwrap_or_default();
-        drop(child.wait());
-    }
-}
-
 /// Tells what a boot has come to from what it left behind.
 fn judge(
     files: &Files,
-    status: Option<ExitStatus>,
+    end: End,
     nonce: &str,
     limit: Duration,
     elapsed: Duration,
@@ -309,15 +235,26 @@ fn judge(
             .because(kept()));
     }
     let up = !reports.is_empty();
-    match (status, reported) {
+    match (end, reported) {
         // A guest that has reported how its program ended has only the power left to switch off.
         (_, Some(status)) => Ok(Outcome {
             status,
             splats: console::splats(if log.is_empty() { &console } else { &log }),
             reports,
+            stood_still: None,
             elapsed,
         }),
-        (None, None) => {
+        (End::StoodStill(state), None) => {
+            fs::write(files.state(), &state).unwrap_or_default();
+            Ok(Outcome {
+                status: TIMED_OUT,
+                splats: console::splats(&console),
+                reports,
+                stood_still: Some(state),
+                elapsed,
+            })
+        }
+        (End::TimeUp, None) => {
             let what = if up {
                 "the program did not end"
             } else {
@@ -329,7 +266,7 @@ fn judge(
                 .next("give it more with --timeout SECONDS, or look around in it with `cargo lab shell`")
                 .status(TIMED_OUT))
         }
-        (Some(status), None) => {
+        (End::Ended(status), None) => {
             let said = text(&files.emulator());
             let said: Vec<&str> = said
                 .lines()
@@ -359,6 +296,9 @@ pub(crate) fn show_splats(outcome: &Outcome) {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitStatus;
+    use std::thread;
+
     use super::*;
 
     fn judged(console: &str, reports: &str, status: Option<i32>) -> Result<Outcome> {
@@ -375,13 +315,30 @@ mod tests {
         let limit = Duration::from_secs(5);
         let outcome = judge(
             &files,
-            status.map(ExitStatus::from_raw),
+            status.map_or(End::TimeUp, |status| {
+                End::Ended(ExitStatus::from_raw(status))
+            }),
             "n0nce",
             limit,
             limit,
         );
         fs::remove_dir_all(files.directory()).unwrap();
         outcome
+    }
+
+    #[test]
+    fn the_state_of_a_machine_that_stood_still_is_kept() {
+        let directory = std::env::temp_dir().join(format!("lab-still-{}", std::process::id()));
+        let files = Files::new(directory);
+        cache::create(files.directory()).unwrap();
+        fs::write(files.reports(), "n0nce up\nn0nce test 0 fine a\n").unwrap();
+        let end = End::StoodStill("RIP=0".to_owned());
+        let limit = Duration::from_secs(5);
+        let outcome = judge(&files, end, "n0nce", limit, limit).unwrap();
+        assert_eq!(fs::read(files.state()).unwrap(), b"RIP=0");
+        assert_eq!(outcome.stood_still.unwrap(), "RIP=0");
+        assert_eq!((outcome.status, outcome.reports.len()), (TIMED_OUT, 2));
+        fs::remove_dir_all(files.directory()).unwrap();
     }
 
     #[test]

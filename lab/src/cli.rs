@@ -175,11 +175,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
     Ok(Request::Do(command, options))
 }
 
+/// The path of a file that is used from another directory. A name alone is looked for where programs are.
+fn from_here(path: String) -> PathBuf {
+    match std::path::absolute(&path) {
+        Ok(absolute) if path.contains('/') => absolute,
+        _ => path.into(),
+    }
+}
+
 impl Options {
     fn set(&mut self, command: Command, name: &str, value: String) -> Result<()> {
         match name {
-            "--kernel" => self.kernel = Some(value.into()),
-            "--qemu" => self.qemu = Some(value.into()),
+            "--kernel" => self.kernel = Some(from_here(value)),
+            "--qemu" => self.qemu = Some(from_here(value)),
             "--update" => self.update = true,
             "--timeout" => match value.parse() {
                 Ok(seconds @ 1..=1_000_000) => self.timeout = Some(Duration::from_secs(seconds)),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::monitor;
 use crate::qemu::Qemu;
 
 /// Where the lone DMA engine sits: in an IOMMU group of its own.
@@ -56,6 +57,11 @@ impl Files {
     /// What QEMU itself says.
     pub(crate) fn emulator(&self) -> PathBuf {
         self.directory.join("qemu.log")
+    }
+
+    /// The state of a machine that stood still.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.join("state")
     }
 
     /// The directory they are in.
@@ -117,6 +123,15 @@ pub(crate) fn arguments(
         "-serial",
         "chardev:console",
     ]);
+    add(&[
+        "-chardev",
+        &format!(
+            "socket,id=monitor,path={},server=on,wait=off",
+            monitor::SOCKET
+        ),
+        "-mon",
+        "chardev=monitor,mode=readline",
+    ]);
     if interactive {
         // Ctrl-C goes to the guest; Ctrl-A X ends QEMU.
         add(&["-chardev", "stdio,id=program,mux=on,signal=off"]);
@@ -176,6 +191,6 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
-        assert!(!line.contains("-mon"));
+        assert!(!line.contains("-mon chardev=program"));
     }
 }

@@ -59,6 +59,7 @@ pub(crate) fn one(
         ),
         interactive: false,
         timeout: options.timeout.unwrap_or(LIMIT),
+        silence: None,
         append: options.append.clone().unwrap_or_default(),
     };
     let outcome = boot::run(lab, &programs::target_directory(), &job, &mut hand_on)?;

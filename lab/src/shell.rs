@@ -33,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         script: format!("lab_shell {size}\n"),
         interactive: true,
         timeout: options.timeout.unwrap_or(LIMIT),
+        silence: None,
         append: options.append.clone().unwrap_or_default(),
     };
     let outcome = boot::run(&lab, &programs::target_directory(), &job, &mut |_| {})?;

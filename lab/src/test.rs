@@ -13,11 +13,17 @@ use crate::error::{Doing, Error, Result};
 use crate::programs::{self, Executable};
 use crate::progress::{say, span};
 use crate::run::hand_on;
-use crate::setup;
+use crate::setup::{self, Lab};
 use crate::tally::Tally;
 
-/// The time limit of the boot.
+/// The time limit of a boot.
 const LIMIT: Duration = Duration::from_secs(900);
+/// The time limit of a test program. The guest's init keeps it, and says where the program was.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// For how long the guest can be silent: it ends a program before, if it can do anything at all.
+const SILENCE: Duration = Duration::from_secs(240);
+/// How often a machine may stand still before that counts as what the tests have done to it.
+const RESTARTS: usize = 2;
 /// The exit status of a test runner with a test that failed.
 const TESTS_FAILED: u8 = 101;
 
@@ -39,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     }
 
     let runners = runners(filter)?;
-    let expected: usize = runners.iter().map(|runner| runner.tests).sum();
+    let expected = expected(&runners);
     if expected == 0 {
         return match filter {
             // Every test of that name is one of the host's, and has been run.
@@ -59,21 +65,79 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         "booting for {expected} kernel tests in {} programs",
         runners.len()
     ));
-    let job = job(options, &runners);
-    let mut kernel = Tally::default();
-    let outcome = boot::run(&lab, &programs::target_directory(), &job, &mut |bytes| {
-        hand_on(bytes);
-        kernel.read(bytes);
-    })?;
-    if kernel.is_inside_a_line() {
-        eprintln!(); // The last test program ended without a result.
-    }
-    say(format!(
-        "kernel tests: {kernel}, in a boot of {}",
-        span(outcome.elapsed)
-    ));
-    let verdict = verdict(&outcome, &kernel, expected)?;
+    let verdict = in_the_lab(&lab, options, &runners)?;
     Ok(if status == 0 { verdict } else { status })
+}
+
+/// Runs the tests that need the lab's kernel.
+///
+/// All of them in one boot, unless the machine stands still: QEMU loses an interrupt now and then. A program that hangs
+/// is another matter, and the guest's to tell: a guest that says nothing of it is not what the tests test. So the rest is
+/// run in another boot, from the program that had not ended.
+fn in_the_lab(lab: &Lab, options: &Options, runners: &[Runner]) -> Result<u8> {
+    let mut left = runners;
+    let mut restarts = 0;
+    let mut status = 0;
+    loop {
+        let mut ran = Tally::default();
+        let job = job(options, left);
+        let outcome = boot::run(lab, &programs::target_directory(), &job, &mut |bytes| {
+            hand_on(bytes);
+            ran.read(bytes);
+        })?;
+        if ran.is_inside_a_line() {
+            eprintln!(); // The last test program ended without a result.
+        }
+        say(format!(
+            "kernel tests: {ran}, in a boot of {}",
+            span(outcome.elapsed)
+        ));
+        let ended = outcome.reports.iter().filter_map(|report| fields(report));
+        let (done, rest) = left.split_at(left.len().min(ended.count()));
+        let Some(state) = &outcome.stood_still else {
+            let verdict = verdict(&outcome, &ran, expected(left))?;
+            return Ok(if status == 0 { verdict } else { status });
+        };
+        let during = rest.first().map_or("the end", |runner| &runner.source);
+        say(format!(
+            "the emulated machine has stood still in {during}: nothing came from it for {}",
+            span(SILENCE)
+        ));
+        for line in state.lines().filter(|line| line.contains("RIP=")) {
+            eprintln!("{}", line.trim_end());
+        }
+        if restarts == RESTARTS {
+            return Err(Error::new(format!("the emulated machine stood still {} times", restarts + 1))
+                .because("once may be the emulator's fault, which loses an interrupt now and then; this is too often")
+                .next(format!("see what its processors did, in target/lab/{}", boot::STOOD_STILL)));
+        }
+        let verdict = verdict(
+            &Outcome {
+                status: failed(&outcome),
+                ..outcome
+            },
+            &ran,
+            expected(done),
+        )?;
+        status = if status == 0 { verdict } else { status };
+        restarts += 1;
+        left = rest;
+        say("going on with it in another boot");
+    }
+}
+
+/// How many tests these programs have for the lab.
+fn expected(runners: &[Runner]) -> usize {
+    runners.iter().map(|runner| runner.tests).sum()
+}
+
+/// The status of the first test program that failed.
+fn failed(outcome: &Outcome) -> u8 {
+    let mut statuses = outcome
+        .reports
+        .iter()
+        .filter_map(|report| fields(report)?[1].parse().ok());
+    statuses.find(|status| *status != 0).unwrap_or(0)
 }
 
 /// Runs the tests that need no lab.
@@ -202,9 +266,12 @@ fn job(options: &Options, runners: &[Runner]) -> Job {
             .iter()
             .map(|runner| (runner.name.clone(), runner.path.clone()))
             .collect(),
-        script: runners.iter().map(line).collect(),
+        script: std::iter::once(format!("patience={}\n", PATIENCE.as_secs()))
+            .chain(runners.iter().map(line))
+            .collect(),
         interactive: false,
         timeout: options.timeout.unwrap_or(LIMIT),
+        silence: Some(SILENCE),
         append: options.append.clone().unwrap_or_default(),
     }
 }
@@ -263,6 +330,7 @@ mod tests {
             status,
             reports: owned(reports),
             splats: owned(splats),
+            stood_still: None,
             elapsed: Duration::ZERO,
         }
     }
@@ -324,7 +392,7 @@ mod tests {
         let job = job(&Options::default(), &[runner]);
         assert_eq!(
             job.script,
-            "lab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
+            "patience=180\nlab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
         );
     }
 }
