@@ -1,0 +1,232 @@
+//! The range and the level hint of an invalidation by address.
+
+use crate::field::Field;
+
+const NUM: Field = Field::new(16, 12);
+const SCALE: Field = Field::new(25, 20);
+const SCALE_WITHOUT_DS: Field = Field::new(24, 20);
+const TTL: Field = Field::new(9, 8);
+const TG: Field = Field::new(11, 10);
+
+/// The granule of the tables that an invalidation is about: `TG`, bits 11:10 of the second word
+/// (4.4.1.1). Only translations of tables of this granule need be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlbiGranule {
+    /// 4 KiB, `0b01`.
+    Kib4,
+    /// 16 KiB, `0b10`.
+    Kib16,
+    /// 64 KiB, `0b11`.
+    Kib64,
+}
+
+impl TlbiGranule {
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Kib4 => 1 << 12,
+            Self::Kib16 => 1 << 14,
+            Self::Kib64 => 1 << 16,
+        }
+    }
+
+    const fn bits(self) -> u64 {
+        match self {
+            Self::Kib4 => 0b01,
+            Self::Kib16 => 0b10,
+            Self::Kib64 => 0b11,
+        }
+    }
+}
+
+/// The level of the entries that an invalidation is about: `TTL`, bits 9:8 of the second word
+/// (4.4.1.1). Only blocks and pages of this level need be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlbiLevel {
+    /// Level 1, `0b01`. With [`TlbiGranule::Kib16`] only where there is `SMMU_IDR5.DS`.
+    One,
+    /// Level 2, `0b10`.
+    Two,
+    /// Level 3, `0b11`.
+    Three,
+}
+
+impl TlbiLevel {
+    const fn bits(self) -> u64 {
+        match self {
+            Self::One => 0b01,
+            Self::Two => 0b10,
+            Self::Three => 0b11,
+        }
+    }
+}
+
+/// How many granules an invalidation is about, of which granule, and at which level (4.4.1.1).
+///
+/// A command has one only where there is `SMMU_IDR3.RIL`. It starts at the command's address.
+///
+/// # Invariants
+/// It is none of the encodings that are reserved: more than one granule, or a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TlbiRange {
+    granule: TlbiGranule,
+    level: Option<TlbiLevel>,
+    num: u8,
+    scale: u8,
+}
+
+impl TlbiRange {
+    /// The largest `NUM`.
+    pub const MAX_NUM: u8 = 31;
+    /// The largest `SCALE`, where there is `SMMU_IDR5.DS`. The field can hold more, which count
+    /// as this.
+    pub const MAX_SCALE: u8 = 39;
+    /// The largest `SCALE` without `SMMU_IDR5.DS`.
+    pub const MAX_SCALE_WITHOUT_DS: u8 = 31;
+
+    /// One granule at the address, of which the level is known: a hint rather than a range.
+    #[must_use]
+    pub const fn one(granule: TlbiGranule, level: TlbiLevel) -> Self {
+        Self {
+            granule,
+            level: Some(level),
+            num: 0,
+            scale: 0,
+        }
+    }
+
+    /// `(num + 1) << scale` granules, or `None` if one of the numbers is too large, or the range
+    /// is one granule with no level, which is reserved.
+    ///
+    /// ```
+    /// use smmuv3_types::{TlbiGranule, TlbiRange};
+    ///
+    /// let range = TlbiRange::new(TlbiGranule::Kib4, None, 2, 9).unwrap();
+    /// assert_eq!(range.granules(), 3 * 512);
+    /// assert_eq!(range.bytes(), 6 << 20);
+    /// assert_eq!(TlbiRange::new(TlbiGranule::Kib4, None, 0, 0), None);
+    /// ```
+    #[must_use]
+    pub const fn new(
+        granule: TlbiGranule,
+        level: Option<TlbiLevel>,
+        num: u8,
+        scale: u8,
+    ) -> Option<Self> {
+        if num > Self::MAX_NUM || scale > Self::MAX_SCALE {
+            return None;
+        }
+        if num == 0 && scale == 0 && level.is_none() {
+            return None;
+        }
+        Some(Self {
+            granule,
+            level,
+            num,
+            scale,
+        })
+    }
+
+    /// The granule of the tables: `TG`.
+    #[must_use]
+    pub const fn granule(&self) -> TlbiGranule {
+        self.granule
+    }
+
+    /// The level of the entries: `TTL`. With `None` they are of any.
+    #[must_use]
+    pub const fn level(&self) -> Option<TlbiLevel> {
+        self.level
+    }
+
+    /// `NUM`, bits 16:12 of the first word: one less than the number of steps.
+    #[must_use]
+    pub const fn num(&self) -> u8 {
+        self.num
+    }
+
+    /// `SCALE`, bits 25:20 of the first word: the logarithm of the granules in a step.
+    #[must_use]
+    pub const fn scale(&self) -> u8 {
+        self.scale
+    }
+
+    /// How many granules it has.
+    #[must_use]
+    pub const fn granules(&self) -> u64 {
+        // At most 32 << 39.
+        (self.num as u64)
+            .wrapping_add(1)
+            .wrapping_shl(self.scale as u32)
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        // At most 1 << 44 granules of 1 << 16 bytes.
+        self.granules().wrapping_mul(self.granule.bytes())
+    }
+
+    /// What the words of a command say, where there is `SMMU_IDR3.RIL`.
+    ///
+    /// # Errors
+    /// The encoding is reserved.
+    #[inline]
+    pub(crate) const fn decode(words: [u64; 2], ds: bool) -> Result<Option<Self>, Reserved> {
+        let [first, second] = words;
+        let granule = match TG.get(second) {
+            0b01 => TlbiGranule::Kib4,
+            0b10 => TlbiGranule::Kib16,
+            0b11 => TlbiGranule::Kib64,
+            // All else is RES0 then.
+            _ => return Ok(None),
+        };
+        let level = match TTL.get(second) {
+            // Without DS, tables of 16 KiB have no blocks of level 1: it counts as no hint.
+            0b01 if !ds && matches!(granule, TlbiGranule::Kib16) => None,
+            0b01 => Some(TlbiLevel::One),
+            0b10 => Some(TlbiLevel::Two),
+            0b11 => Some(TlbiLevel::Three),
+            _ => None,
+        };
+        let scale = if ds { SCALE } else { SCALE_WITHOUT_DS }.get(first) as u8;
+        let scale = if scale > Self::MAX_SCALE {
+            Self::MAX_SCALE
+        } else {
+            scale
+        };
+        match Self::new(granule, level, NUM.get(first) as u8, scale) {
+            Some(range) => Ok(Some(range)),
+            None => Err(Reserved),
+        }
+    }
+
+    /// Its bits in the words of a command.
+    pub(crate) const fn encode(range: Option<Self>) -> [u64; 2] {
+        let Some(range) = range else { return [0, 0] };
+        let first = SCALE.put(NUM.put(0, range.num as u64), range.scale as u64);
+        let level = match range.level {
+            Some(level) => level.bits(),
+            None => 0,
+        };
+        [first, TG.put(TTL.put(0, level), range.granule.bits())]
+    }
+
+    /// The words of a command with this range in the place of theirs.
+    pub(crate) const fn replace([first, second]: [u64; 2], range: Option<Self>) -> [u64; 2] {
+        let [in_first, in_second] = Self::encode(range);
+        [
+            first & !(NUM.mask() | SCALE.mask()) | in_first,
+            second & !(TTL.mask() | TG.mask()) | in_second,
+        ]
+    }
+
+    /// The range without its level, or `None` if nothing is left of it.
+    pub(crate) const fn without_level(self) -> Option<Self> {
+        Self::new(self.granule, None, self.num, self.scale)
+    }
+}
+
+/// The encoding of a range is reserved.
+pub(crate) struct Reserved;
