@@ -98,7 +98,7 @@ Fails if a test fails, if the kernel warns, dies or hangs, and if there was noth
   --skip-host          leave out the tests of the host
   --no-fail-fast       go on to the kernel's tests when one of the host's failed
 
-Its time limit for the boot is 900 s, and for each test program 180 s: of one that does not end the lab says where its
+Its time limit for the boot is 1800 s, and for each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
 at most twice; target/lab/stood-still has what the processors did.
 ";

@@ -17,11 +17,11 @@ use crate::setup::{self, Lab};
 use crate::tally::Tally;
 
 /// The time limit of a boot.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1800);
 /// The time limit of a test program. The guest's init keeps it, and says where the program was.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(420);
 /// For how long the guest can be silent: it ends a program before, if it can do anything at all.
-const SILENCE: Duration = Duration::from_secs(240);
+const SILENCE: Duration = Duration::from_secs(480);
 /// How often a machine may stand still before that counts as what the tests have done to it.
 const RESTARTS: usize = 2;
 /// The exit status of a test runner with a test that failed.
@@ -392,7 +392,7 @@ mod tests {
         let job = job(&Options::default(), &[runner]);
         assert_eq!(
             job.script,
-            "patience=180\nlab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
+            "patience=420\nlab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
         );
     }
 }
