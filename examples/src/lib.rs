@@ -1,6 +1,7 @@
 //! Programs to start from, in `src/bin`, and the drivers that they share.
 
 pub mod edu;
+pub mod guest;
 
 /// The examples in the README compile.
 #[cfg(doctest)]

@@ -55,7 +55,8 @@ impl Attachment {
     ///
     /// # Errors
     /// [`Error::GroupShared`] if another device would, or may, move with it: use
-    /// [`Group::replace`](crate::Group::replace); [`Error::ForeignContext`]; else as for
+    /// [`Group::replace`](crate::Group::replace); [`Error::ForeignContext`];
+    /// [`Error::StaleTranslations`], with the device at the new target; else as for
     /// [`Device::attach`].
     pub fn replace(&mut self, target: impl Into<Target>) -> Result<()> {
         self.hold.replace(&target.into())
@@ -109,16 +110,19 @@ pub(crate) struct Hold {
 impl Hold {
     pub(crate) fn new(device: &Device, pasid: Option<Pasid>, target: Target) -> Result<Self> {
         device.iommufd().must_be(target.iommufd(), "target")?;
-        device.group().attach(device, pasid, target)?;
-        Ok(Self {
+        device.group().attach(device, pasid, target.clone())?;
+        let hold = Self {
             device: device.clone(),
             pasid,
             attached: true,
-        })
+        };
+        target.settle()?;
+        Ok(hold)
     }
 
     pub(crate) fn replace(&self, target: &Target) -> Result<()> {
-        self.device.group().replace_alone(self.pasid, target)
+        self.device.group().replace_alone(self.pasid, target)?;
+        target.settle()
     }
 
     pub(crate) fn device(&self) -> &Device {

@@ -324,6 +324,24 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// One of several invalidations is none that the physical IOMMU has. The kernel was not asked:
+    /// none was carried out.
+    #[error("invalidation {index} is none that the IOMMU has; none was carried out")]
+    #[non_exhaustive]
+    InvalidationNotThere {
+        /// Which one, counted from 0.
+        index: usize,
+    },
+
+    /// A device has come to a guest's table, but what the IOMMU still had by the tags that the table
+    /// uses could not be invalidated. Translations of before can be used for it.
+    #[error("the device is attached, but stale translations were not invalidated: {cause}")]
+    #[non_exhaustive]
+    StaleTranslations {
+        /// Why not.
+        cause: Box<Self>,
+    },
+
     /// The kernel refused one of several invalidations.
     ///
     /// What comes after the refused one was not looked at.
@@ -378,6 +396,7 @@ impl Error {
             | Self::InvalidationRefused { reason: error, .. }
             | Self::NotRead { reason: error, .. } => Some(error.errno),
             Self::LockedMemory { .. } => Some(Errno::NOMEM),
+            Self::StaleTranslations { cause } => cause.errno(),
             Self::CannotMove { .. } => Some(Errno::INVAL),
             _ => None,
         }

@@ -2,8 +2,8 @@
 //!
 //! Stage-1 tables, commands and events of one vendor mean nothing to the IOMMU of another. So the
 //! objects of nested translation have their format as a type parameter, and what does not belong
-//! together does not compile. These traits are how a crate of vendor structures brings its formats
-//! in:
+//! together does not compile. [`smmuv3`](crate::smmuv3) is such a format. These traits are how another
+//! is brought in; SMMUv3 with plain words would be:
 //!
 //! ```no_run
 //! # #[allow(dead_code)]
@@ -42,6 +42,16 @@
 //!     const TYPE: u32 = iommufd_sys::iommufd::IOMMU_VIOMMU_TYPE_ARM_SMMUV3;
 //!     type Data = ();
 //!     type VirtualId = StreamId;
+//!     type Stale = ();
+//!     type Demands = ();
+//!
+//!     fn stale((): &(), (): &()) -> Vec<[u64; 2]> {
+//!         Vec::new()
+//!     }
+//!
+//!     fn demands(_: &iommufd::Device) -> iommufd::Result<()> {
+//!         Ok(())
+//!     }
 //! }
 //!
 //! use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -62,7 +72,7 @@
 //! let vdevice = VDevice::new(&viommu, device, StreamId(7))?;
 //! let stream_table_entry = [0, 0];
 //! let nested = NestedHwPt::new(&viommu, device, &stream_table_entry)?;
-//! let attachment = device.attach(vdevice.through(&nested))?;
+//! let attachment = device.attach(vdevice.through(&nested, ()))?;
 //!
 //! let invalidate_all = [0x10, 0];
 //! viommu.invalidate(&[invalidate_all])?;
@@ -86,6 +96,9 @@ use std::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::device::Device;
+use crate::error::Result;
+
 /// Plain bytes of a fixed layout, as the kernel copies them in and out.
 pub trait Blob:
     FromBytes + IntoBytes + Immutable + KnownLayout + Copy + fmt::Debug + Send + Sync + 'static
@@ -96,6 +109,12 @@ impl<T> Blob for T where
     T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy + fmt::Debug + Send + Sync + 'static
 {
 }
+
+/// Plain bytes of a fixed layout that the kernel is given. Unlike a [`Blob`] it may have bytes that
+/// it cannot be: those that the kernel would refuse.
+pub trait Given: IntoBytes + Immutable + Copy + fmt::Debug + Send + Sync + 'static {}
+
+impl<T> Given for T where T: IntoBytes + Immutable + Copy + fmt::Debug + Send + Sync + 'static {}
 
 /// A format of stage-1 translation: how a nested page table is configured, and how what the IOMMU
 /// has cached of it is invalidated.
@@ -110,11 +129,11 @@ pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
     type NestsOn: NestingPlace;
     /// What configures a nested page table: where the guest's tables are, by guest physical
     /// address, and how they are to be read.
-    type Config: Blob;
+    type Config: Given;
     /// `IOMMU_HWPT_DATA_*`.
     const CONFIG_TYPE: u32;
     /// One invalidation.
-    type Invalidation: Blob;
+    type Invalidation: Given;
     /// `IOMMU_*_INVALIDATE_DATA_*`.
     const INVALIDATION_TYPE: u32;
     /// Whether the kernel, when it refuses one invalidation of several, has carried out exactly
@@ -171,6 +190,43 @@ pub unsafe trait ViommuKind: fmt::Debug + Send + Sync + 'static {
     type Data: Blob;
     /// The number by which the guest knows a device behind it.
     type VirtualId: Into<u64> + Copy + fmt::Debug + Send + Sync + 'static;
+    /// What is to be said when a device comes to a table behind it: what becomes of translations
+    /// that the IOMMU still has by the tags that the table uses, such as its address space
+    /// identifiers. They outlive the tables, and the kernel does not invalidate them. `()` for a
+    /// format without such tags.
+    type Stale: fmt::Debug + Send + Sync + 'static;
+    /// What is invalidated for that, after the device has come.
+    fn stale(
+        stale: &Self::Stale,
+        demands: &Self::Demands,
+    ) -> Vec<<Self::Format as Format>::Invalidation>;
+    /// What the physical IOMMU demands of invalidations; `()` for nothing.
+    type Demands: Demands<<Self::Format as Format>::Invalidation>;
+    /// What the IOMMU behind `device` demands. It is asked once for each virtual IOMMU.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn demands(device: &Device) -> Result<Self::Demands>;
+}
+
+/// What a physical IOMMU demands of the invalidations `I` that are passed on to it.
+pub trait Demands<I>: Copy + fmt::Debug + Send + Sync + 'static {
+    /// Whether it has this one. The kernel is not asked for what it would refuse: when it refuses
+    /// one of many, it can be unknown which of the others were carried out.
+    fn has(&self, invalidation: &I) -> bool;
+
+    /// Whether all of it is to be issued twice, for an erratum.
+    fn twice(&self) -> bool;
+}
+
+impl<I> Demands<I> for () {
+    fn has(&self, _: &I) -> bool {
+        true
+    }
+
+    fn twice(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of virtual IOMMU that shows a page of its registers.

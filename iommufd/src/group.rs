@@ -209,7 +209,9 @@ impl Group {
     /// devices are attached, or of another device that is: it cannot be told which would move;
     /// [`Error::ForeignContext`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
-        self.replace_all(None, &target.into())
+        let target = target.into();
+        self.replace_all(None, &target)?;
+        target.settle()
     }
 
     /// Moves `pasid` of all devices of the group that have it attached to `target`, at once and

@@ -105,6 +105,7 @@ mod option;
 mod paging;
 mod pasid;
 mod pasid_attachment;
+pub mod smmuv3;
 #[cfg(feature = "tokio")]
 mod stream;
 mod target;

@@ -41,6 +41,12 @@ pub enum Target {
 pub struct Nested {
     table: Arc<NestedTable>,
     vdevice: Option<Arc<VDeviceInner>>,
+    settle: Option<Arc<dyn Settle>>,
+}
+
+/// What is done when a device has come to a guest's table.
+pub(crate) trait Settle: Send + Sync {
+    fn settle(&self) -> Result<()>;
 }
 
 equal_by!(table: Nested);
@@ -82,11 +88,29 @@ impl Target {
     }
 
     /// The nested table, by way of the virtual device if there is one.
-    pub(crate) fn through(table: &Arc<NestedTable>, vdevice: Option<&Arc<VDeviceInner>>) -> Self {
+    pub(crate) fn through(
+        table: &Arc<NestedTable>,
+        vdevice: Option<&Arc<VDeviceInner>>,
+        settle: Option<Arc<dyn Settle>>,
+    ) -> Self {
         Self::Nested(Nested {
             table: Arc::clone(table),
             vdevice: vdevice.map(Arc::clone),
+            settle,
         })
+    }
+
+    /// Does what is to be done when a device has come.
+    pub(crate) fn settle(&self) -> Result<()> {
+        match self {
+            Self::Nested(Nested {
+                settle: Some(settle),
+                ..
+            }) => settle.settle().map_err(|cause| Error::StaleTranslations {
+                cause: Box::new(cause),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a virtual device that is another device's, or behind another virtual IOMMU than the
@@ -95,6 +119,7 @@ impl Target {
         let Self::Nested(Nested {
             table,
             vdevice: Some(vdevice),
+            ..
         }) = self
         else {
             return Ok(());
@@ -143,7 +168,7 @@ impl Target {
 
     /// A table that is nested on its parent: no virtual device says by which number.
     fn on_parent<F: NestsOnParent>(nested: NestedHwPt<F>) -> Self {
-        Self::through(nested.table(), None)
+        Self::through(nested.table(), None, None)
     }
 }
 

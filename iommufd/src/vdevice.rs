@@ -1,7 +1,6 @@
 //! Devices as a guest knows them.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use iommufd_sys::ioctl::SizedArg;
@@ -12,10 +11,10 @@ use crate::attachment::Attachment;
 use crate::context::Iommufd;
 use crate::device::{Device, VDeviceClaim};
 use crate::error::{Refused, Result};
-use crate::format::ViommuKind;
+use crate::format::{Format, ViommuKind};
 use crate::nested::NestedHwPt;
 use crate::object::{Object, destroy_last, equal_by};
-use crate::target::Target;
+use crate::target::{Settle, Target};
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A device behind a virtual IOMMU, by the number that the guest has for it (on Arm its vSID).
@@ -30,11 +29,12 @@ use crate::viommu::{Viommu, ViommuInner};
 /// #     device: &iommufd::Device,
 /// #     number: V::VirtualId,
 /// #     nested: &iommufd::NestedHwPt<V::Format>,
+/// #     stale: V::Stale,
 /// # ) -> iommufd::Result<()> {
 /// use iommufd::VDevice;
 ///
 /// let vdevice = VDevice::new(viommu, device, number)?;
-/// let attachment = vdevice.attach(nested)?;
+/// let attachment = vdevice.attach(nested, stale)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -55,7 +55,8 @@ use crate::viommu::{Viommu, ViommuInner};
 #[doc(alias = "IOMMU_VDEVICE_ALLOC")]
 pub struct VDevice<V: ViommuKind> {
     inner: Arc<VDeviceInner>,
-    _kind: PhantomData<V>,
+    /// Those of the virtual IOMMU.
+    demands: V::Demands,
 }
 
 impl<V: ViommuKind> VDevice<V> {
@@ -81,23 +82,28 @@ impl<V: ViommuKind> VDevice<V> {
         arg.dev_id = device.id();
         arg.virt_id = number.into();
         iommufd.context().call(&nr::VDEVICE_ALLOC, &mut arg)?;
-        Ok(Self::of(Arc::new(VDeviceInner {
-            object: Object::new(iommufd, arg.out_vdevice_id, KIND),
-            claim,
-            viommu: Arc::clone(viommu.inner()),
-        })))
+        Ok(Self {
+            inner: Arc::new(VDeviceInner {
+                object: Object::new(iommufd, arg.out_vdevice_id, KIND),
+                claim,
+                viommu: Arc::clone(viommu.inner()),
+            }),
+            demands: *viommu.demands(),
+        })
     }
 
     /// Attaches the device to the guest's tables, under this number: that is
     /// [`Device::attach`] with what [`through`](Self::through) makes.
     ///
     /// # Errors
-    /// [`Error::ForeignVDevice`], if the tables are behind another virtual IOMMU; else as for
+    /// [`Error::ForeignVDevice`], if the tables are behind another virtual IOMMU;
+    /// [`Error::StaleTranslations`], with the device detached again; else as for
     /// [`Device::attach`].
     ///
     /// [`Error::ForeignVDevice`]: crate::Error::ForeignVDevice
-    pub fn attach(&self, nested: &NestedHwPt<V::Format>) -> Result<Attachment> {
-        self.device().attach(self.through(nested))
+    /// [`Error::StaleTranslations`]: crate::Error::StaleTranslations
+    pub fn attach(&self, nested: &NestedHwPt<V::Format>, stale: V::Stale) -> Result<Attachment> {
+        self.device().attach(self.through(nested, stale))
     }
 
     /// What the device is moved to, from where it is attached, to be attached to the guest's tables
@@ -109,17 +115,34 @@ impl<V: ViommuKind> VDevice<V> {
     /// #     attachment: &mut iommufd::Attachment,
     /// #     vdevice: &iommufd::VDevice<V>,
     /// #     nested: &iommufd::NestedHwPt<V::Format>,
+    /// #     stale: V::Stale,
     /// # ) -> iommufd::Result<()> {
-    /// attachment.replace(vdevice.through(nested))?;
+    /// attachment.replace(vdevice.through(nested, stale))?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// The attachment holds the virtual device: while the guest's tables translate for the device,
     /// its number stays known.
+    ///
+    /// The IOMMU tags what it has translated by numbers that are in the guest's tables, such as the
+    /// ASIDs of an SMMUv3. Such translations outlive the table that the device leaves, and the kernel
+    /// does not invalidate them: in a table that uses the same number for something else, they are
+    /// wrong. So `stale` says what becomes of them (for SMMUv3 see
+    /// [`StaleAsids`](crate::smmuv3::StaleAsids)). What is to be invalidated is invalidated after the
+    /// device has come, each time that it comes by this target.
     #[must_use]
-    pub fn through(&self, nested: &NestedHwPt<V::Format>) -> Target {
-        Target::through(nested.table(), Some(&self.inner))
+    pub fn through(&self, nested: &NestedHwPt<V::Format>, stale: V::Stale) -> Target {
+        let stale = V::stale(&stale, &self.demands);
+        let settle: Option<Arc<dyn Settle>> = match stale.is_empty() {
+            true => None,
+            false => Some(Arc::new(Invalidations::<V> {
+                viommu: Arc::clone(&self.inner.viommu),
+                demands: self.demands,
+                commands: stale,
+            })),
+        };
+        Target::through(nested.table(), Some(&self.inner), settle)
     }
 
     /// The device.
@@ -143,15 +166,22 @@ impl<V: ViommuKind> VDevice<V> {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        destroy_last(self.inner, KIND, |inner| inner.object.destroy_unless_gone())
-            .map_err(|refused| refused.map(Self::of))
+        let Self { inner, demands } = self;
+        destroy_last(inner, KIND, |inner| inner.object.destroy_unless_gone())
+            .map_err(|refused| refused.map(|inner| Self { inner, demands }))
     }
+}
 
-    fn of(inner: Arc<VDeviceInner>) -> Self {
-        Self {
-            inner,
-            _kind: PhantomData,
-        }
+/// What is invalidated when a device has come to a table.
+struct Invalidations<V: ViommuKind> {
+    viommu: Arc<ViommuInner>,
+    demands: V::Demands,
+    commands: Vec<<V::Format as Format>::Invalidation>,
+}
+
+impl<V: ViommuKind> Settle for Invalidations<V> {
+    fn settle(&self) -> Result<()> {
+        self.viommu.invalidate::<V>(&self.demands, &self.commands)
     }
 }
 
@@ -160,7 +190,10 @@ const KIND: &str = "virtual device";
 // By hand: a derive would ask the same of the kind.
 impl<V: ViommuKind> Clone for VDevice<V> {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.inner))
+        Self {
+            inner: Arc::clone(&self.inner),
+            demands: self.demands,
+        }
     }
 }
 

@@ -211,7 +211,26 @@ impl<V: ViommuKind<Data = ()>> Viommu<V> {
     where
         V: Reports<E>,
     {
-        let viommu = Self::new(parent, device)?;
+        Self::with_data_and_events(parent, device, (), depth)
+    }
+}
+
+impl<V: ViommuKind> Viommu<V> {
+    /// As [`with_events`](Self::with_events), of a kind of which the kernel is told something: see
+    /// [`with_data`](Self::with_data).
+    ///
+    /// # Errors
+    /// As for [`with_data`](Self::with_data) and [`VEventQueue::new`].
+    pub fn with_data_and_events<E: Event>(
+        parent: &NestParent,
+        device: &Device,
+        data: V::Data,
+        depth: u32,
+    ) -> Result<(Self, VEventQueue<E>)>
+    where
+        V: Reports<E>,
+    {
+        let viommu = Self::with_data(parent, device, data)?;
         let events = VEventQueue::new(&viommu, depth)?;
         Ok((viommu, events))
     }

@@ -9,8 +9,8 @@ use iommufd_sys::iommufd as sys;
 
 use crate::context::Iommufd;
 use crate::device::Device;
-use crate::error::{Refused, Result};
-use crate::format::{Format, ViommuKind};
+use crate::error::{Error, Refused, Result};
+use crate::format::{Demands, Format, ViommuKind};
 use crate::funnel;
 use crate::nest_parent::NestParent;
 use crate::object::{Object, destroy_last, equal_by};
@@ -35,6 +35,7 @@ pub struct Viommu<V: ViommuKind> {
     inner: Arc<ViommuInner>,
     /// What the kernel answered.
     data: V::Data,
+    demands: V::Demands,
 }
 
 impl<V: ViommuKind<Data = ()>> Viommu<V> {
@@ -73,13 +74,14 @@ impl<V: ViommuKind> Viommu<V> {
         context.checked(&nr::VIOMMU_ALLOC, &mut context.notices(), |fd| {
             funnel::viommu_alloc::<V>(fd, &mut arg, &mut data)
         })?;
-        let inner = ViommuInner {
+        let inner = Arc::new(ViommuInner {
             object: Object::new(iommufd, arg.out_viommu_id, KIND),
             parent: parent.clone(),
-        };
+        });
         Ok(Self {
-            inner: Arc::new(inner),
+            inner,
             data,
+            demands: V::demands(device)?,
         })
     }
 
@@ -89,21 +91,29 @@ impl<V: ViommuKind> Viommu<V> {
         &self.data
     }
 
+    /// What the physical IOMMU demands of invalidations.
+    #[must_use]
+    pub fn demands(&self) -> &V::Demands {
+        &self.demands
+    }
+
     /// Invalidates what the IOMMU, and devices, have cached of the guest's tables. On return that
     /// is done.
     ///
     /// All `commands` go to the kernel in one call, in their order (in one for each 524288, which is
-    /// what it takes); none makes no call.
+    /// what it takes); none makes no call. Where an erratum [demands](Self::demands) it, they go
+    /// twice.
     ///
     /// # Errors
-    /// [`Error::InvalidationRefused`], which says what was done and which command was refused;
-    /// [`Error::Forked`].
+    /// [`Error::InvalidationNotThere`], before the kernel is asked; [`Error::InvalidationRefused`],
+    /// which says what was done and which command was refused; [`Error::Forked`].
     ///
+    /// [`Error::InvalidationNotThere`]: crate::Error::InvalidationNotThere
     /// [`Error::InvalidationRefused`]: crate::Error::InvalidationRefused
     /// [`Error::Forked`]: crate::Error::Forked
     #[doc(alias = "IOMMU_HWPT_INVALIDATE")]
     pub fn invalidate(&self, commands: &[<V::Format as Format>::Invalidation]) -> Result<()> {
-        self.inner.object.invalidate::<V::Format>(commands)
+        self.inner.invalidate::<V>(&self.demands, commands)
     }
 
     /// What it is made of: the address space of the guest's physical addresses.
@@ -128,9 +138,18 @@ impl<V: ViommuKind> Viommu<V> {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        let data = self.data;
-        destroy_last(self.inner, KIND, |inner| inner.object.destroy())
-            .map_err(|refused| refused.map(|inner| Self { inner, data }))
+        let Self {
+            inner,
+            data,
+            demands,
+        } = self;
+        destroy_last(inner, KIND, |inner| inner.object.destroy()).map_err(|refused| {
+            refused.map(|inner| Self {
+                inner,
+                data,
+                demands,
+            })
+        })
     }
 
     pub(crate) fn inner(&self) -> &Arc<ViommuInner> {
@@ -146,6 +165,7 @@ impl<V: ViommuKind> Clone for Viommu<V> {
         Self {
             inner: Arc::clone(&self.inner),
             data: self.data,
+            demands: self.demands,
         }
     }
 }
@@ -179,6 +199,22 @@ impl ViommuInner {
 
     pub(crate) fn parent(&self) -> &NestParent {
         &self.parent
+    }
+
+    /// Has the kernel carry out `commands` as the physical IOMMU demands it.
+    pub(crate) fn invalidate<V: ViommuKind>(
+        &self,
+        demands: &V::Demands,
+        commands: &[<V::Format as Format>::Invalidation],
+    ) -> Result<()> {
+        if let Some(index) = commands.iter().position(|command| !demands.has(command)) {
+            return Err(Error::InvalidationNotThere { index });
+        }
+        self.object.invalidate::<V::Format>(commands)?;
+        if demands.twice() {
+            self.object.invalidate::<V::Format>(commands)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn iommufd(&self) -> &Iommufd {

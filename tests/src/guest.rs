@@ -66,7 +66,7 @@ impl Guest {
 
     /// The first device attached to a table of the guest's, of which nothing else is kept.
     pub fn attachment(&self) -> Attachment {
-        let target = self.vdevice().through(&self.table());
+        let target = self.vdevice().through(&self.table(), ());
         self.device.attach(target).unwrap()
     }
 

@@ -362,7 +362,7 @@ fn a_guests_table_takes_requests_with_any_pasid() {
     assert_eq!(ids::of(table.fault_queue().unwrap()), ids::of(&queue));
     let attachment = guest
         .device
-        .attach(guest.vdevice().through(&table))
+        .attach(guest.vdevice().through(&table, ()))
         .unwrap();
     for pasid in [NO_PASID, 1, 0xf_ffff] {
         ask_with(&guest.device, pasid, page(0));

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use iommufd::{Access, Error, Ioas, Iommufd, Leaks, Mapped, Mapping};
 use rustix::io::Errno;
@@ -107,13 +108,17 @@ fn a_copy_is_of_the_mapping_that_was_named_whoever_has_its_place_now() {
             });
             let worker = scope.spawn(|| {
                 let mut outcomes = [0, 0];
-                for _ in 0..ROUNDS {
+                for round in 0..ROUNDS {
                     let source = loop {
                         let memory = living.filled(PAGE, 1);
                         if let Ok(source) = from.map_at(page(0), memory, Access::Read) {
                             break source;
                         }
                     };
+                    if round % 8 == 0 {
+                        // On a busy machine nobody would come between by chance.
+                        thread::sleep(Duration::from_millis(2));
+                    }
                     let copy = done(to.copy_at(page(1), &source, Access::Read));
                     outcomes[usize::from(copy.is_some())] += 1;
                     drop(source);

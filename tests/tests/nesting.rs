@@ -72,10 +72,14 @@ fn handles_are_equal_if_they_are_of_one_object() {
     told_apart(&Target::from(one), &Target::from(&guest.ioas));
     told_apart(&PasidTarget::from(one), &PasidTarget::from(&parent));
     let [one, two] = &tables;
-    told_apart(&vdevice.through(one), &vdevice.through(two));
-    assert_eq!(vdevice.through(one), another.through(one), "one table");
+    told_apart(&vdevice.through(one, ()), &vdevice.through(two, ()));
+    assert_eq!(
+        vdevice.through(one, ()),
+        another.through(one, ()),
+        "one table"
+    );
     // What a target is made of, it is made of again.
-    let target = vdevice.through(one);
+    let target = vdevice.through(one, ());
     let attachment = device.attach(&target).unwrap();
     assert_eq!(attachment.target(), Some(target));
 }
@@ -93,7 +97,7 @@ fn a_guest_behind_a_virtual_iommu() {
         let mut events = VEventQueue::<MockEvent>::new(&viommu, 2).unwrap();
         let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(0x99)).unwrap();
-        let attachment = vdevice.attach(&nested).unwrap();
+        let attachment = vdevice.attach(&nested, ()).unwrap();
 
         viommu
             .invalidate(&[DeviceInvalidation::of_all(0x99)])
@@ -124,7 +128,7 @@ fn objects_of_two_contexts_are_not_mixed() {
     let on_parent = |parent, device| NestedHwPt::<OnParent>::new(parent, device, &CONFIG);
     let nested = on_parent(&there.parent, &there.device).unwrap();
     let vdevice = there.vdevice();
-    let through = vdevice.through(&there.table());
+    let through = vdevice.through(&there.table(), ());
     let attachment = here.device.attach(&here.ioas).unwrap();
     here.recorder.clear();
     there.recorder.clear();
@@ -188,8 +192,8 @@ impl Places {
         let guest = Guest::new();
         let vdevice = guest.vdevice();
         Self {
-            first: vdevice.through(&guest.table()),
-            second: vdevice.through(&guest.table()),
+            first: vdevice.through(&guest.table(), ()),
+            second: vdevice.through(&guest.table(), ()),
             parent: Target::from(&guest.parent),
             ioas: Target::from(Ioas::new(&guest.iommufd).unwrap()),
             hwpt: Target::from(HwPt::new(&guest.ioas, &guest.device).unwrap()),
@@ -261,7 +265,7 @@ fn a_replace_that_the_kernel_refuses_leaves_everything_as_it_was() {
     let viommu = Viommu::<MockViommu>::new(&parent, &device).unwrap();
     let nested = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
     let vdevice = VDevice::new(&viommu, &device, VirtualNumber(7)).unwrap();
-    let mut attachment = device.attach(vdevice.through(&nested)).unwrap();
+    let mut attachment = device.attach(vdevice.through(&nested, ())).unwrap();
     let table = device.page_table();
     assert_eq!(table, ids::of(&nested));
     recorder.clear();
@@ -327,7 +331,7 @@ fn what_is_in_use_is_given_back_and_the_kernel_is_not_asked() {
     let device = &guest.device;
     let nested = guest.table();
     let vdevice = guest.vdevice();
-    let attachment = device.attach(vdevice.through(&nested)).unwrap();
+    let attachment = device.attach(vdevice.through(&nested, ())).unwrap();
     let Guest {
         viommu,
         parent,

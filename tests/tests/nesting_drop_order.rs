@@ -52,7 +52,7 @@ impl Graph {
         let table = NestedHwPt::builder(&viommu, &device, &CONFIG).fault_queue(&requests);
         let table = table.allocate().unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(1)).unwrap();
-        let attachment = device.attach(vdevice.through(&table)).unwrap();
+        let attachment = device.attach(vdevice.through(&table, ())).unwrap();
         let first = HwQueue::first(&viommu, pages(0, 1)).unwrap();
         let second = HwQueue::after(&first, pages(1, 1)).unwrap();
         Self {
@@ -117,7 +117,7 @@ fn what_a_device_is_attached_by_can_be_dropped_in_every_order() {
         let viommu = Viommu::<Kind>::with_data(&parent, &device, Loopback::default()).unwrap();
         let table = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(1)).unwrap();
-        let attachment = device.attach(vdevice.through(&table)).unwrap();
+        let attachment = device.attach(vdevice.through(&table, ())).unwrap();
         drop(iommufd);
         let mut graph: [Droppable; 7] = [
             any(ioas),

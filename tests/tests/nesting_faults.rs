@@ -53,12 +53,12 @@ fn set_up(ioas: &Ioas, device: &MockDevice) -> Result<Setup> {
     let vdevice = VDevice::new(&viommu, device, VirtualNumber(1))?;
     let first = HwQueue::first(&viommu, pages(0, 1))?;
     let second = HwQueue::after(&first, pages(1, 1))?;
-    attachment.replace(vdevice.through(&table))?;
+    attachment.replace(vdevice.through(&table, ()))?;
     viommu.invalidate(&[DeviceInvalidation::of_all(1); 3])?;
     on_parent.invalidate(&[TableInvalidation::of(1); 3])?;
     attachment.replace(&on_parent)?;
     attachment.replace(&parent)?;
-    attachment.replace(vdevice.through(&table))?;
+    attachment.replace(vdevice.through(&table, ()))?;
     Ok(Setup {
         attachment,
         queues: [first, second],

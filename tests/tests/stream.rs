@@ -164,7 +164,7 @@ fn events_of_a_virtual_iommu_come_as_a_stream() {
         let (viommu, queue) = made.unwrap();
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(NUMBER.into())).unwrap();
         let table = NestedHwPt::new(&viommu, &device, &CONFIG).unwrap();
-        let _attachment = device.attach(vdevice.through(&table)).unwrap();
+        let _attachment = device.attach(vdevice.through(&table, ())).unwrap();
         let event = VEvent::Event(MockEvent { virt_id: NUMBER });
 
         let mut stream = queue.into_stream().unwrap();

@@ -121,7 +121,7 @@ fn a_device_is_not_attached_by_way_of_the_wrong_virtual_device() {
     let table = guest.table();
     let table_elsewhere = NestedHwPt::new(&elsewhere, device, &CONFIG).unwrap();
     let (vdevice, other) = (guest.vdevice(), guest.knows(&other_device, 1));
-    let mut attachment = device.attach(vdevice.through(&table)).unwrap();
+    let mut attachment = device.attach(vdevice.through(&table, ())).unwrap();
     recorder.clear();
     let of_another = |error: &Error, of: &str| {
         assert!(
@@ -130,17 +130,17 @@ fn a_device_is_not_attached_by_way_of_the_wrong_virtual_device() {
         );
     };
     let wrong = [
-        (other.through(&table), "device"),
-        (other.through(&table_elsewhere), "device"),
-        (vdevice.through(&table_elsewhere), "virtual IOMMU"),
+        (other.through(&table, ()), "device"),
+        (other.through(&table_elsewhere, ()), "device"),
+        (vdevice.through(&table_elsewhere, ()), "virtual IOMMU"),
     ];
     for (target, what) in wrong {
         of_another(&attachment.replace(target.clone()).unwrap_err(), what);
         of_another(&device.group().replace(target).unwrap_err(), what);
     }
-    let strange = vdevice.through(&table);
+    let strange = vdevice.through(&table, ());
     of_another(&other_device.attach(strange).unwrap_err(), "device");
-    let strange = other.through(&table_elsewhere);
+    let strange = other.through(&table_elsewhere, ());
     of_another(&other_device.attach(strange).unwrap_err(), "virtual IOMMU");
     assert_eq!(recorder.count(), 0, "the kernel was not asked");
     assert_eq!(device.page_table(), ids::of(&table));
@@ -187,7 +187,7 @@ fn a_virtual_device_goes_with_its_device_and_is_not_missed() {
     } = &guest;
     let vdevice = guest.vdevice();
     let tombstone = ids::of(&vdevice);
-    let attachment = device.attach(vdevice.through(&guest.table())).unwrap();
+    let attachment = device.attach(vdevice.through(&guest.table(), ())).unwrap();
     device.pull_out().unwrap();
     assert!(!guest.is_known(NUMBER));
     attachment.detach().unwrap();
@@ -234,7 +234,7 @@ fn a_device_that_stays_attached_by_its_number_is_released_with_its_last_handle()
             let guest = Guest::new();
             let (iommufd, recorder) = (guest.iommufd.clone(), Arc::clone(&guest.recorder));
             let vdevice = guest.vdevice();
-            let through = vdevice.through(&guest.table());
+            let through = vdevice.through(&guest.table(), ());
             let attachment = guest.device.attach(through.clone()).unwrap();
             guest.device.refuse_detach(true);
             recorder.clear();
@@ -272,11 +272,11 @@ fn a_device_that_stays_attached_by_its_number_is_attached_again() {
     } = &guest;
     let (vdevice, table) = (guest.vdevice(), guest.table());
     device.refuse_detach(true);
-    drop(device.attach(vdevice.through(&table)).unwrap());
+    drop(device.attach(vdevice.through(&table, ())).unwrap());
     // It cannot be attached before it can be detached.
-    refused(device.attach(vdevice.through(&table)), Errno::BUSY);
+    refused(device.attach(vdevice.through(&table, ())), Errno::BUSY);
     device.refuse_detach(false);
-    let attachment = device.attach(vdevice.through(&table)).unwrap();
+    let attachment = device.attach(vdevice.through(&table, ())).unwrap();
     let vdevice = vdevice.try_destroy().unwrap_err().into_value();
     drop(vdevice);
     assert!(guest.is_known(NUMBER), "held as by any attachment");
@@ -296,28 +296,28 @@ fn siblings_are_attached_to_the_same_table_each_by_its_own_number() {
     let [one, two] = [(); 2].map(|()| MockDevice::in_group(iommufd, ONE).unwrap());
     let (first, second) = (guest.knows(&one, 1), guest.knows(&two, 2));
     let (table, another) = (guest.table(), guest.table());
-    let mut of_one = one.attach(first.through(&table)).unwrap();
+    let mut of_one = one.attach(first.through(&table, ())).unwrap();
     recorder.clear();
-    let error = two.attach(second.through(&another)).unwrap_err();
+    let error = two.attach(second.through(&another, ())).unwrap_err();
     assert!(matches!(error, Error::GroupAttachedElsewhere { .. }));
-    let error = two.attach(first.through(&table)).unwrap_err();
+    let error = two.attach(first.through(&table, ())).unwrap_err();
     assert!(matches!(
         error,
         Error::ForeignVDevice { what: "device", .. }
     ));
     assert_eq!(recorder.count(), 0);
-    let of_two = two.attach(second.through(&table)).unwrap();
+    let of_two = two.attach(second.through(&table, ())).unwrap();
 
     // A target by one number is no target for two devices.
     recorder.clear();
-    for target in [first.through(&another), second.through(&another)] {
+    for target in [first.through(&another, ()), second.through(&another, ())] {
         let error = one.group().replace(target).unwrap_err();
         assert!(matches!(
             error,
             Error::ForeignVDevice { what: "device", .. }
         ));
     }
-    let refusal = of_one.replace(first.through(&another)).unwrap_err();
+    let refusal = of_one.replace(first.through(&another, ())).unwrap_err();
     assert!(matches!(refusal, Error::GroupShared { .. }));
     assert_eq!(recorder.count(), 0);
     drop((first, second));
@@ -338,7 +338,7 @@ fn events_of_a_device_come_under_its_number_while_it_is_attached_by_it() {
     let trigger = || trigger_vevent(iommufd, device.id());
     let vdevice = guest.vdevice();
     assert_eq!(trigger(), Err(Errno::NOENT), "it is attached to nothing");
-    let mut attachment = device.attach(vdevice.through(&guest.table())).unwrap();
+    let mut attachment = device.attach(vdevice.through(&guest.table(), ())).unwrap();
     // There is no queue, and so the host's log has it.
     assert_eq!(trigger(), Err(Errno::OPNOTSUPP));
     attachment.replace(&guest.ioas).unwrap();
@@ -353,7 +353,7 @@ fn in_a_child_of_a_fork_nothing_of_the_parents_is_touched() {
     let guest = Guest::new();
     let nested = NestedHwPt::<OnParent>::new(&guest.parent, &guest.device, &CONFIG).unwrap();
     let (vdevice, table) = (guest.vdevice(), guest.table());
-    let attachment = guest.device.attach(vdevice.through(&table)).unwrap();
+    let attachment = guest.device.attach(vdevice.through(&table, ())).unwrap();
     let spare = MockDevice::new(&guest.iommufd).unwrap();
     let alone = guest.knows(&spare, 1);
     guest.recorder.clear();
@@ -380,8 +380,8 @@ fn in_a_child_of_a_fork_nothing_of_the_parents_is_touched() {
         forked(&nested.invalidate(&[]).unwrap_err());
         let one = TableInvalidation::of(0);
         forked(&nested.invalidate(&[one]).unwrap_err());
-        forked(&spare.attach(alone.through(&table)).unwrap_err());
-        forked(&attachment.replace(vdevice.through(&table)).unwrap_err());
+        forked(&spare.attach(alone.through(&table, ())).unwrap_err());
+        forked(&attachment.replace(vdevice.through(&table, ())).unwrap_err());
         let refusal = alone.try_destroy().unwrap_err();
         forked(refusal.error());
         drop(refusal);
@@ -394,7 +394,7 @@ fn in_a_child_of_a_fork_nothing_of_the_parents_is_touched() {
     });
     let (guest, nested, vdevice, table, attachment, spare, alone) = everything.unwrap();
     assert!(guest.is_known(NUMBER) && guest.is_known(1));
-    let of_spare = spare.attach(alone.through(&table)).unwrap();
+    let of_spare = spare.attach(alone.through(&table, ())).unwrap();
     of_spare.detach().unwrap();
     alone.try_destroy().unwrap();
     nested.try_destroy().unwrap();

@@ -343,7 +343,7 @@ fn events_of_several_devices_are_told_apart() {
     let other = MockDevice::new(&guest.iommufd).unwrap();
     let number = 0xffff_fffe;
     let vdevice = guest.knows(&other, number);
-    let _of_other = other.attach(vdevice.through(&guest.table())).unwrap();
+    let _of_other = other.attach(vdevice.through(&guest.table(), ())).unwrap();
     let mut queue = source.queue(8);
     for device in [&guest.device, &other, &other, &guest.device] {
         trigger_vevent(&guest.iommufd, device.id()).unwrap();

@@ -24,7 +24,7 @@ fn the_first_event_is_told_to_whoever_made_the_queue_with_the_virtual_iommu() {
         };
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(0x99)).unwrap();
         let nested = NestedHwPt::new(&viommu, &device, &Stage1::default()).unwrap();
-        let attachment = device.attach(vdevice.through(&nested)).unwrap();
+        let attachment = device.attach(vdevice.through(&nested, ())).unwrap();
 
         let told = trigger_vevent(&iommufd, device.id());
         match &mut events {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bitflags::bitflags;
 use iommufd_sys::iommufd as sys;
+use smmuv3_types::{Idr0, InvalidationLimits, Vouched};
 
 use super::HwInfoType;
 use super::vendor::sealed::Sealed;
@@ -61,6 +62,20 @@ impl Sealed for Smmuv3Info {
 }
 
 impl Smmuv3Info {
+    /// The fields that a VMM can rely on, and no others.
+    #[must_use]
+    pub fn vouched(&self) -> Vouched {
+        Vouched::new(self.idr)
+    }
+
+    /// Which invalidations it has. Whether it has `ATC_INV` is read of `IDR0.ATS`, which the kernel
+    /// does not vouch for, but goes by itself.
+    #[must_use]
+    pub fn invalidation_limits(&self) -> InvalidationLimits {
+        let idr0 = Idr0::from_bits(self.idr0());
+        self.vouched().invalidation_limits().with_ats(idr0.ats())
+    }
+
     /// What the kernel says besides: errata.
     #[must_use]
     pub fn flags(&self) -> Smmuv3Flags {

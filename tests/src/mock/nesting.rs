@@ -5,6 +5,7 @@
 
 use std::mem::offset_of;
 
+use iommufd::Device;
 use iommufd::format::{
     Event, Format, HasHwQueues, InParent, InViommu, PageLocation, Reports, ShowsPage, ViommuKind,
 };
@@ -132,6 +133,22 @@ unsafe impl Format for OnViommuInBatches {
     const COUNT_IS_EXACT: bool = false;
 }
 
+/// Of a kind of virtual IOMMU: nothing outlives its tables, and nothing is demanded of invalidations.
+macro_rules! demands_nothing {
+    () => {
+        type Stale = ();
+        type Demands = ();
+
+        fn stale((): &(), (): &()) -> Vec<<Self::Format as Format>::Invalidation> {
+            Vec::new()
+        }
+
+        fn demands(_: &Device) -> iommufd::Result<()> {
+            Ok(())
+        }
+    };
+}
+
 /// The mock's virtual IOMMU.
 #[derive(Debug, Clone, Copy)]
 pub enum MockViommu {}
@@ -184,6 +201,7 @@ unsafe impl ViommuKind for MockViommu {
     const TYPE: u32 = abi::TYPE_SELFTEST;
     type Data = ();
     type VirtualId = VirtualNumber;
+    demands_nothing!();
 }
 
 // SAFETY: as for `MockViommu`.
@@ -192,6 +210,7 @@ unsafe impl ViommuKind for MockViommuInBatches {
     const TYPE: u32 = abi::TYPE_SELFTEST;
     type Data = ();
     type VirtualId = VirtualNumber;
+    demands_nothing!();
 }
 
 // SAFETY: with the mock driver the kernel takes and writes 24 bytes of numbers for this type; without it, it refuses
@@ -201,6 +220,7 @@ unsafe impl ViommuKind for MockViommuWithPage {
     const TYPE: u32 = abi::TYPE_SELFTEST;
     type Data = Loopback;
     type VirtualId = VirtualNumber;
+    demands_nothing!();
 }
 
 impl ShowsPage for MockViommuWithPage {
@@ -222,6 +242,7 @@ unsafe impl<const OFFSET: u64, const LESS: u64> ViommuKind for Astray<OFFSET, LE
     const TYPE: u32 = MockViommuWithPage::TYPE;
     type Data = Loopback;
     type VirtualId = VirtualNumber;
+    demands_nothing!();
 }
 
 impl<const OFFSET: u64, const LESS: u64> ShowsPage for Astray<OFFSET, LESS> {
@@ -245,6 +266,7 @@ unsafe impl<const TYPE: u32, const WORDS: usize> ViommuKind for Unusual<TYPE, WO
     const TYPE: u32 = TYPE;
     type Data = [u32; WORDS];
     type VirtualId = VirtualNumber;
+    demands_nothing!();
 }
 
 /// An event of the mock's virtual IOMMU.

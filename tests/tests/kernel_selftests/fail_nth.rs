@@ -358,7 +358,7 @@ fn guests(device: &MockDevice, ioas: &Ioas) -> Result<()> {
     let builder = NestedHwPt::builder(&viommu, device, &CONFIG).fault_queue(&requests);
     let table = builder.allocate()?;
     let vdevice = VDevice::new(&viommu, device, VirtualNumber(0x99))?;
-    let mut attachment = device.attach(vdevice.through(&table))?;
+    let mut attachment = device.attach(vdevice.through(&table, ()))?;
     viommu.invalidate(&[DeviceInvalidation::of_all(0x99); 3])?;
     for _ in 0..3 {
         of_mock(trigger_vevent(iommufd, device.id()))?;
@@ -368,7 +368,7 @@ fn guests(device: &MockDevice, ioas: &Ioas) -> Result<()> {
     let first = HwQueue::first(&viommu, at(0)?)?;
     let second = HwQueue::after(&first, at(1)?)?;
     attachment.replace(&parent)?;
-    attachment.replace(vdevice.through(&table))?;
+    attachment.replace(vdevice.through(&table, ()))?;
     second.try_destroy()?;
     events.try_close()?.try_destroy()?;
     attachment.detach()?;

@@ -3,7 +3,7 @@
 use iommufd::format::ViommuKind;
 use iommufd::{Attachment, Device, NestedHwPt, Result, VDevice};
 
-fn _case<V: ViommuKind>(
+fn _case<V: ViommuKind<Stale = ()>>(
     device: &Device,
     vdevice: &VDevice<V>,
     nested: &NestedHwPt<V::Format>,
@@ -11,7 +11,7 @@ fn _case<V: ViommuKind>(
     #[cfg(feature = "misuse")]
     return device.attach(nested);
     #[cfg(not(feature = "misuse"))]
-    device.attach(vdevice.through(nested))
+    device.attach(vdevice.through(nested, ()))
 }
 
 fn main() {

@@ -3,8 +3,11 @@
 use iommufd::format::ViommuKind;
 use iommufd::{NestedHwPt, Target, VDevice};
 
-fn _case<V: ViommuKind>(vdevice: &VDevice<V>, nested: &NestedHwPt<V::Format>) -> Target {
-    let target = vdevice.through(nested);
+fn _case<V: ViommuKind<Stale = ()>>(
+    vdevice: &VDevice<V>,
+    nested: &NestedHwPt<V::Format>,
+) -> Target {
+    let target = vdevice.through(nested, ());
     if let Target::Nested(nested) = &target {
         #[cfg(feature = "misuse")]
         drop(nested.vdevice);

@@ -8,7 +8,7 @@
 use iommufd::format::ViommuKind;
 use iommufd::{Attachment, Device, NestedHwPt, Pasid, Result, VDevice};
 
-fn case<V: ViommuKind>(
+fn case<V: ViommuKind<Stale = ()>>(
     device: &Device,
     pasid: Pasid,
     vdevice: &VDevice<V>,
@@ -17,7 +17,7 @@ fn case<V: ViommuKind>(
     assert!(pasid.get() > 0);
     #[cfg(feature = "misuse")]
     device.attach_pasid(pasid, nested)?.detach()?;
-    device.attach(vdevice.through(nested))
+    device.attach(vdevice.through(nested, ()))
 }
 
 fn main() {}

@@ -3,16 +3,16 @@
 use iommufd::format::ViommuKind;
 use iommufd::{NestedHwPt, Target, VDevice};
 
-fn _case<V: ViommuKind, W: ViommuKind>(
+fn _case<V: ViommuKind<Stale = ()>, W: ViommuKind<Stale = ()>>(
     vdevice: &VDevice<V>,
     other: &VDevice<W>,
     nested: &NestedHwPt<V::Format>,
 ) -> Target {
     let _kept = other.clone();
     #[cfg(feature = "misuse")]
-    return other.through(nested);
+    return other.through(nested, ());
     #[cfg(not(feature = "misuse"))]
-    vdevice.through(nested)
+    vdevice.through(nested, ())
 }
 
 fn main() {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "answers for the kind")]
 
 use iommufd::format::{NestsOnViommu, ViommuKind};
+use iommufd::{Device, Result};
 
 #[derive(Debug)]
 struct Kind<F>(F);
@@ -13,6 +14,16 @@ macro_rules! contents {
         const TYPE: u32 = 2;
         type Data = [u64; 2];
         type VirtualId = u32;
+        type Stale = ();
+        type Demands = ();
+
+        fn stale((): &(), (): &()) -> Vec<F::Invalidation> {
+            Vec::new()
+        }
+
+        fn demands(_: &Device) -> Result<()> {
+            Ok(())
+        }
     };
 }
 

@@ -99,7 +99,7 @@ pub(super) fn vdevice_alloc(fixture: Fixture) {
     let table = guest.table();
     let Fixture { guest, .. } = fixture;
     let mut guest = guest.unwrap();
-    guest.attachment.replace(known.through(&table)).unwrap();
+    guest.attachment.replace(known.through(&table, ())).unwrap();
     let device = &guest.device;
     let trigger = || trigger_vevent(fd, device.id()).unwrap();
     reads_what_fits(&events, trigger);

@@ -51,7 +51,7 @@ pub(super) fn viommu_alloc_nested_iopf(fixture: Fixture) {
     let Fixture { guest, .. } = fixture;
     let guest = guest.unwrap();
     let mut attachment = guest.attachment;
-    attachment.replace(vdevice.through(&table)).unwrap();
+    attachment.replace(vdevice.through(&table, ())).unwrap();
     let device = &guest.device;
     assert_eq!(device.page_table(), ids::of(&table));
     assert_eq!(raw::destroy(fd, ids::of(&table)), Err(Errno::BUSY));

@@ -1,0 +1,64 @@
+//! In unit tests: somebody who answers in the kernel's place, and sees every byte that it would.
+
+// UNSAFETY: reads and writes the memory that an ioctl's argument points to, as the kernel would.
+#![expect(unsafe_code, reason = "plays the kernel")]
+
+use std::cell::RefCell;
+
+use rustix::io::Errno;
+use rustix::ioctl::Opcode;
+
+type Answer = Box<dyn FnMut(Asked<'_>) -> Result<(), Errno>>;
+
+thread_local! {
+    static ANSWER: RefCell<Option<Answer>> = const { RefCell::new(None) };
+}
+
+/// An ioctl that was issued.
+pub(crate) struct Asked<'a> {
+    pub(crate) opcode: Opcode,
+    /// The argument.
+    pub(crate) arg: &'a mut [u8],
+}
+
+impl Asked<'_> {
+    /// The `u32` that is `offset` bytes into the argument.
+    pub(crate) fn u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(self.arg[offset..offset + 4].try_into().unwrap())
+    }
+
+    /// Sets it.
+    pub(crate) fn set_u32(&mut self, offset: usize, value: u32) {
+        self.arg[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    /// The `len` bytes at the address that is `offset` bytes into the argument.
+    pub(crate) fn data(&mut self, offset: usize, len: usize) -> &mut [u8] {
+        let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
+        let address = usize::try_from(address).unwrap();
+        let start = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: the argument's address is that of a buffer of so many bytes, which is lent to the
+        // ioctl: the kernel would read or write it.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+}
+
+/// Has `answer` answer this thread's ioctls, until the value is dropped.
+#[must_use = "the kernel answers again when it is dropped"]
+pub(crate) fn answering(answer: impl FnMut(Asked<'_>) -> Result<(), Errno> + 'static) -> impl Drop {
+    struct Until;
+
+    impl Drop for Until {
+        fn drop(&mut self) {
+            ANSWER.take();
+        }
+    }
+
+    ANSWER.set(Some(Box::new(answer)));
+    Until
+}
+
+/// The answer, if there is somebody to give it.
+pub(super) fn answer(opcode: Opcode, arg: &mut [u8]) -> Option<Result<(), Errno>> {
+    ANSWER.with_borrow_mut(|answer| Some(answer.as_mut()?(Asked { opcode, arg })))
+}
