@@ -309,26 +309,11 @@ impl Context {
         self.fd.as_fd()
     }
 
-    /// Destroys the object `id` in a drop: a refusal is counted and reported, never lost.
-    ///
-    /// Returns whether the kernel confirmed it. In a child of a fork nothing is done: the object
-    /// is the parent's.
-    pub(crate) fn destroy_in_drop(&self, id: u32, object: &'static str) -> bool {
-        match self.destroy(id) {
-            Ok(()) => true,
-            Err(Error::Forked) => false,
-            Err(error) => {
-                self.object_stays(object, &error);
-                false
-            }
-        }
-    }
-
     /// Destroys the object `id`, which must be the caller's own.
-    pub(crate) fn destroy(&self, id: u32) -> Result<()> {
+    pub(crate) fn destroy(&self, id: u32, notices: &mut Notices<'_>) -> Result<()> {
         let mut arg = sys::iommu_destroy::sized();
         arg.id = id;
-        self.call(&nr::DESTROY, &mut arg)
+        self.call_noting(&nr::DESTROY, &mut arg, notices)
     }
 
     /// Counts and reports an object that a drop could not let go of.

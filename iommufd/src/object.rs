@@ -1,9 +1,12 @@
 //! A kernel object: an id that is destroyed once, by whoever owns it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use iommufd_sys::ioctl::iommufd as nr;
 use rustix::io::Errno;
 
+use crate::cause;
 use crate::context::Iommufd;
 use crate::error::{Error, Refused, Result};
 
@@ -61,8 +64,25 @@ enum Life {
     Alive,
     /// The kernel has confirmed the destroy.
     Gone,
-    /// The kernel has refused it in a drop: the object stays until the context is closed.
+    /// The kernel has refused it in a drop, or has waited in vain: the object stays until the
+    /// context is closed.
     GivenUp,
+}
+
+/// The id that the kernel gives to no object: whatever is asked of it is refused (`ENOENT`).
+const NOBODY: u32 = 0;
+
+/// From when on a refused destroy is one that the kernel has waited for. It waits for a minute,
+/// and answers at once otherwise.
+const WAITED: Duration = Duration::from_secs(59);
+
+/// Whether a destroy that was answered so, after so long, has left the object without its id.
+///
+/// The kernel takes the id away before it waits for others who are using the object, and does not
+/// put it back when it gives up: it stays without one until the context is closed.
+fn is_stranded(answer: &Result<()>, after: Duration) -> bool {
+    let errno = answer.as_ref().err().and_then(Error::errno);
+    errno == Some(Errno::BUSY) && after >= WAITED
 }
 
 impl Object {
@@ -91,10 +111,30 @@ impl Object {
     }
 
     /// Destroys the object; after a refusal it is as it was.
+    ///
+    /// But for a refusal after a minute: then the id is anybody's, so the object has none any more,
+    /// and is given up.
     pub(crate) fn destroy(&mut self) -> Result<()> {
-        self.iommufd.context().destroy(self.id)?;
-        self.life = Life::Gone;
-        Ok(())
+        if self.life == Life::GivenUp {
+            return Err(cause::refusal(nr::DESTROY.describe(), Errno::BUSY));
+        }
+        let context = self.iommufd.context();
+        // Delivered when it is known here what has become of the object: the observer may use the
+        // SDK, and the id may be another object's by then.
+        let mut notices = context.notices();
+        let begin = Instant::now();
+        let answer = context.destroy(self.id, &mut notices);
+        if answer.is_ok() {
+            self.life = Life::Gone;
+        } else if is_stranded(&answer, begin.elapsed()) {
+            self.id = NOBODY;
+            self.life = Life::GivenUp;
+        }
+        drop(notices);
+        if let (Err(error), Life::GivenUp) = (&answer, self.life) {
+            context.object_stays(self.kind, error);
+        }
+        answer
     }
 
     /// Destroys the object, which the kernel may have destroyed by itself: an id like that is never
@@ -116,28 +156,26 @@ impl Object {
 
     /// As [`destroy_in_drop`](Self::destroy_in_drop), of an object that may be gone by itself.
     pub(crate) fn destroy_unless_gone_in_drop(&mut self) -> bool {
-        if self.life == Life::Alive {
-            match self.destroy_unless_gone() {
-                Ok(()) => {}
-                Err(Error::Forked) => self.life = Life::GivenUp,
-                Err(error) => {
-                    self.life = Life::GivenUp;
-                    self.iommufd.context().object_stays(self.kind, &error);
-                }
-            }
-        }
-        self.life == Life::Gone
+        self.end(Self::destroy_unless_gone)
     }
 
     /// Destroys the object in a drop, at most once, and says whether it is gone. A refusal is
-    /// counted and reported.
+    /// counted and reported, never lost. In a child of a fork nothing is done: the object is the
+    /// parent's.
     pub(crate) fn destroy_in_drop(&mut self) -> bool {
-        if self.life == Life::Alive {
-            self.life = if self.iommufd.context().destroy_in_drop(self.id, self.kind) {
-                Life::Gone
-            } else {
-                Life::GivenUp
-            };
+        self.end(Self::destroy)
+    }
+
+    fn end(&mut self, destroy: impl FnOnce(&mut Self) -> Result<()>) -> bool {
+        if self.life == Life::Alive
+            && let Err(error) = destroy(self)
+            // Else it has been given up, and counted, just now.
+            && self.life == Life::Alive
+        {
+            self.life = Life::GivenUp;
+            if !matches!(error, Error::Forked) {
+                self.iommufd.context().object_stays(self.kind, &error);
+            }
         }
         self.life == Life::Gone
     }
@@ -146,5 +184,20 @@ impl Object {
 impl Drop for Object {
     fn drop(&mut self) {
         self.destroy_in_drop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destroy_that_the_kernel_has_waited_for_in_vain_leaves_no_id() {
+        let minute = Duration::from_secs(60);
+        let answer = |errno| Err(cause::refusal(nr::DESTROY.describe(), errno));
+        assert!(is_stranded(&answer(Errno::BUSY), minute));
+        assert!(!is_stranded(&answer(Errno::BUSY), minute / 2));
+        assert!(!is_stranded(&answer(Errno::NOENT), minute));
+        assert!(!is_stranded(&Ok(()), minute));
     }
 }

@@ -2,10 +2,13 @@
 
 #![expect(clippy::panic, reason = "what it is about")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Arc;
 
-use iommufd::{Access, DropRefusal, GroupIdentity, HwPt, Ioas, IoctlEvent, Iommufd, Observer};
+use iommufd::{
+    Access, DropRefusal, GroupIdentity, HwPt, Ioas, IoctlEvent, Iommufd, Leaks, Observer,
+};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
 use tests::memory::{Asked, Living};
@@ -73,6 +76,78 @@ fn an_id_is_destroyed_once_though_the_observer_panics() {
         .count();
     assert_eq!(destroyed, 2);
     successor.iova_ranges().unwrap();
+}
+
+/// What panics once more when the panic that carries it is over.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload was dropped");
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_id_that_is_another_objects_by_now_is_left_alone_though_the_payload_of_a_panic_panics() {
+    let (iommufd, recorder) = Recorder::context();
+    let successor = Arc::new(Mutex::new(None));
+    let arm = || {
+        let (place, iommufd) = (Arc::clone(&successor), iommufd.clone());
+        recorder.hook(move |event| {
+            if event.ioctl.name == "IOMMU_DESTROY" && place.lock().is_none() {
+                let ioas = Ioas::new(&iommufd).unwrap();
+                *place.lock() = Some(ioas);
+                panic_any(Bomb);
+            }
+        });
+    };
+    for drops in [true, false] {
+        let ioas = Ioas::new(&iommufd).unwrap();
+        let id = ids::of(&ioas);
+        arm();
+        if drops {
+            drop(ioas);
+        } else {
+            ioas.try_destroy().unwrap();
+        }
+        recorder.unhook();
+        let taken = successor.lock().take().unwrap();
+        assert_eq!(ids::of(&taken), id, "the kernel gives the id again");
+        taken.iova_ranges().unwrap();
+        taken.try_destroy().unwrap();
+    }
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn nothing_is_left_half_done_though_the_payload_of_every_panic_panics() {
+    let (iommufd, recorder) = Recorder::context();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let before = raw::objects(&iommufd);
+    recorder.hook(|_| panic_any(Bomb));
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let living = Living::new();
+    let memory = living.memory(PAGE);
+    let mapping = ioas.map_at(page(0), &memory, Access::Read).unwrap();
+    let refused = ioas.map_at(page(0), memory, Access::Read).unwrap_err();
+    assert_eq!(refused.errno(), Some(Errno::EXIST));
+    let hwpt = HwPt::new(&ioas, &device).unwrap();
+    let mut attachment = device.attach(&ioas).unwrap();
+    attachment.replace(&hwpt).unwrap();
+    device.refuse_detach(true);
+    let attachment = attachment.detach().unwrap_err().into_value();
+    device.refuse_detach(false);
+    attachment.detach().unwrap();
+    assert_eq!(device.group().attached(), 0);
+    hwpt.try_destroy().unwrap();
+    mapping.unmap().unwrap();
+    assert_eq!(living.count(), 0);
+    drop(ioas);
+    recorder.unhook();
+    assert_eq!(raw::objects(&iommufd), before);
+    assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]
