@@ -27,6 +27,9 @@ impl Iommufd {
     /// where memory counts for each process it warns in its log, and answers `EINVAL`.) Where
     /// memory counts for the user, it counts twice for a moment.
     ///
+    /// Waits until no object of the context is being destroyed, and lets no drop destroy one
+    /// meanwhile: the kernel holds all address spaces for it.
+    ///
     /// ```no_run
     /// # fn example(handed_over: std::os::fd::OwnedFd) -> iommufd::Result<()> {
     /// use iommufd::Iommufd;
@@ -53,7 +56,7 @@ impl Iommufd {
     pub fn change_process(&self) -> Result<()> {
         let mut arg = sys::iommu_ioas_change_process::sized();
         let context = self.context();
-        let answer = context.call(&nr::IOAS_CHANGE_PROCESS, &mut arg);
+        let answer = context.call_past_bystanders(&nr::IOAS_CHANGE_PROCESS, &mut arg);
         answer.map_err(|error| match error {
             Error::Kernel(refused) if refused.errno == Errno::NOMEM => {
                 context.out_of_memory(refused.operation, context.ledgers.bytes())

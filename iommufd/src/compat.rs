@@ -90,7 +90,9 @@ impl Iommufd {
         let mut arg = sys::iommu_vfio_ioas::sized();
         arg.ioas_id = id;
         arg.op = op(operation);
-        self.context().call(&nr::VFIO_IOAS, &mut arg)?;
+        // A question takes hold of the address space that it is about.
+        self.context()
+            .call_past_bystanders(&nr::VFIO_IOAS, &mut arg)?;
         Ok(arg.ioas_id)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
 use iommufd_sys::iommufd as sys;
+use parking_lot::RwLock;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -200,6 +201,7 @@ impl IommufdBuilder {
             devices: Devices::default(),
             ledgers: Ledgers::default(),
             leaks: LeakCounters::default(),
+            bystanders: RwLock::default(),
             lacks_map_file: AtomicBool::new(false),
         };
         // A question that changes nothing and that every iommufd answers.
@@ -240,6 +242,10 @@ pub(crate) struct Context {
     /// Those of its address spaces.
     pub(crate) ledgers: Ledgers,
     leaks: LeakCounters,
+    /// Held for reading while an object is destroyed; for writing while an ioctl goes on for which
+    /// the kernel takes hold of address spaces whose handles the caller does not have. It refuses
+    /// to destroy one that is held, so a drop in another thread could not let go of it.
+    bystanders: RwLock<()>,
     /// `IOMMU_IOAS_MAP_FILE` itself answered that its number is unknown.
     pub(crate) lacks_map_file: AtomicBool,
 }
@@ -313,7 +319,23 @@ impl Context {
     pub(crate) fn destroy(&self, id: u32, notices: &mut Notices<'_>) -> Result<()> {
         let mut arg = sys::iommu_destroy::sized();
         arg.id = id;
+        // In a child the lock may be held for ever.
+        self.check_process()?;
+        let _turn = self.bystanders.read();
         self.call_noting(&nr::DESTROY, &mut arg, notices)
+    }
+
+    /// Makes an ioctl for which the kernel takes hold of address spaces that are not the caller's:
+    /// no object is destroyed meanwhile.
+    pub(crate) fn call_past_bystanders<T: PointerFree>(
+        &self,
+        ioctl: &Ioctl<T>,
+        arg: &mut T,
+    ) -> Result<()> {
+        self.check_process()?;
+        let mut notices = self.notices();
+        let _turn = self.bystanders.write();
+        self.call_noting(ioctl, arg, &mut notices)
     }
 
     /// Counts and reports an object that a drop could not let go of.

@@ -79,7 +79,8 @@ const WAITED: Duration = Duration::from_secs(59);
 /// Whether a destroy that was answered so, after so long, has left the object without its id.
 ///
 /// The kernel takes the id away before it waits for others who are using the object, and does not
-/// put it back when it gives up: it stays without one until the context is closed.
+/// put it back when it gives up: it stays without one until the context is closed. (If they end
+/// meanwhile the destroy succeeds. Linux 7.3 sleeps out the minute all the same: nothing wakes it.)
 fn is_stranded(answer: &Result<()>, after: Duration) -> bool {
     let errno = answer.as_ref().err().and_then(Error::errno);
     errno == Some(Errno::BUSY) && after >= WAITED

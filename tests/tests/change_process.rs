@@ -265,3 +265,43 @@ fn a_kernel_that_is_out_of_memory_for_a_moment_makes_up_for_it() {
     assert_eq!(pinned(), 0);
     DmaBuffer::reclaim(shared).unwrap();
 }
+
+/// The kernel holds all address spaces meanwhile, and does not destroy one that is held.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_address_space_can_be_dropped_meanwhile() {
+    within(60, || {
+        let iommufd = Iommufd::open().unwrap();
+        let others: Vec<_> = (0..20).map(|_| Ioas::new(&iommufd).unwrap()).collect();
+        let ends = Instant::now() + Duration::from_secs(3);
+        let rounds = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut changes = 0;
+                while Instant::now() < ends {
+                    match iommufd.change_process() {
+                        Ok(()) => changes += 1,
+                        Err(error) => assert_eq!(error.errno(), Some(Errno::BUSY), "a map"),
+                    }
+                }
+                assert!(changes > 10, "{changes}");
+            });
+            let mut rounds = 0;
+            while Instant::now() < ends {
+                let ioas = Ioas::new(&iommufd).unwrap();
+                let memory = DmaBuffer::memfd(PAGE).unwrap().share();
+                drop(ioas.map(&memory, Access::ReadWrite).unwrap());
+                if rounds % 2 == 0 {
+                    drop(ioas);
+                } else {
+                    ioas.try_destroy().unwrap();
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+        assert!(rounds > 10, "{rounds}");
+        drop(others);
+        assert_eq!(iommufd.leaks(), Leaks::default());
+        assert_eq!(raw::objects(&iommufd), 0);
+    });
+}

@@ -1,6 +1,8 @@
 //! The address space that stands in for a VFIO container: set, found, and forgotten with it.
 
 use std::ptr::NonNull;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use iommufd::{Access, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
 use iommufd_sys::vfio::VFIO_TYPE1_IOMMU;
@@ -12,6 +14,7 @@ use tests::memory::Living;
 use tests::mock::{MockDevice, check_pins};
 use tests::observe::Recorder;
 use tests::raw::compat::{set_iommu, unmap_dma};
+use tests::within::within;
 use tests::{ids, raw, refused};
 
 #[test]
@@ -187,4 +190,34 @@ fn whatever_fails_it_is_set_or_it_is_not() {
         assert_eq!(ioas.is_compat().unwrap(), result.is_ok());
     });
     assert!(errors > 0);
+}
+
+/// To be asked which it is, the kernel holds it, and does not destroy what is held.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn it_can_be_dropped_while_others_ask_for_it() {
+    within(60, || {
+        let iommufd = Iommufd::open().unwrap();
+        let other = Ioas::new(&iommufd).unwrap();
+        let ends = Instant::now() + Duration::from_secs(3);
+        let rounds = thread::scope(|scope| {
+            scope.spawn(|| {
+                while Instant::now() < ends {
+                    iommufd.has_compat_ioas().unwrap();
+                    other.is_compat().unwrap();
+                }
+            });
+            let mut rounds = 0;
+            while Instant::now() < ends {
+                let ioas = Ioas::new(&iommufd).unwrap();
+                iommufd.set_compat_ioas(&ioas).unwrap();
+                drop(ioas);
+                rounds += 1;
+            }
+            rounds
+        });
+        assert!(rounds > 10, "{rounds}");
+        assert_eq!(iommufd.leaks(), Leaks::default());
+        assert_eq!(raw::objects(&iommufd), 1);
+    });
 }
