@@ -17,7 +17,6 @@ use crate::target::Target;
 /// The driver's: `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
 ///
 /// Since Linux 6.6.
-///
 #[must_use = "dropping an attachment detaches the device"]
 pub struct Attachment {
     hold: Hold,
@@ -29,8 +28,19 @@ impl Attachment {
         Ok(Self { hold })
     }
 
-    /// Moves the device to `target` atomically: no DMA is blocked in between, and after an error it
-    /// is where it was.
+    /// Moves the device to `target`. Its DMA comes to the old or to the new table, never elsewhere;
+    /// after an error it is where it was.
+    ///
+    /// Whether DMA is refused for a moment meanwhile is the IOMMU's affair: Arm's SMMUv3 goes from
+    /// table to table without a gap wherever the two allow it; VT-d and AMD's IOMMU have a gap in
+    /// every move. If the kernel refuses the move there is a gap on all of them, as what some of them
+    /// have stopped by then is made good by detaching the device and attaching it again. (Not if the
+    /// refusal is `EBUSY` or `EADDRINUSE`, which come before.) That answers what page requests of it
+    /// are waiting; and what is mapped in an address space is unpinned and pinned again, unless some
+    /// other device or page table uses it.
+    ///
+    /// If it cannot be attached again, the attachment stays, attached to nothing: the next `replace`
+    /// attaches it, where to it says.
     ///
     /// So a VMM has the attachment in the struct of its device, and moves it there:
     ///
@@ -56,13 +66,15 @@ impl Attachment {
     /// # Errors
     /// [`Error::GroupShared`] if another device would, or may, move with it: use
     /// [`Group::replace`](crate::Group::replace); [`Error::ForeignContext`];
-    /// [`Error::StaleTranslations`], with the device at the new target; else as for
+    /// [`Error::StaleTranslations`]: the device is at the new target; [`Error::TranslationLost`]: the
+    /// device is not where it was, but attached to nothing; else as for
     /// [`Device::attach`].
     pub fn replace(&mut self, target: impl Into<Target>) -> Result<()> {
         self.hold.replace(&target.into())
     }
 
-    /// Detaches the device: from now on the IOMMU refuses its DMA.
+    /// Detaches the device: from now on the IOMMU refuses its DMA, unless another device of its
+    /// IOMMU group is still attached. With the last of them the kernel detaches the group.
     ///
     /// # Errors
     /// The kernel's refusal, with the attachment as it was; [`Error::Forked`].
@@ -81,7 +93,7 @@ impl Attachment {
     }
 
     /// What the device is attached to now; [`Group::replace`](crate::Group::replace) changes it.
-    /// `None` in a child of a fork.
+    /// `None` in a child of a fork, and after an [`Error::TranslationLost`].
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         self.hold.target()
@@ -99,7 +111,7 @@ impl fmt::Debug for Attachment {
 /// What holds a device, or one of its PASIDs, attached.
 ///
 /// # Invariants
-/// While `attached`, the device is a member of its group with `pasid`, and with its target.
+/// While `attached`, the device is a member of its group with `pasid`.
 pub(crate) struct Hold {
     device: Device,
     /// `None`: the device itself, by its requests that carry no PASID.
@@ -121,7 +133,9 @@ impl Hold {
     }
 
     pub(crate) fn replace(&self, target: &Target) -> Result<()> {
-        self.device.group().replace_alone(self.pasid, target)?;
+        self.device
+            .group()
+            .replace_alone(&self.device, self.pasid, target)?;
         target.settle()
     }
 

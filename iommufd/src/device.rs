@@ -39,6 +39,27 @@ impl PageTableId {
     }
 }
 
+/// What the kernel uses of a device that it would not detach, until the device is released: what it
+/// is attached to, and the devices by way of which it was attached.
+///
+/// See [`DeviceDriver::keep`].
+#[derive(Debug, Default)]
+#[must_use = "it is to be dropped after the device is released"]
+pub struct Kept {
+    targets: Vec<Target>,
+    drivers: Vec<Arc<dyn DeviceDriver>>,
+}
+
+impl Kept {
+    pub(crate) fn new(targets: Vec<Target>, drivers: Vec<Arc<dyn DeviceDriver>>) -> Self {
+        Self { targets, drivers }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.drivers.is_empty()
+    }
+}
+
 /// The driver's side of a bound device: VFIO's character device, or a test's stand-in.
 ///
 /// Dropping the driver releases the device: it must close the file that holds the binding.
@@ -48,13 +69,15 @@ impl PageTableId {
 ///   is dropped.
 /// - `attach` and `detach`, and those for PASIDs, report success only if the kernel did.
 /// - The driver itself starts no DMA and attaches to nothing on its own account.
+/// - What is given to `keep` is dropped after the device is released.
 pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
-    /// Attaches the device to `target`; if it is attached already, moves it there atomically.
+    /// Attaches the device to `target`; if it is attached already, moves it there.
     ///
     /// A lock is held meanwhile: what the observer shall hear goes into `notices`.
     ///
     /// # Errors
-    /// The kernel's refusal; an earlier attachment is then still in place.
+    /// The kernel's refusal; the kernel then counts the device as attached to what it was attached
+    /// to, whether or not its DMA still comes there.
     ///
     /// # Safety
     /// `target` must be alive in the context to which the device is bound.
@@ -73,8 +96,7 @@ pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
     /// Nothing may rely any longer on the device's being attached.
     unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError>;
 
-    /// Attaches a PASID of the device to `target`; if it is attached already, moves it there
-    /// atomically. As in [`attach`](Self::attach), a lock is held meanwhile.
+    /// Attaches a PASID of the device to `target`; if it is attached already, moves it there. As in [`attach`](Self::attach), a lock is held meanwhile.
     ///
     /// # Errors
     /// The kernel's refusal; an earlier attachment is then still in place. A driver without PASIDs
@@ -108,6 +130,13 @@ pub unsafe trait DeviceDriver: fmt::Debug + Send + Sync + 'static {
         Err(no_pasids())
     }
 
+    /// Takes what the kernel uses of the device until it is released, and is to be dropped then, and
+    /// not before.
+    ///
+    /// Called when the last [`Device`] goes, if the kernel has the device attached all the same.
+    /// What the driver lends its file to may still hold it then: so this belongs to the file.
+    fn keep(&self, kept: Kept);
+
     /// What besides the device itself keeps the driver's file open, such as mapped registers:
     /// closing releases nothing while there is anything.
     fn holders(&self) -> usize {
@@ -123,7 +152,8 @@ fn no_pasids() -> KernelError {
 /// A device that is bound to a context: it can be attached to address spaces and page tables.
 ///
 /// Made by a driver, such as the `vfio` crate. Cloning gives another handle; the device is
-/// released when the last one is gone. An attachment holds the device. Handles are equal if they are
+/// released when the last one is gone (or when the others of its IOMMU group are detached, if these
+/// are attached by way of it: see [`Error::LeadsGroup`]). An attachment holds the device. Handles are equal if they are
 /// of the same device, so a device can be the key of a map, which then holds it open; its
 /// [`key`](Self::key) holds nothing.
 ///
@@ -138,9 +168,7 @@ pub struct Device {
 pub(crate) struct DeviceInner {
     id: u32,
     key: DeviceKey,
-    // The order matters: releasing the device detaches it, and then what it was attached to can go.
     driver: Arc<dyn DeviceDriver>,
-    stuck: Vec<Target>,
     group: Group,
     /// Whether there is a virtual device of it, or the kernel has kept one.
     has_vdevice: AtomicBool,
@@ -197,7 +225,6 @@ impl Device {
             id,
             key: DeviceKey::next(),
             driver,
-            stuck: Vec::new(),
             group: iommufd.context().groups.find(identity),
             has_vdevice: AtomicBool::new(false),
             pasid_bits: OnceLock::new(),
@@ -220,6 +247,9 @@ impl Device {
 
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
     /// nothing is mapped.
+    ///
+    /// Until then all of its DMA is refused, unless another device of its IOMMU group is attached: the
+    /// kernel attaches the group, with the first of its devices, and detaches it with the last.
     ///
     /// An [`Ioas`](crate::Ioas) makes the kernel find or make a page table for it. What a dropped
     /// attachment could not detach is detached first.
@@ -352,7 +382,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::InUse`], with the device, if other handles, an attachment, or something of the
-    /// driver's such as mapped registers still holds it. [`Error::Forked`].
+    /// driver's such as mapped registers still holds it. [`Error::LeadsGroup`], with the device, if
+    /// others of its IOMMU group are attached by way of it. [`Error::Forked`].
     pub fn try_close(self) -> Result<(), Refused<Self>> {
         if let Err(error) = self.inner.iommufd.check_process() {
             return Err(Refused::new(self, error));
@@ -360,14 +391,15 @@ impl Device {
         const OBJECT: &str = "device";
         let inner = last_handle(self.inner, OBJECT)
             .map_err(|refused| refused.map(|inner| Self { inner }))?;
-        match inner.driver.holders() {
-            0 => Ok(()),
-            holders => {
-                let object = OBJECT;
-                let error = Error::InUse { object, holders };
-                Err(Refused::new(Self::enter(inner), error))
-            }
-        }
+        let error = match (inner.driver.holders(), inner.group.anchored(inner.id)) {
+            (0, 0) => return Ok(()),
+            (0, members) => Error::LeadsGroup { members },
+            (holders, _) => Error::InUse {
+                object: OBJECT,
+                holders,
+            },
+        };
+        Err(Refused::new(Self::enter(inner), error))
     }
 
     /// Whether there is an [`Attachment`] of the device.
@@ -414,7 +446,10 @@ impl Drop for DeviceInner {
         }
         // Attachments hold the device, so there are none: what is attached still is what the
         // kernel would not detach.
-        self.stuck = self.group.give_up(self.id);
+        let kept = self.group.give_up(self.id);
+        if !kept.is_empty() {
+            self.driver.keep(kept);
+        }
     }
 }
 

@@ -6,4 +6,4 @@
 //! else by [`Iommufd::observe`](crate::Iommufd::observe).
 
 pub use crate::context::Notices;
-pub use crate::device::{DeviceDriver, PageTableId};
+pub use crate::device::{DeviceDriver, Kept, PageTableId};

@@ -6,6 +6,7 @@ use iommufd_sys::ioctl::Linux;
 use rustix::io::Errno;
 
 use crate::address::{Iova, IovaRange};
+use crate::devices::DeviceKey;
 use crate::hw_info::HwInfoType;
 use crate::pasid::Pasid;
 
@@ -40,6 +41,24 @@ impl KernelError {
             cause,
         }
     }
+}
+
+/// Devices that could not be moved, and then not be put back either: see
+/// [`Error::TranslationLost`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{refused}; and {} of the devices could not be attached again to what they were attached to, so their DMA is refused: \
+     {reason}",
+    devices.len()
+)]
+#[non_exhaustive]
+pub struct TranslationLost {
+    /// The devices whose DMA is refused.
+    pub devices: Vec<DeviceKey>,
+    /// Why they were not moved.
+    pub refused: KernelError,
+    /// Why the first of them could not be attached again.
+    pub reason: KernelError,
 }
 
 /// Why an operation failed.
@@ -289,6 +308,29 @@ pub enum Error {
         members: usize,
     },
 
+    /// The kernel refused to move devices to another page table; and when they were to be attached
+    /// again to what they had been attached to, as their DMA may have been stopped, that failed.
+    ///
+    /// Their DMA is refused. Their attachments stay: a
+    /// [`replace`](crate::Attachment::replace) attaches them, to where they were or elsewhere, if it
+    /// can. (An attachment of them that still has a target is one that the kernel would not detach:
+    /// detach it.)
+    #[error(transparent)]
+    TranslationLost(Box<TranslationLost>),
+
+    /// The kernel knows other attached devices of the IOMMU group by way of this one: it looks at it
+    /// when they send page requests, so it stays open until they are detached, or moved by a
+    /// replace.
+    #[error(
+        "{members} attached devices share the device's IOMMU group, or may share it, and the kernel knows them by way \
+         of it; detach them first, or replace their page table, or say the group when the device is bound"
+    )]
+    #[non_exhaustive]
+    LeadsGroup {
+        /// How many there are, with their PASIDs.
+        members: usize,
+    },
+
     /// A page table that was not allocated for PASIDs cannot be attached to one, nor beside one.
     #[error("the {what} was not allocated for PASIDs")]
     #[non_exhaustive]
@@ -395,6 +437,7 @@ impl Error {
             | Self::PartlyUnmapped { reason: error, .. }
             | Self::InvalidationRefused { reason: error, .. }
             | Self::NotRead { reason: error, .. } => Some(error.errno),
+            Self::TranslationLost(lost) => Some(lost.refused.errno),
             Self::LockedMemory { .. } => Some(Errno::NOMEM),
             Self::StaleTranslations { cause } => cause.errno(),
             Self::CannotMove { .. } => Some(Errno::INVAL),

@@ -1,8 +1,5 @@
 //! IOMMU groups: the kernel attaches whole groups, so what is attached is known by the group.
 
-// UNSAFETY: calls the driver's attach and detach.
-#![expect(unsafe_code, reason = "the driver's contract is an unsafe trait")]
-
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -12,14 +9,18 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::context::Notices;
-use crate::device::{Device, DeviceDriver};
-use crate::error::{Error, KernelError, Result};
+use crate::device::{Device, Kept};
+use crate::error::{Error, Result};
 use crate::fork::Process;
 use crate::object::equal_by;
 use crate::pasid::Pasid;
 use crate::pasid_attachment::PasidTarget;
 use crate::target::Target;
 use crate::vdevice::VDeviceInner;
+
+mod members;
+
+use members::{Member, Members, Released};
 
 /// The kernel's number of an IOMMU group (`/sys/kernel/iommu_groups/N`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,22 +76,10 @@ pub struct Group {
 /// the kernel's own lock of the group makes them: this is the order in which they happen.
 pub(crate) struct GroupState {
     identity: GroupIdentity,
-    members: Mutex<Vec<Member>>,
+    members: Mutex<Members>,
     census: Arc<Census>,
     /// In a child of it the lock may be held for ever, so it is not taken there.
     process: Process,
-}
-
-/// One attached device, or one attached PASID of it.
-pub(crate) struct Member {
-    device: u32,
-    /// `None`: the device itself, by its requests that carry no PASID.
-    pasid: Option<Pasid>,
-    // The order matters: releasing the device detaches it, and then its page table can go.
-    driver: Arc<dyn DeviceDriver>,
-    target: Target,
-    /// Its attachment is gone, and the kernel would not detach it.
-    stuck: bool,
 }
 
 /// How many devices and PASIDs of a context are attached, by what is known of their groups.
@@ -106,7 +95,7 @@ struct Census {
 
 /// The members of a group, while attaching and moving them is the caller's turn.
 struct Locked<'g> {
-    members: MutexGuard<'g, Vec<Member>>,
+    members: MutexGuard<'g, Members>,
     _turn: Turn<'g>,
 }
 
@@ -123,15 +112,15 @@ enum Turn<'g> {
 }
 
 impl Deref for Locked<'_> {
-    type Target = Vec<Member>;
+    type Target = Members;
 
-    fn deref(&self) -> &Vec<Member> {
+    fn deref(&self) -> &Members {
         &self.members
     }
 }
 
 impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Vec<Member> {
+    fn deref_mut(&mut self) -> &mut Members {
         &mut self.members
     }
 }
@@ -174,7 +163,7 @@ impl Group {
         Self {
             state: Arc::new(GroupState {
                 identity,
-                members: Mutex::default(),
+                members: Mutex::new(Members::new(identity)),
                 census: Arc::clone(census),
                 process: Process::current(),
             }),
@@ -193,30 +182,30 @@ impl Group {
         if self.state.process.check().is_err() {
             return 0;
         }
-        let members = self.state.members.lock();
-        members
-            .iter()
-            .filter(|member| member.pasid.is_none())
-            .count()
+        self.state.members.lock().attached(None).count()
     }
 
-    /// Moves all attached devices of the group to `target`, at once and atomically: no DMA is
-    /// blocked in between, and after an error all of them are where they were. Their PASIDs stay
-    /// where they are: [`replace_pasid`](Self::replace_pasid) moves these.
+    /// Moves all attached devices of the group to `target`, at once: see [`Attachment::replace`] for
+    /// what becomes of their DMA meanwhile, and after an error. Their PASIDs stay where they are:
+    /// [`replace_pasid`](Self::replace_pasid) moves these.
+    ///
+    /// Devices that an earlier replace has left without translation are attached anew.
+    ///
+    /// [`Attachment::replace`]: crate::Attachment::replace
     ///
     /// # Errors
     /// [`Error::NotAttached`]; [`Error::GroupShared`] if nothing is known of the group and several
     /// devices are attached, or of another device that is: it cannot be told which would move;
-    /// [`Error::ForeignContext`]; else as for [`Device::attach`].
+    /// [`Error::ForeignContext`]; [`Error::TranslationLost`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
         let target = target.into();
         self.replace_all(None, &target)?;
         target.settle()
     }
 
-    /// Moves `pasid` of all devices of the group that have it attached to `target`, at once and
-    /// atomically, as [`replace`](Self::replace) does with the devices themselves. These, and other
-    /// PASIDs, stay where they are.
+    /// Moves `pasid` of all devices of the group that have it attached to `target`, at once, as
+    /// [`replace`](Self::replace) does with the devices themselves. These, and other PASIDs, stay
+    /// where they are.
     ///
     /// Since Linux 6.15.
     ///
@@ -230,17 +219,17 @@ impl Group {
 
     /// Moves all devices of the group, or the `pasid` of all, but no stranger.
     fn replace_all(&self, pasid: Option<Pasid>, target: &Target) -> Result<()> {
-        self.state
-            .replace(pasid, target, |state, moved| match state.identity {
-                GroupIdentity::Unknown => state.check_alone(moved),
-                GroupIdentity::Alone | GroupIdentity::Group(_) => state.check_alone(moved.min(1)),
-            })
+        self.state.replace(None, pasid, target)
     }
 
-    /// Moves a device, or a PASID, that must be the only one to move.
-    pub(crate) fn replace_alone(&self, pasid: Option<Pasid>, target: &Target) -> Result<()> {
-        self.state
-            .replace(pasid, target, |state, moved| state.check_alone(moved))
+    /// Moves `device`, or one of its PASIDs, which must be the only one to move.
+    pub(crate) fn replace_alone(
+        &self,
+        device: &Device,
+        pasid: Option<Pasid>,
+        target: &Target,
+    ) -> Result<()> {
+        self.state.replace(Some(device.id()), pasid, target)
     }
 
     /// Attaches `device`, of this group, or one of its PASIDs, to `target`, of the same context.
@@ -253,44 +242,31 @@ impl Group {
         let context = device.iommufd().context();
         self.state.process.check()?;
         target.check_for(device.id())?;
-        let member = Member {
-            device: device.id(),
-            pasid,
-            driver: Arc::clone(device.driver()),
-            target,
-            stuck: false,
-        };
+        let id = device.id();
+        let member = Member::new(device, pasid);
         // Dropped after the lock and the notices, as in `detach`.
-        let _left: Member;
+        let mut released = Released::default();
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
         let mut members = self.state.lock();
-        if let Some(at) = position(&members, device, pasid) {
-            if !members[at].stuck {
+        if let Some(at) = members.position(id, pasid) {
+            if members.at(at).has_attachment() {
                 return Err(Error::AlreadyAttached);
             }
             // There is no attachment of it: what a drop could not do is done now.
-            _left = self.state.detach(&mut members, at, &mut notices)?;
+            self.state
+                .detach(&mut members, at, &mut notices, &mut released)?;
         }
-        self.state
-            .check_pasids(&members, member.device, pasid, &member.target)?;
-        if let GroupIdentity::Group(group) = self.state.identity
-            && members
-                .iter()
-                .any(|other| other.pasid == pasid && other.target != member.target)
-        {
-            return Err(Error::GroupAttachedElsewhere { group });
+        self.state.check_pasids(&members, id, pasid, &target)?;
+        self.state.check_siblings(&members, pasid, &target)?;
+        let answer = members.attach(member, &target, &mut notices, &mut released);
+        if answer.is_ok() {
+            self.state
+                .count(|count| count.fetch_add(1, Ordering::Relaxed));
         }
-        if let Err(refused) = member.attach(&member.target, &mut notices) {
-            // What the error says takes an ioctl, of which the observer hears: not under the lock.
-            drop(members);
-            drop(notices);
-            return Err(member.target.attach_error(refused));
-        }
-        members.push(member);
-        self.state
-            .count(|count| count.fetch_add(1, Ordering::Relaxed));
-        Ok(())
+        drop(members);
+        drop(notices);
+        answer.map_err(|failure| failure.explained(&target))
     }
 
     /// Detaches `device`, or one of its PASIDs, if it is attached.
@@ -299,50 +275,47 @@ impl Group {
         self.state.process.check()?;
         // Dropped after the lock: it may be the last that keeps the page table, and the driver.
         // And after the notices, so that an observer hears of things in their order.
-        let _released: Member;
+        let mut released = Released::default();
         let mut notices = context.notices();
         let mut members = self.state.members.lock();
-        if let Some(at) = position(&members, device, pasid) {
-            _released = self.state.detach(&mut members, at, &mut notices)?;
+        if let Some(at) = members.position(device.id(), pasid) {
+            self.state
+                .detach(&mut members, at, &mut notices, &mut released)?;
         }
         Ok(())
     }
 
     /// Whether the device `id` has an attachment.
     pub(crate) fn has_attached(&self, id: u32) -> bool {
-        self.with_member(id, None, |member| !member.stuck)
+        self.with_member(id, None, |member| member.has_attachment())
             .unwrap_or(false)
     }
 
     /// Notes that the kernel would not detach the device `id`, or its PASID, whose attachment goes.
-    ///
-    /// What the kernel does not need for that is given up: a virtual device holds the device, whose
-    /// release is what will detach it.
     #[must_use = "it is to be dropped with no lock held"]
     pub(crate) fn leave_stuck(&self, id: u32, pasid: Option<Pasid>) -> Option<Arc<VDeviceInner>> {
-        self.with_member(id, pasid, |member| {
-            member.stuck = true;
-            member.target.take_vdevice()
-        })
-        .flatten()
+        self.with_member(id, pasid, Member::leave_stuck).flatten()
     }
 
     /// Gives up a device that is still attached, or has PASIDs that are, and is released by its
     /// owner, who has the driver: that detaches them.
-    #[must_use = "the page tables are to be dropped after the device is released"]
-    pub(crate) fn give_up(&self, id: u32) -> Vec<Target> {
+    #[must_use = "it is to be dropped after the device is released"]
+    pub(crate) fn give_up(&self, id: u32) -> Kept {
         if self.state.process.check().is_err() {
-            return Vec::new();
+            return Kept::default();
         }
-        let mut members = self.state.members.lock();
-        // Not with a driver to each: the first table would go before the last driver.
-        let given_up: Vec<_> = members
-            .extract_if(.., |member| member.device == id)
-            .map(|member| member.target)
-            .collect();
+        let (count, kept) = self.state.members.lock().give_up(id);
         self.state
-            .count(|count| count.fetch_sub(given_up.len(), Ordering::Relaxed));
-        given_up
+            .count(|attached| attached.fetch_sub(count, Ordering::Relaxed));
+        kept
+    }
+
+    /// How many attached siblings of the device `id` the kernel may know by way of it.
+    pub(crate) fn anchored(&self, id: u32) -> usize {
+        match self.state.process.check() {
+            Ok(()) => self.state.members.lock().anchored(id),
+            Err(_) => 0,
+        }
     }
 
     fn with_member<T>(
@@ -353,13 +326,14 @@ impl Group {
     ) -> Option<T> {
         self.state.process.check().ok()?;
         let mut members = self.state.members.lock();
-        let member = members.iter_mut().find(|member| member.is(id, pasid))?;
-        Some(look(member))
+        let place = members.position(id, pasid)?;
+        Some(look(members.at_mut(place)))
     }
 
     /// What `device`, or one of its PASIDs, is attached to.
     pub(crate) fn target_of(&self, device: &Device, pasid: Option<Pasid>) -> Option<Target> {
-        self.with_member(device.id(), pasid, |member| member.target.clone())
+        self.with_member(device.id(), pasid, |member| member.target().cloned())
+            .flatten()
     }
 }
 
@@ -380,65 +354,73 @@ impl GroupState {
         Locked { members, _turn }
     }
 
-    /// Detaches one of the members, and takes it out: it is to be dropped with no lock held.
+    /// Detaches one of the members, and takes it out.
     fn detach(
         &self,
-        members: &mut Vec<Member>,
+        members: &mut Members,
         at: usize,
         notices: &mut Notices<'_>,
-    ) -> Result<Member> {
-        members[at].detach(notices)?;
-        members[at].target.ioas().inner.layout_changed();
+        released: &mut Released,
+    ) -> Result<()> {
+        members.detach(at, notices, released)?;
         self.count(|count| count.fetch_sub(1, Ordering::Relaxed));
-        Ok(members.swap_remove(at))
+        Ok(())
     }
 
-    /// Moves all devices, or the `pasid` of all devices, to `target`, if so many are `allowed` to.
-    fn replace(
-        &self,
-        pasid: Option<Pasid>,
-        target: &Target,
-        allowed: impl FnOnce(&Self, usize) -> Result<()>,
-    ) -> Result<()> {
+    /// Moves the `device`, or its `pasid`, to `target`, if it is the only one to move; or those of
+    /// all devices.
+    fn replace(&self, device: Option<u32>, pasid: Option<Pasid>, target: &Target) -> Result<()> {
         let context = target.iommufd().context();
         self.process.check()?;
         // Dropped after the lock and the notices, as in `detach`.
-        let mut released = Vec::new();
+        let mut released = Released::default();
         let mut notices = context.notices();
         let mut members = self.lock();
-        let to_move = || members.iter().filter(|member| member.pasid == pasid);
-        let first = to_move().next().ok_or(Error::NotAttached)?;
-        target.iommufd().must_be(first.target.iommufd(), "target")?;
-        allowed(self, to_move().count())?;
-        for member in to_move() {
+        let plan = members.plan(device, pasid)?;
+        for place in plan.places() {
+            let iommufd = members.at(place).iommufd();
+            target.iommufd().must_be(iommufd, "target")?;
+        }
+        if let moving @ 1.. = plan.moving.len() {
+            let may_move = device.is_none() && self.identity != GroupIdentity::Unknown;
+            self.check_alone(if may_move { 1 } else { moving })?;
+        } else {
+            // What is attached anew moves nobody, but goes where the others are.
+            self.check_siblings(&members, pasid, target)?;
+        }
+        for place in plan.places() {
             // One virtual device is for one device: a target with one moves nobody else.
-            target.check_for(member.device)?;
-            self.check_pasids(&members, member.device, pasid, target)?;
+            let device = members.at(place).device;
+            target.check_for(device)?;
+            self.check_pasids(&members, device, pasid, target)?;
         }
-        // The kernel moves the others with the first.
-        if let Err(refused) = first.attach(target, &mut notices) {
-            // As in `attach`.
-            drop(members);
-            drop(notices);
-            return Err(target.attach_error(refused));
-        }
-        for member in members.iter_mut().filter(|member| member.pasid == pasid) {
-            member.target.ioas().inner.layout_changed();
-            let mut target = target.clone();
-            if member.stuck {
-                // As in `leave_stuck`; the last handle is not this one, but the caller's.
-                target.take_vdevice();
+        let answer = members.replace(&plan, target, &mut notices, &mut released);
+        drop(members);
+        drop(notices);
+        answer.map_err(|failure| failure.explained(target))
+    }
+
+    /// Refuses to attach elsewhere than where others of the group are.
+    fn check_siblings(
+        &self,
+        members: &Members,
+        pasid: Option<Pasid>,
+        target: &Target,
+    ) -> Result<()> {
+        let is_elsewhere = |member: &Member| member.target().is_some_and(|at| at != target);
+        match self.identity {
+            GroupIdentity::Group(group) if members.attached(pasid).any(is_elsewhere) => {
+                Err(Error::GroupAttachedElsewhere { group })
             }
-            released.push(std::mem::replace(&mut member.target, target));
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Refuses a table that is not for PASIDs where one of the device, or of its group, is attached
     /// or shall be.
     fn check_pasids(
         &self,
-        members: &[Member],
+        members: &Members,
         device: u32,
         pasid: Option<Pasid>,
         target: &Target,
@@ -447,13 +429,13 @@ impl GroupState {
         let mut group = members
             .iter()
             .filter(|member| member.device == device || self.identity != GroupIdentity::Unknown);
+        let is_for_others = |member: &Member| {
+            let target = member.target().filter(|_| member.pasid.is_none());
+            target.is_some_and(|target| !target.is_for_pasids())
+        };
         let refused = match pasid {
             Some(_) if !target.is_for_pasids() => "table to be attached",
-            Some(_)
-                if group.any(|member| member.pasid.is_none() && !member.target.is_for_pasids()) =>
-            {
-                "table that the device itself is attached to"
-            }
+            Some(_) if group.any(is_for_others) => "table that the device itself is attached to",
             None if !target.is_for_pasids() && group.any(|member| member.pasid.is_some()) => {
                 "table to be attached beside a PASID"
             }
@@ -483,42 +465,6 @@ impl GroupState {
             GroupIdentity::Group(_) => change(&self.census.grouped),
             GroupIdentity::Alone => 0,
         };
-    }
-}
-
-/// Where the device, or its PASID, is among the members.
-fn position(members: &[Member], device: &Device, pasid: Option<Pasid>) -> Option<usize> {
-    let is = |member: &Member| member.is(device.id(), pasid);
-    members.iter().position(is)
-}
-
-impl Member {
-    fn is(&self, device: u32, pasid: Option<Pasid>) -> bool {
-        self.device == device && self.pasid == pasid
-    }
-
-    fn attach(&self, target: &Target, notices: &mut Notices<'_>) -> Result<(), KernelError> {
-        let id = target.page_table_id();
-        let answer = match self.pasid {
-            // SAFETY: `target` is borrowed, so it is alive; that it is of the device's context was
-            // checked. The group keeps a clone of it as long as the device is attached to it.
-            None => unsafe { self.driver.attach(id, notices) },
-            // SAFETY: the same.
-            Some(pasid) => unsafe { self.driver.attach_pasid(pasid, id, notices) },
-        };
-        // After a refusal, too: the kernel may have reserved addresses, and have given them up.
-        target.ioas().inner.layout_changed();
-        answer
-    }
-
-    fn detach(&self, notices: &mut Notices<'_>) -> Result<()> {
-        let answer = match self.pasid {
-            // SAFETY: the attachment that relied on it is what asks for the detach, and is used up.
-            None => unsafe { self.driver.detach(notices) },
-            // SAFETY: the same.
-            Some(pasid) => unsafe { self.driver.detach_pasid(pasid, notices) },
-        };
-        Ok(answer?)
     }
 }
 

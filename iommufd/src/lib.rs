@@ -134,7 +134,7 @@ pub use copy::MappingSlice;
 pub use device::Device;
 pub use devices::DeviceKey;
 pub use dirty::{DirtyBitmap, DirtyRuns, DirtyTracking, Granule};
-pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
+pub use error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result, TranslationLost};
 pub use event_queue::ClosedQueue;
 pub use fault_queue::{
     FaultQueue, PageRequest, PageRequestGroup, PageResponse, Permissions, RequestGroupId,

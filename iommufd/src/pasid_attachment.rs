@@ -73,8 +73,8 @@ impl PasidAttachment {
         Ok(Self { hold, pasid })
     }
 
-    /// Moves the PASID to `target` atomically: no DMA is blocked in between, and after an error it
-    /// is where it was.
+    /// Moves the PASID to `target`. DMA with it comes to the old or to the new table, never elsewhere;
+    /// after an error it is where it was. (VT-d refuses DMA with it for a moment meanwhile.)
     ///
     /// So a VMM has the attachment in the struct of what uses the PASID, and moves it there:
     ///
@@ -103,7 +103,8 @@ impl PasidAttachment {
         self.hold.replace(&target.into().0)
     }
 
-    /// Detaches the PASID: from now on the IOMMU refuses DMA with it.
+    /// Detaches the PASID: from now on the IOMMU refuses DMA with it, unless another device of the
+    /// IOMMU group still has it attached.
     ///
     /// # Errors
     /// The kernel's refusal, with the attachment as it was; [`Error::Forked`].

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 use iommufd::volatile::VolatileRegion;
 use iommufd::{
     Device, GroupIdentity, Ioas, Iommufd, IovaRange, KernelError, Mapping, PhysicalRange,
@@ -20,6 +20,7 @@ use iommufd::{
 use iommufd_sys::ioctl::{ArgszArg, vfio as nr};
 use iommufd_sys::vfio as sys;
 use memmap2::{MmapOptions, MmapRaw};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::raw;
@@ -54,7 +55,7 @@ impl BareEdu {
         // Memory accesses and bus mastering, in the command register of configuration space.
         file.write_at(&[6, 0], (7 << 40) + 4).unwrap();
         let registers = Registers::map(&file);
-        let driver = Arc::new(Driver(file));
+        let driver = Arc::new(Driver(file, Mutex::default()));
         // SAFETY: the kernel has bound the device to this context just now, and answered with this id. The device does
         // DMA by physical addresses only, for which whoever asks for one answers.
         let device =
@@ -164,9 +165,9 @@ impl Registers {
     }
 }
 
-/// The open file.
+/// The open file, and what goes after it.
 #[derive(Debug)]
-struct Driver(File);
+struct Driver(File, Mutex<Vec<Kept>>);
 
 // SAFETY:
 // - the file is bound to the context, and is closed with this value, after the registers are unmapped;
@@ -186,6 +187,10 @@ unsafe impl DeviceDriver for Driver {
         // SAFETY: no address.
         unsafe { raw::issue(self.0.as_fd(), &nr::DEVICE_DETACH_IOMMUFD_PT, &mut arg) }
             .map_err(refusal)
+    }
+
+    fn keep(&self, kept: Kept) {
+        self.1.lock().push(kept);
     }
 }
 

@@ -252,6 +252,25 @@ pub fn witness(fd: &impl AsFd) -> OwnedFd {
     fd.as_fd().try_clone_to_owned().unwrap()
 }
 
+/// The place of an open file among the files of the process, whoever owns it by now.
+#[derive(Debug, Clone, Copy)]
+pub struct Place(BorrowedFd<'static>);
+
+impl Place {
+    /// Where `file` is, which must be open as long as this is used.
+    #[must_use]
+    pub fn of(file: &impl AsFd) -> Self {
+        // SAFETY: the number is an open file's, whose owner changes, but does not close it while a test looks here.
+        Self(unsafe { BorrowedFd::borrow_raw(file.as_fd().as_raw_fd()) })
+    }
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0
+    }
+}
+
 /// Puts `file` in the place of the open file that `place` is, behind the back of its owner.
 pub fn put_in_place(place: &impl AsFd, file: &impl AsFd) {
     let number = place.as_fd().as_raw_fd();

@@ -1,10 +1,12 @@
 //! Attach, replace, detach.
 
-use iommufd::{Access, Error, HwPt, Ioas, Iommufd, Target};
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use iommufd::{Access, Error, GroupId, GroupIdentity, HwPt, Ioas, Iommufd, Leaks, Target};
 use rustix::io::Errno;
 use tests::at::{PAGE, page, range};
 use tests::memory::Living;
-use tests::mock::MockDevice;
+use tests::mock::{MockDevice, MockOptions, abi};
 use tests::observe::Recorder;
 use tests::{ids, refused};
 
@@ -96,6 +98,161 @@ fn a_refused_replace_leaves_the_attachment_where_it_was() {
     assert_ne!(device.page_table(), table);
     attachment.detach().unwrap();
     there.try_destroy().unwrap();
+}
+
+/// A device, and a page table to which the kernel will not move it.
+fn barred(iommufd: &Iommufd, identity: GroupIdentity) -> (MockDevice, HwPt) {
+    let usual = MockDevice::new(iommufd).unwrap();
+    let ioas = Ioas::new(iommufd).unwrap();
+    let tracks = HwPt::builder(&ioas, &usual).dirty_tracking(true);
+    let options = MockOptions {
+        identity,
+        flags: abi::DEVICE_NO_DIRTY,
+    };
+    let device = MockDevice::with(iommufd, options).unwrap();
+    (device, tracks.allocate().unwrap())
+}
+
+/// What the IOMMU's driver may have stopped by then goes on: see `dma.rs`.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn after_a_refused_replace_the_device_is_detached_and_attached_again() {
+    let (iommufd, recorder) = Recorder::context();
+    let (device, table) = barred(&iommufd, GroupIdentity::Alone);
+    let here = Ioas::new(&iommufd).unwrap();
+    let mut attachment = device.attach(&here).unwrap();
+    recorder.clear();
+    refused(attachment.replace(&table), Errno::INVAL);
+    assert_eq!(
+        recorder.answers(),
+        [
+            ("IOMMU_TEST_CMD", Err(Errno::INVAL)),
+            ("IOMMU_TEST_CMD", Ok(())),
+            ("IOMMU_TEST_CMD", Ok(())),
+        ]
+    );
+    assert_eq!(attachment.target(), Some(Target::from(&here)));
+    attachment.detach().unwrap();
+    here.try_destroy().unwrap();
+
+    // Not where nothing can have been stopped.
+    let there = Ioas::new(&iommufd).unwrap();
+    let living = Living::new();
+    let _in_the_way = there
+        .map_at(
+            iommufd::Iova::new(0x1000),
+            living.memory(PAGE),
+            Access::Read,
+        )
+        .unwrap();
+    let mut attachment = device.attach(Ioas::new(&iommufd).unwrap()).unwrap();
+    recorder.clear();
+    refused(attachment.replace(&there), Errno::ADDRINUSE);
+    assert_eq!(
+        recorder.answers(),
+        [("IOMMU_TEST_CMD", Err(Errno::ADDRINUSE))]
+    );
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_that_cannot_be_put_back_is_told_and_attached_by_the_next_replace() {
+    let iommufd = Iommufd::open().unwrap();
+    for drops in [false, true] {
+        let (device, table) = barred(&iommufd, GroupIdentity::Alone);
+        let here = Ioas::new(&iommufd).unwrap();
+        let living = Living::new();
+        let memory = living.memory(PAGE);
+        let mapping = here.map_at(page(0), &memory, Access::Read).unwrap();
+        let mut attachment = device.attach(&here).unwrap();
+        device.refuse_second_attach();
+        match attachment.replace(&table).unwrap_err() {
+            Error::TranslationLost(lost) => {
+                assert_eq!(lost.devices, [device.key()]);
+                let errnos = (lost.refused.errno, lost.reason.errno);
+                assert_eq!(errnos, (Errno::INVAL, Errno::NOMEM));
+            }
+            other => panic!("{other}"),
+        }
+        assert_eq!(attachment.target(), None);
+        assert_eq!(device.group().attached(), 0);
+        assert!(device.is_attached(), "the attachment is there");
+        assert!(matches!(device.attach(&here), Err(Error::AlreadyAttached)));
+        refused(attachment.replace(&here), Errno::NOMEM);
+        if drops {
+            drop((attachment, mapping));
+        } else {
+            device.refuse_attach(false);
+            attachment.replace(&here).unwrap();
+            assert_eq!(attachment.target(), Some(Target::from(&here)));
+            device
+                .check_map(page(0), iommufd::DmaMemory::bytes(&*memory))
+                .unwrap();
+            mapping.unmap().unwrap();
+            attachment.detach().unwrap();
+        }
+        assert!(!device.is_attached());
+        here.try_destroy().unwrap();
+        table.try_destroy().unwrap();
+        device.into_device().try_close().unwrap();
+    }
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn of_a_group_only_those_are_lost_that_cannot_be_put_back() {
+    let iommufd = Iommufd::open().unwrap();
+    let identity = GroupIdentity::Group(GroupId::new(7));
+    let (one, table) = barred(&iommufd, identity);
+    let two = MockDevice::in_group(&iommufd, identity).unwrap();
+    let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
+    let first = one.attach(&here).unwrap();
+    let mut second = two.attach(&here).unwrap();
+    two.refuse_attach(true);
+    let error = one.group().replace(&table).unwrap_err();
+    assert!(
+        matches!(&error, Error::TranslationLost(lost) if lost.devices == [two.key()]),
+        "{error}"
+    );
+    assert_eq!(first.target(), Some(Target::from(&here)));
+    assert_eq!(second.target(), None);
+    two.refuse_attach(false);
+    // By itself it goes where its sibling is, and moves nobody.
+    let error = second.replace(&there).unwrap_err();
+    assert!(matches!(error, Error::GroupAttachedElsewhere { .. }));
+    assert_eq!(first.target(), Some(Target::from(&here)));
+    // Together they go anywhere.
+    one.group().replace(&there).unwrap();
+    for attachment in [&first, &second] {
+        assert_eq!(attachment.target(), Some(Target::from(&there)));
+    }
+    first.detach().unwrap();
+    second.detach().unwrap();
+    here.try_destroy().unwrap();
+    there.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_that_cannot_even_be_detached_to_be_put_back_is_told() {
+    let iommufd = Iommufd::open().unwrap();
+    let (device, table) = barred(&iommufd, GroupIdentity::Alone);
+    let here = Ioas::new(&iommufd).unwrap();
+    let mut attachment = device.attach(&here).unwrap();
+    device.refuse_detach(true);
+    let error = attachment.replace(&table).unwrap_err();
+    assert!(
+        matches!(&error, Error::TranslationLost(lost)
+            if lost.devices == [device.key()] && lost.reason.errno == Errno::BUSY),
+        "{error}"
+    );
+    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert_eq!(attachment.target(), Some(Target::from(&here)));
+    device.refuse_detach(false);
+    attachment.detach().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]

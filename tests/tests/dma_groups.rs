@@ -63,6 +63,72 @@ fn both_reach_what_either_is_attached_to() {
     }
 }
 
+/// The kernel attaches the group with the first device, and detaches it with the last.
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn a_device_that_is_not_attached_reaches_what_its_sibling_is_attached_to() {
+    let Pair {
+        iommufd,
+        first,
+        second,
+        ..
+    } = bound();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
+    let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
+    let edu = Edu::new(&first).unwrap();
+    let reaches = || reaches(&edu, mapping.iova(), &memory);
+    assert!(!reaches(), "none of them is attached");
+    let two = second.attach(&ioas).unwrap();
+    assert!(!first.iommu().is_attached());
+    assert!(reaches());
+    let one = first.attach(&ioas).unwrap();
+    one.detach().unwrap();
+    assert!(reaches());
+    two.detach().unwrap();
+    assert!(!reaches());
+}
+
+/// The kernel remembers by which device it attached the group, and looks at it after its end (in Linux 7.3).
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn the_device_by_which_a_group_was_attached_is_open_as_long_as_the_kernel_refers_to_it() {
+    let Pair {
+        iommufd,
+        first,
+        second,
+        ..
+    } = bound();
+    let (here, there) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
+    let one = first.attach(&here).unwrap();
+    let mut two = second.attach(&here).unwrap();
+    one.detach().unwrap();
+    let refused = first.try_close().unwrap_err();
+    assert!(
+        matches!(
+            refused.error(),
+            vfio::Error::Iommufd(Error::LeadsGroup { members: 1, .. })
+        ),
+        "{refused}"
+    );
+    // A move is by the one that is attached: it refers to that from then on.
+    two.replace(&there).unwrap();
+    refused.into_value().try_close().unwrap();
+
+    // What is dropped stays open until then.
+    let [first, _] = pair();
+    let device = bind(first, &iommufd);
+    two.detach().unwrap();
+    let one = device.attach(&here).unwrap();
+    let two = second.attach(&here).unwrap();
+    drop((one, device));
+    let busy = cdev(first).bind(&iommufd).unwrap_err();
+    assert_eq!(busy.error().errno(), Some(Errno::INVAL));
+    two.detach().unwrap();
+    busy.into_cdev().unwrap().bind(&iommufd).unwrap();
+    assert_eq!(iommufd.leaks(), iommufd::Leaks::default());
+}
+
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
 fn a_sibling_is_not_attached_elsewhere() {

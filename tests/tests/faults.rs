@@ -1,7 +1,9 @@
 //! The kernel fails at every point at which it can, and nothing is lost: neither memory that it still reaches, nor
 //! memory that nobody reaches any more, nor an object.
 
-use iommufd::{Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, Leaks, Mapped};
+use iommufd::{
+    Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, IovaRanges, Leaks, Mapped,
+};
 use tests::at::{PAGE, page};
 use tests::faults::{Points, nothing_is_left, sweep};
 use tests::memory::Living;
@@ -219,6 +221,8 @@ fn after_a_replace_that_fails_the_usable_addresses_are_asked_for_again() {
     let table = || HwPt::new(&ioas, device.iommu()).unwrap();
     let (here, there) = (table(), table());
     let mut attachment = device.attach(&here).unwrap();
+    let usable = |ranges: &IovaRanges| ranges.iter().collect::<Vec<_>>();
+    let at_first = usable(&ioas.iova_ranges().unwrap());
     let mut errors = 0;
     sweep(Points::Everywhere, |nth| {
         let ranges = ioas.iova_ranges().unwrap();
@@ -227,6 +231,8 @@ fn after_a_replace_that_fails_the_usable_addresses_are_asked_for_again() {
             Err(_) => errors += 1,
         }
         assert!(!ranges.is_current());
+        // The kernel gives up what the device reserves, and reserves it again when the device is attached again.
+        assert_eq!(usable(&ioas.iova_ranges().unwrap()), at_first);
     });
     assert!(errors > 0);
     attachment.detach().unwrap();

@@ -136,3 +136,31 @@ fn a_group_is_forgotten_with_its_last_device() {
     }
     ioas.try_destroy().unwrap();
 }
+
+/// Which of them the kernel refers to nobody knows.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_of_an_unknown_group_is_not_closed_before_what_may_be_its_siblings_are_detached() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let [one, two, three] =
+        [(); 3].map(|()| MockDevice::in_group(&iommufd, GroupIdentity::Unknown).unwrap());
+    let attachments = [&one, &two, &three].map(|device| device.attach(&ioas).unwrap());
+    let [first, second, third] = attachments;
+    first.detach().unwrap();
+    second.detach().unwrap();
+    let bound = tests::raw::objects(&iommufd);
+    for device in [one, two] {
+        let refused = device.into_device().try_close().unwrap_err();
+        assert!(
+            matches!(refused.error(), Error::LeadsGroup { members: 1, .. }),
+            "{refused}"
+        );
+    }
+    // They were dropped, and stay bound.
+    assert_eq!(tests::raw::objects(&iommufd), bound);
+    third.detach().unwrap();
+    three.into_device().try_close().unwrap();
+    drop(ioas);
+    assert_eq!(tests::raw::objects(&iommufd), 0);
+}

@@ -1,5 +1,7 @@
 //! Binding VFIO devices, what holds them, and how they are given back.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,7 +11,8 @@ use rustix::io::Errno;
 use tests::edu::{assert_free, bind, cdev, lone, pair};
 use tests::fork::in_child;
 use tests::observe::Recorder;
-use vfio::{Cdev, Error, IrqKind, Readiness, RegionIndex};
+use tests::raw::{self, Place};
+use vfio::{Cdev, Device, Error, IrqKind, Readiness, RegionIndex};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
@@ -253,6 +256,55 @@ fn objects_of_a_device_are_dropped_in_any_order() {
             code /= things.len() + 1;
         }
         assert_eq!(iommufd.leaks(), Leaks::default());
+        assert_free(lone());
+    }
+}
+
+/// A device that the kernel has still attached, as it would not detach it when its attachment was dropped.
+fn stuck(iommufd: &Iommufd) -> Device {
+    let cdev = cdev(lone());
+    let place = Place::of(&cdev);
+    let device = cdev.bind(iommufd).unwrap();
+    let file = place.as_fd().try_clone_to_owned().unwrap();
+    let attachment = device.attach(Ioas::new(iommufd).unwrap()).unwrap();
+    raw::put_in_place(&place, &File::open("/dev/null").unwrap());
+    drop(attachment);
+    raw::put_in_place(&place, &file);
+    device
+}
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn what_a_device_is_stuck_to_goes_when_its_file_is_closed_by_whomever() {
+    let ways: [fn(Device); 5] = [
+        drop,
+        |device| device.try_close().unwrap(),
+        |device| {
+            let iommu = device.iommu().clone();
+            drop(device);
+            iommu.try_close().unwrap();
+        },
+        |device| {
+            let region = device.region(RegionIndex::CONFIG).unwrap();
+            drop(device);
+            drop(region);
+        },
+        |device| {
+            let registers = device.map_bar(RegionIndex::BAR0).unwrap();
+            drop(device);
+            drop(registers);
+        },
+    ];
+    for (number, close) in ways.into_iter().enumerate() {
+        let iommufd = Iommufd::open().unwrap();
+        close(stuck(&iommufd));
+        let leaks = iommufd.leaks();
+        assert_eq!(
+            (leaks.objects, leaks.memories),
+            (1, 0),
+            "the detach alone: {number}"
+        );
+        assert_eq!(raw::objects(&iommufd), 0, "{number}");
         assert_free(lone());
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::{Ioctl, vfio as nr};
@@ -29,8 +29,10 @@ use crate::irq::EnabledKind;
 /// `fd` is a VFIO device that this crate has bound to `iommufd`; a file is bound once, for good.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    // Closed first: the kernel's device goes before the context that it is bound to.
+    // Closed first: the kernel's device goes before the context that it is bound to, and before
+    // what the kernel has it attached to.
     fd: OwnedFd,
+    kept: Mutex<Vec<Kept>>,
     iommufd: Iommufd,
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
@@ -67,6 +69,7 @@ pub(crate) fn bind(
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
     let bound = Arc::new(Bound {
         fd,
+        kept: Mutex::default(),
         iommufd: iommufd.clone(),
         tally: Tally::default(),
         interrupts: EnabledKind::default(),
@@ -160,7 +163,7 @@ impl Bound {
 
 // SAFETY:
 // - by the invariant `fd` is bound to the context; the kernel unbinds it only when the file is
-//   closed, which is when the last `Arc` of this is dropped;
+//   closed, which is when the last `Arc` of this is dropped, and what is kept after that;
 // - all calls answer what the kernel answered;
 // - nothing else in this crate attaches, and no ioctl of it starts DMA: that takes writes to the
 //   device's registers, which are the user's, and reach what is attached.
@@ -202,6 +205,10 @@ unsafe impl DeviceDriver for Bound {
         arg.flags = sys::VFIO_DEVICE_DETACH_PASID;
         arg.pasid = pasid.get();
         self.detach_as(arg, notices)
+    }
+
+    fn keep(&self, kept: Kept) {
+        self.kept.lock().push(kept);
     }
 
     fn holders(&self) -> usize {

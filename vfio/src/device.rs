@@ -21,6 +21,9 @@ const MOST_REGIONS: u32 = 1 << 10;
 
 /// A VFIO device, bound to an `iommufd`.
 ///
+/// A device by way of which others of its IOMMU group are attached stays open until these are
+/// detached, too: see [`iommufd::Error::LeadsGroup`].
+///
 /// Cloning gives another handle. What is made of it (regions, mappings, interrupts, attachments)
 /// holds it open; when the last is gone, its file is closed, and the kernel detaches and unbinds
 /// it. That can wait up to a minute for others who are using it: [`try_close`](Self::try_close)
@@ -76,7 +79,8 @@ impl Device {
     }
 
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
-    /// nothing is mapped. Until then all of it is refused.
+    /// nothing is mapped. Until then all of it is refused, unless another device of its IOMMU group
+    /// is attached: the kernel attaches the group with the first of its devices.
     ///
     /// # Errors
     /// As for [`iommufd::Device::attach`].
@@ -221,7 +225,8 @@ impl Device {
     ///
     /// # Errors
     /// The device, with [`Error::StillHeld`] that names what holds it: its attachment, mapped
-    /// registers, interrupts, open regions, other handles. [`iommufd::Error::Forked`].
+    /// registers, interrupts, open regions, other handles. [`iommufd::Error::LeadsGroup`]: others of
+    /// its IOMMU group are attached by way of it. [`iommufd::Error::Forked`].
     pub fn try_close(self) -> Result<(), Refused<Self>> {
         if let Err(error) = self.iommu().iommufd().check_process() {
             return Err(Refused::new(self, error));

@@ -52,8 +52,10 @@ impl PageRequestGroup {
 
     /// The device that asks; `None` when it has been released, and in a child of a fork.
     ///
-    /// Of an IOMMU group with several devices the kernel names the one that was attached first: it
-    /// does not know them apart here.
+    /// Of an IOMMU group with several devices the kernel names the one that was attached first, or by
+    /// which the group was moved last: it does not know them apart here. (It would name it after its
+    /// end, too: so that one stays bound, though it may have been detached and dropped, until the others
+    /// are detached or moved.)
     #[must_use]
     pub fn device(&self) -> Option<Device> {
         let context = self.queue.context();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
-use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 use iommufd::{Device, GroupIdentity, IoctlEvent, Iommufd, Iova, KernelError, Pasid};
 use iommufd_sys::iommufd as sys;
 use parking_lot::Mutex;
@@ -53,6 +53,7 @@ impl Default for MockOptions {
 struct Insight {
     id: u32,
     page_table: AtomicU32,
+    refuses_attach: AtomicBool,
     refuses_detach: AtomicBool,
     pulled_out: AtomicBool,
     stdev: u32,
@@ -115,6 +116,7 @@ impl MockDevice {
         let insight = Arc::new(Insight {
             id: made.out_idev_id,
             page_table: AtomicU32::new(made.out_hwpt_id),
+            refuses_attach: AtomicBool::new(false),
             refuses_detach: AtomicBool::new(false),
             pulled_out: AtomicBool::new(false),
             stdev: made.out_stdev_id,
@@ -124,6 +126,7 @@ impl MockDevice {
         let mut driver = MockDriver {
             insight: Arc::clone(&insight),
             parking,
+            kept: Mutex::default(),
         };
         if options.flags & abi::DEVICE_PASID != 0 {
             driver.park_for_pasids().map_err(refusal)?;
@@ -167,6 +170,23 @@ impl MockDevice {
     /// `EINVAL`: it does not.
     pub fn check_pasid(&self, pasid: Pasid, hwpt: u32) -> Result<(), Errno> {
         call::pasid_check(self.iommufd(), self.stdev(), pasid.get(), hwpt)
+    }
+
+    /// From now on the driver refuses to attach the device, or to move it, or no longer.
+    pub fn refuse_attach(&self, refuse: bool) {
+        self.insight.refuses_attach.store(refuse, Ordering::Relaxed);
+    }
+
+    /// What lets the driver refuse the second time that the device is to be attached or moved from now on, and after.
+    pub fn refuse_second_attach(&self) {
+        let (insight, times) = (Arc::downgrade(&self.insight), AtomicU32::new(0));
+        self.before_attach(move || {
+            if let Some(insight) = insight.upgrade()
+                && times.fetch_add(1, Ordering::Relaxed) == 1
+            {
+                insight.refuses_attach.store(true, Ordering::Relaxed);
+            }
+        });
     }
 
     /// From now on the driver refuses to detach the device, or its PASIDs, or no longer.
@@ -241,6 +261,7 @@ impl Deref for MockDevice {
 struct MockDriver {
     insight: Arc<Insight>,
     parking: Parking,
+    kept: Mutex<Vec<Kept>>,
 }
 
 impl MockDriver {
@@ -293,6 +314,7 @@ impl MockDriver {
 // - Success is what the kernel answered to the move.
 // - A mock device does no DMA; what it is attached to while it counts as detached is an address space in which nothing
 //   is ever mapped, and that nobody else knows.
+// - What is kept is dropped after `drop` has destroyed the device.
 unsafe impl DeviceDriver for MockDriver {
     unsafe fn attach(
         &self,
@@ -300,6 +322,9 @@ unsafe impl DeviceDriver for MockDriver {
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
         self.run_hook();
+        if self.insight.refuses_attach.load(Ordering::Relaxed) {
+            return Err(refusal(Errno::NOMEM));
+        }
         self.replace(target.get(), notices)
     }
 
@@ -347,6 +372,10 @@ unsafe impl DeviceDriver for MockDriver {
             return Ok(());
         }
         self.replace(self.parking.place(), notices)
+    }
+
+    fn keep(&self, kept: Kept) {
+        self.kept.lock().push(kept);
     }
 }
 

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "answers for the driver")]
 
 use iommufd::KernelError;
-use iommufd::driver::{DeviceDriver, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 
 #[derive(Debug)]
 struct Driver;
@@ -16,6 +16,10 @@ macro_rules! methods {
 
         unsafe fn detach(&self, _: &mut Notices<'_>) -> Result<(), KernelError> {
             Ok(())
+        }
+
+        fn keep(&self, kept: Kept) {
+            drop(kept);
         }
     };
 }
