@@ -26,7 +26,12 @@ pub(crate) fn refusal(ioctl: Description, errno: Errno) -> Error {
 /// is used. Named is the last part that came.
 fn newer_part(ioctl: &str) -> Option<(&'static str, Linux)> {
     let (feature, major, minor) = match ioctl {
-        "IOMMU_HWPT_ALLOC" => ("page tables with a fault queue (IOMMU_HWPT_ALLOC)", 6, 11),
+        // On Linux 6.6 it may be the nested table's configuration, of 6.7.
+        "IOMMU_HWPT_ALLOC" => (
+            "page tables with a fault queue, nor nested ones before Linux 6.7 (IOMMU_HWPT_ALLOC)",
+            6,
+            11,
+        ),
         "IOMMU_VIOMMU_ALLOC" => ("virtual IOMMUs with data (IOMMU_VIOMMU_ALLOC)", 6, 17),
         _ => return None,
     };
@@ -367,6 +372,8 @@ mod tests {
         let (hwpt, viommu) = (nr::HWPT_ALLOC.describe(), nr::VIOMMU_ALLOC.describe());
         assert_eq!(lacks(hwpt, Errno::NOTTY), since("6.6"));
         assert_eq!(lacks(hwpt, Errno::TOOBIG), since("6.11"));
+        let text = refusal(hwpt, Errno::TOOBIG).to_string();
+        assert!(text.contains("nested ones before Linux 6.7"), "{text}");
         assert_eq!(lacks(viommu, Errno::NOTTY), since("6.13"));
         assert_eq!(lacks(viommu, Errno::TOOBIG), since("6.17"));
         assert_eq!(lacks(viommu, Errno::OPNOTSUPP), None);

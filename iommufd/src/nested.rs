@@ -105,7 +105,7 @@ impl<F: Format> NestedHwPt<F> {
     /// [`Error::ForeignContext`]; `EOPNOTSUPP`: the IOMMU cannot nest this format; `EINVAL`: the
     /// device is behind another IOMMU than the host, or the configuration is not possible; `EIO`:
     /// the SMMUv3 driver refuses the configuration; `ENOMEM`; [`Error::Unsupported`] before Linux
-    /// 6.6, and `E2BIG` on it; [`Error::Forked`].
+    /// 6.7; [`Error::Forked`].
     ///
     /// [`Error::ForeignContext`]: crate::Error::ForeignContext
     /// [`Error::Unsupported`]: crate::Error::Unsupported

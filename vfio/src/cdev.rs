@@ -1,5 +1,8 @@
 //! A VFIO character device that is open, but not bound yet.
 
+// UNSAFETY: declares an unsafe function; nothing is called.
+#![expect(unsafe_code, reason = "the door for what cannot be told")]
+
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -40,7 +43,8 @@ use crate::sysfs::{self, CharDevice, Roots};
 /// ```
 ///
 /// # System calls
-/// `openat` and `fstat`; `VFIO_DEVICE_GET_INFO`, which a device that is not bound refuses;
+/// `openat` and `fstat`, and `readlink` of `/proc/self/fd` where there is no sysfs;
+/// `VFIO_DEVICE_GET_INFO`, which a device that is not bound refuses;
 /// `VFIO_DEVICE_BIND_IOMMUFD` and `IOMMU_GET_HW_INFO`. Sysfs is read (`openat`, `readlink`, `read`,
 /// `getdents64`, `faccessat`) where it is there; only [`open_pci`](Self::open_pci) needs it.
 pub struct Cdev {
@@ -55,7 +59,8 @@ impl Cdev {
     /// # Errors
     /// [`Error::Open`]: `ENOENT`: there is no such node; `EACCES`: it is not yours; `ENODEV`: the
     /// device is going away. [`Error::NotVfio`]: it is something else. [`Error::NoIommu`]: a
-    /// noiommu device, whose DMA nothing confines.
+    /// noiommu device, whose DMA nothing confines; [`Error::MayBeNoIommu`]: nothing tells whether it is
+    /// one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_within(&Roots::default(), path.as_ref())
     }
@@ -77,7 +82,8 @@ impl Cdev {
     ///
     /// # Errors
     /// [`Error::NotReady`] if the function is not bound to a VFIO driver, or VFIO offers it
-    /// without an IOMMU only: the text says what to do. [`Error::NoSuchDevice`] and
+    /// without an IOMMU only: the text says what to do. [`Error::AnotherDevice`]: the function has
+    /// gone meanwhile, and its node is another's. [`Error::NoSuchDevice`] and
     /// [`Error::Sysfs`] as for [`Readiness::of`]. Else as for [`open`](Self::open).
     pub fn open_pci(address: PciAddress) -> Result<Self> {
         let roots = Roots::default();
@@ -87,11 +93,20 @@ impl Cdev {
             .filter(|path| path.exists() && !path.to_string_lossy().contains("noiommu-"))
             .map(PathBuf::from);
         match usable {
-            Some(path) => Self::open_within(&roots, &path),
+            Some(path) => Self::open_within(&roots, &path)?.that_is(address),
             None => Err(Error::NotReady {
                 address,
                 blockers: readiness.into_blockers(),
             }),
+        }
+    }
+
+    /// Itself, if it is the function at `address`: the kernel may have given its node's name to
+    /// another when it was opened.
+    fn that_is(self, address: PciAddress) -> Result<Self> {
+        match self.address {
+            Some(found) if found == address => Ok(self),
+            found => Err(Error::AnotherDevice { address, found }),
         }
     }
 
@@ -105,21 +120,50 @@ impl Cdev {
     ///
     /// # Errors
     /// The file, with [`Error::AlreadyBound`]: what it is attached to cannot be told;
-    /// [`Error::NoIommu`]: it is a noiommu device; [`Error::NotVfio`]: it is something else. Where
-    /// there is no sysfs, [`bind`](Self::bind) finds out the last two, if not this.
+    /// [`Error::NoIommu`]: it is a noiommu device; [`Error::MayBeNoIommu`]: there is neither a sysfs
+    /// nor a procfs that would tell: see [`from_fd_with_iommu`](Self::from_fd_with_iommu);
+    /// [`Error::NotVfio`]: it is something else.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
         Self::adopt(&Roots::default(), fd)
     }
 
+    /// As [`from_fd`](Self::from_fd), where nothing tells of a device that no IOMMU translates.
+    ///
+    /// Of such a device [`bind`](Self::bind) finds out, when the kernel has bound it: it closes the
+    /// file then, but who has a duplicate can drive the device, which reaches all memory.
+    ///
+    /// # Safety
+    /// It is no noiommu device: its node is not named `noiommu-vfioN`.
+    ///
+    /// # Errors
+    /// As for [`from_fd`](Self::from_fd), but for [`Error::MayBeNoIommu`].
+    pub unsafe fn from_fd_with_iommu(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
+        Self::take(&Roots::default(), fd, |_| Ok(()))
+    }
+
     fn adopt(roots: &Roots, fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
-        let (address, group) = match Self::identify(roots, &fd) {
+        Self::take(roots, fd, |fd| has_iommu(roots.file_name(fd)))
+    }
+
+    /// Takes it over, if it is a device, and one that an IOMMU translates: by what sysfs tells, else
+    /// by what `ask` does.
+    fn take(
+        roots: &Roots,
+        fd: OwnedFd,
+        ask: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<Self, Refused<OwnedFd>> {
+        let (address, group) = match Self::identify(roots, &fd, ask) {
             Ok(known) => known,
             Err(error) => return Err(Refused::new(fd, error)),
         };
         Ok(Self { fd, address, group })
     }
 
-    fn identify(roots: &Roots, fd: &OwnedFd) -> Result<(Option<PciAddress>, GroupIdentity)> {
+    fn identify(
+        roots: &Roots,
+        fd: &OwnedFd,
+        ask: impl FnOnce(&OwnedFd) -> Result<()>,
+    ) -> Result<(Option<PciAddress>, GroupIdentity)> {
         let stat = rustix::fs::fstat(fd)
             .map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
@@ -128,18 +172,22 @@ impl Cdev {
         let device = stat.st_rdev;
         let known = match roots.char_device(rustix::fs::major(device), rustix::fs::minor(device)) {
             CharDevice::Vfio(node) if node.is_noiommu() => return Err(Error::NoIommu),
-            CharDevice::Vfio(node) => (node.address, node.group),
+            CharDevice::Vfio(node) => Some((node.address, node.group)),
             CharDevice::Other => return Err(Error::NotVfio),
-            CharDevice::Unknown => (None, GroupIdentity::Unknown),
+            CharDevice::Unknown => None,
         };
         // Before the bind a device refuses everything else, which tells bound from unbound.
         let mut info = sys::vfio_device_info::sized();
         let ioctl = &nr::DEVICE_GET_INFO;
         match ioctl::fixed(fd.as_fd(), Audience::Nobody, ioctl, &mut info) {
-            Ok(_) => Err(Error::AlreadyBound),
-            Err(Errno::INVAL) => Ok(known),
-            Err(Errno::NOTTY) => Err(Error::NotVfio),
-            Err(errno) => Err(cause::refusal(ioctl.describe(), errno).into()),
+            Ok(_) => return Err(Error::AlreadyBound),
+            Err(Errno::INVAL) => {}
+            Err(Errno::NOTTY) => return Err(Error::NotVfio),
+            Err(errno) => return Err(cause::refusal(ioctl.describe(), errno).into()),
+        }
+        match known {
+            Some(known) => Ok(known),
+            None => ask(fd).map(|()| (None, GroupIdentity::Unknown)),
         }
     }
 
@@ -150,6 +198,9 @@ impl Cdev {
     /// table to another: it could take others with it. (A wrong statement lets that happen to the
     /// devices that really share the group. No device gets at memory that is not mapped where it
     /// then is: the kernel counts who uses a page table, and refuses to let go of one in use.)
+    ///
+    /// And without it a device that is closed stays open, unknown to its user, as long as another
+    /// such device is attached: see [`iommufd::Error::LeadsGroup`].
     #[must_use]
     pub fn with_group(mut self, group: GroupIdentity) -> Self {
         if self.group == GroupIdentity::Unknown {
@@ -194,6 +245,15 @@ impl Cdev {
             }),
             Err(BindFailure::RolledBack(error)) => Err(BindError { cdev: None, error }),
         }
+    }
+}
+
+/// Refuses a character device of which its name does not tell that an IOMMU translates for it.
+fn has_iommu(name: Option<String>) -> Result<()> {
+    match name {
+        Some(name) if sysfs::is_noiommu(&name) => Err(Error::NoIommu),
+        Some(name) if sysfs::is_device(&name) => Ok(()),
+        _ => Err(Error::MayBeNoIommu),
     }
 }
 
@@ -259,6 +319,7 @@ impl From<BindError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysfs::fake;
     use std::fs::File;
 
     #[test]
@@ -285,6 +346,51 @@ mod tests {
             Error::NotVfio
         ));
         assert!(matches!(Cdev::open("/dev/null"), Err(Error::NotVfio)));
+    }
+
+    /// A file that answers as a device would that nobody has bound cannot be had here: what is asked
+    /// after that is asked by itself.
+    #[test]
+    fn what_sysfs_does_not_tell_is_told_by_the_name_of_the_file() {
+        let tree = fake::Tree::new();
+        tree.file("dev/vfio/devices/vfio0", "");
+        let fd = OwnedFd::from(File::open(tree.roots.vfio_node("vfio0")).unwrap());
+        assert_eq!(tree.roots.file_name(&fd).as_deref(), Some("vfio0"));
+        has_iommu(tree.roots.file_name(&fd)).unwrap();
+        std::fs::remove_file(tree.roots.vfio_node("vfio0")).unwrap();
+        has_iommu(tree.roots.file_name(&fd)).expect("it was one");
+        let nowhere = Roots {
+            proc: "/nonexistent".into(),
+            ..Roots::default()
+        };
+        let name = nowhere.file_name(&fd);
+        assert!(matches!(has_iommu(name), Err(Error::MayBeNoIommu)));
+        for other in ["vfio", "vfio0x", "null", "vfio-0"] {
+            let answer = has_iommu(Some(other.to_owned()));
+            assert!(matches!(answer, Err(Error::MayBeNoIommu)), "{other}");
+        }
+        for without in ["noiommu-vfio0", "noiommu-vfio0 (deleted)"] {
+            let answer = has_iommu(Some(without.to_owned()));
+            assert!(matches!(answer, Err(Error::NoIommu)), "{without}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_another_devices_by_now_is_refused() {
+        let address = "0000:00:04.0".parse().unwrap();
+        let cdev = |address| Cdev {
+            fd: File::open("/dev/null").unwrap().into(),
+            address,
+            group: GroupIdentity::Unknown,
+        };
+        assert!(cdev(Some(address)).that_is(address).is_ok());
+        for found in ["0000:00:05.0".parse().ok(), None] {
+            let error = cdev(found).that_is(address).unwrap_err();
+            assert!(
+                matches!(&error, Error::AnotherDevice { found: is, .. } if *is == found),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -74,6 +74,24 @@ pub enum Error {
     #[error("a noiommu device: its DMA can reach all of memory, and safe code cannot use it")]
     NoIommu,
 
+    /// Nothing tells whether an IOMMU confines the device: there is neither a sysfs nor a procfs.
+    /// [`Cdev::from_fd_with_iommu`](crate::Cdev::from_fd_with_iommu) takes the caller's word.
+    #[error(
+        "neither /sys nor /proc/self/fd tells whether the device is a noiommu one; \
+         Cdev::from_fd_with_iommu is for one that is not"
+    )]
+    MayBeNoIommu,
+
+    /// The node that sysfs named for a PCI function has become another device's.
+    #[error("the device node of {address} is another device's by now{}", found_at(.found))]
+    #[non_exhaustive]
+    AnotherDevice {
+        /// The function that was to be opened.
+        address: PciAddress,
+        /// What was opened, if it is a PCI function; it has been closed again.
+        found: Option<PciAddress>,
+    },
+
     /// Somebody has bound the file already, to a context that is not known here.
     #[error(
         "the device file is bound to an iommufd already; what it is attached to cannot be told"
@@ -257,6 +275,10 @@ fn lines(blockers: &[Blocker]) -> String {
         write!(text, "\n- {blocker}").ok();
     }
     text
+}
+
+fn found_at(found: &Option<PciAddress>) -> String {
+    found.map_or_else(String::new, |address| format!(": that of {address}"))
 }
 
 /// A refused operation that had consumed its value: here it is back, as it was.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use crate::address::PciAddress;
 pub(crate) struct Roots {
     pub(crate) sys: PathBuf,
     pub(crate) dev: PathBuf,
+    pub(crate) proc: PathBuf,
 }
 
 impl Default for Roots {
@@ -21,6 +23,7 @@ impl Default for Roots {
         Self {
             sys: PathBuf::from("/sys"),
             dev: PathBuf::from("/dev"),
+            proc: PathBuf::from("/proc"),
         }
     }
 }
@@ -44,6 +47,13 @@ impl Node {
 /// Whether a character device of this name has no IOMMU behind it.
 pub(crate) fn is_noiommu(name: &str) -> bool {
     name.starts_with("noiommu-")
+}
+
+/// Whether a character device of this name, which may have been removed, has one.
+pub(crate) fn is_device(name: &str) -> bool {
+    let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+    let number = name.strip_prefix("vfio").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// What the number of a character device stands for.
@@ -93,11 +103,11 @@ impl Roots {
         let Some(name) = last_name(&entry) else {
             return CharDevice::Other;
         };
-        let device = entry.join("device");
-        let address = fs::canonicalize(&device)
-            .ok()
-            .and_then(|path| last_name(&path)?.parse().ok());
-        let group = match group_of(&device) {
+        // Of a sysfs that is partly masked the link may lead nowhere: that tells nothing.
+        let device = fs::canonicalize(entry.join("device"));
+        let address = device.as_ref().ok();
+        let address = address.and_then(|path| last_name(path)?.parse().ok());
+        let group = match device.and_then(|device| group_of(&device)) {
             Ok(Some(group)) => GroupIdentity::Group(group),
             // A device that no IOMMU knows shares none.
             Ok(None) => GroupIdentity::Alone,
@@ -108,6 +118,14 @@ impl Roots {
             address,
             group,
         })
+    }
+}
+
+impl Roots {
+    /// The last name of the path by which the file was opened, where procfs tells.
+    pub(crate) fn file_name(&self, file: &impl AsRawFd) -> Option<String> {
+        let link = format!("self/fd/{}", file.as_raw_fd());
+        last_name(&fs::read_link(self.proc.join(link)).ok()?)
     }
 }
 
@@ -190,6 +208,7 @@ pub(crate) mod fake {
             let roots = Roots {
                 sys: top.join("sys"),
                 dev: top.join("dev"),
+                ..Roots::default()
             };
             fs::create_dir_all(roots.sys.join("bus/pci/devices")).unwrap();
             fs::create_dir_all(roots.sys.join("dev/char")).unwrap();
@@ -206,6 +225,10 @@ pub(crate) mod fake {
             let path = self.top.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             symlink(self.top.join(target), path).unwrap();
+        }
+
+        pub(crate) fn remove(&self, path: &str) {
+            fs::remove_file(self.top.join(path)).unwrap();
         }
 
         /// A function with identifiers, in a group.
@@ -266,6 +289,27 @@ mod tests {
         assert_eq!(node.address, "00:04.0".parse().ok());
         assert_eq!(node.group, GroupIdentity::Group(GroupId::new(7)));
         assert!(!node.is_noiommu());
+    }
+
+    #[test]
+    fn a_device_that_is_masked_in_sysfs_may_be_of_any_group() {
+        let tree = fake::Tree::new();
+        tree.function("0000:00:04.0", 7);
+        tree.cdev("0000:00:04.0", "vfio0", "511:0");
+        let link = "sys/devices/pci0000:00/0000:00:04.0/vfio-dev/vfio0/device";
+        tree.remove(link);
+        tree.link(link, "sys/devices/masked");
+        let CharDevice::Vfio(node) = tree.roots.char_device(511, 0) else {
+            panic!("no node")
+        };
+        assert_eq!(node.group, GroupIdentity::Unknown);
+        assert_eq!(node.address, None);
+        // One that is there, and in no group, shares none.
+        tree.file("sys/devices/masked/vendor", "0x1234");
+        let CharDevice::Vfio(node) = tree.roots.char_device(511, 0) else {
+            panic!("no node")
+        };
+        assert_eq!(node.group, GroupIdentity::Alone);
     }
 
     #[test]
