@@ -24,7 +24,8 @@ use crate::viommu::{Viommu, ViommuInner};
 /// lead to by the [`NestParent`] under them.
 ///
 /// The kernel copies the configuration. When the guest changes it, make another table, and
-/// [`replace`](crate::Attachment::replace) this one: that is atomic for the device. The guest's
+/// [`replace`](crate::Attachment::replace) this one: the device goes from one to the other, without
+/// a gap where the IOMMU can. The guest's
 /// tables themselves are the guest's to change; what the hardware has cached of them is to be
 /// invalidated: by [`invalidate`](Self::invalidate) for a format that nests on the parent (VT-d),
 /// through the [`Viommu`] for one that nests on that (SMMUv3).

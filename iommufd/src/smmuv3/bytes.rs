@@ -16,7 +16,7 @@ use smmuv3_types::{Asid, InvalidationLimits};
 
 use super::*;
 use crate::context::Notices;
-use crate::device::{DeviceDriver, PageTableId};
+use crate::device::{DeviceDriver, Kept, PageTableId};
 use crate::error::{Error, KernelError};
 use crate::funnel::script::{Asked, answering};
 use crate::{
@@ -42,6 +42,10 @@ unsafe impl DeviceDriver for Driver {
 
     unsafe fn detach(&self, _: &mut Notices<'_>) -> Result<(), KernelError> {
         Ok(())
+    }
+
+    fn keep(&self, _: Kept) {
+        unreachable!("nothing of this device is stuck");
     }
 }
 
