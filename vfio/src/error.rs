@@ -230,6 +230,17 @@ pub enum Error {
         kind: IrqKind,
     },
 
+    /// On Arm, a device has interrupts only while it, or another of its IOMMU group, is attached to
+    /// something: the IOMMU translates them as it does all that the device writes.
+    #[error(
+        "no {kind} interrupts for a device that is not attached: here the IOMMU translates them; attach it first"
+    )]
+    #[non_exhaustive]
+    InterruptsUnattached {
+        /// The kind that was asked for.
+        kind: IrqKind,
+    },
+
     /// An interrupt vector that was not enabled.
     #[error("there is no vector {vector}: {enabled} are enabled, from 0 on")]
     #[non_exhaustive]

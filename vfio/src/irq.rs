@@ -55,6 +55,12 @@ impl fmt::Display for IrqKind {
     }
 }
 
+/// Whether the IOMMU translates interrupts as it does all that a device writes. The kernel then
+/// maps where they go to in what the device is attached to. If that is nothing, it refuses, and
+/// (seen on Linux 7.3, Arm's ITS) loses a vector of the device's each time: until the next boot an
+/// `edu`, which has one, gets no interrupt any more. So it is not asked.
+const TRANSLATED: bool = cfg!(target_arch = "aarch64");
+
 bitflags! {
     /// What can be done with interrupts of a kind.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -140,14 +146,12 @@ impl Interrupts {
     /// [`Error::FewerVectors`], with nothing enabled, if the device has fewer, or the machine has
     /// no more to give; [`Error::NoInterrupts`] if the device has none of that kind;
     /// [`Error::InterruptsEnabled`] if interrupts are enabled already, of whichever kind;
-    /// [`Error::NoVector`] for a count of 0. `EMFILE`: too many open files. `ENOSPC`: the machine
-    /// is out of vectors. [`iommufd::Error::Forked`].
+    /// [`Error::NoVector`] for a count of 0; on Arm [`Error::InterruptsUnattached`] if no device of
+    /// the IOMMU group is attached. `EMFILE`: too many open files. `ENOSPC`: the machine is out of
+    /// vectors. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
     pub fn enable(device: &Device, kind: IrqKind, count: u32) -> Result<Self> {
-        Self::start(Hold::new(device.bound(), Kind::Interrupts), kind, count)
-    }
-
-    fn start(hold: Hold, kind: IrqKind, count: u32) -> Result<Self> {
+        let hold = Hold::new(device.bound(), Kind::Interrupts);
         let bound = hold.bound();
         let claim = Claim::take(bound, kind)?;
         if count == 0 {
@@ -165,6 +169,9 @@ impl Interrupts {
             0 => return Err(Error::NoInterrupts { kind }),
             available if available < count => return Err(fewer(available)),
             _ => {}
+        }
+        if TRANSLATED && device.iommu().group().attached() == 0 {
+            return Err(Error::InterruptsUnattached { kind });
         }
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let eventfds = (0..count)

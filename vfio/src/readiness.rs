@@ -62,7 +62,7 @@ pub struct Sibling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MsiIsolation {
-    /// Interrupts are remapped by the IOMMU.
+    /// Interrupts are remapped, by the IOMMU or, on Arm, by the interrupt controller (ITS).
     Remapped,
     /// They are not, and the administrator accepted it (`iommufd.allow_unsafe_interrupts`).
     Waived,
@@ -414,7 +414,7 @@ fn msi_isolation(roots: &Roots) -> MsiIsolation {
     let mut plain = false;
     for number in sysfs::names(&interrupts).unwrap_or_default() {
         let chip = sysfs::line(&interrupts.join(number).join("chip_name")).unwrap_or_default();
-        if chip.starts_with("IR-") {
+        if chip.starts_with("IR-") || chip.starts_with("ITS-") {
             return MsiIsolation::Remapped;
         }
         plain |= chip == "IO-APIC";
@@ -576,7 +576,9 @@ mod tests {
             "Y\n",
         );
         assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Waived);
-        tree.file("sys/kernel/irq/24/chip_name", "IR-PCI-MSI-0000:00:1f.2\n");
-        assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Remapped);
+        for chip in ["IR-PCI-MSI-0000:00:1f.2\n", "ITS-PCI-MSIX-0000:00:01.0\n"] {
+            tree.file("sys/kernel/irq/24/chip_name", chip);
+            assert_eq!(readiness(&tree).msi_isolation(), MsiIsolation::Remapped);
+        }
     }
 }
