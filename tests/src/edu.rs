@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, Attachment, DmaBuffer, Ioas, Iommufd, Iova, SharedBuffer};
-use std::sync::Arc;
-use vfio::{Cdev, Device, PciAddress};
+use vfio::{BarMapping, Cdev, Device, PciAddress};
 
 use crate::observe::Recorder;
 
@@ -36,6 +38,13 @@ fn of_group_size(size: usize) -> Vec<PciAddress> {
         .map(|function| function.address)
         .collect()
 }
+
+/// Where the lab's devices write their interrupts: nothing can be mapped there for them.
+pub const INTERRUPTS: Iova = Iova::new(if cfg!(target_arch = "aarch64") {
+    0x800_0000
+} else {
+    0xfee0_0000
+});
 
 /// A network card, with a reset and MSI-X, which an `edu` has not.
 #[must_use]
@@ -90,6 +99,15 @@ pub fn bind(address: PciAddress, iommufd: &Iommufd) -> Device {
 #[must_use]
 pub fn device(address: PciAddress) -> Device {
     bind(address, &Iommufd::open().unwrap())
+}
+
+/// The function at `address` in a context of its own, attached to an address space: not every machine has interrupts for a
+/// device that is not.
+pub fn attached(address: PciAddress) -> (Device, Attachment) {
+    let device = device(address);
+    let ioas = Ioas::new(device.iommu().iommufd()).unwrap();
+    let attachment = device.attach(&ioas).unwrap();
+    (device, attachment)
 }
 
 /// Asserts that nothing holds the function any more: it can be bound elsewhere, and closed.
@@ -185,12 +203,40 @@ impl Default for Rig {
 /// there before.
 #[must_use]
 pub fn reaches(edu: &Edu, to: Iova, memory: &SharedBuffer) -> bool {
+    changes(memory, || edu.store(to, 8).unwrap())
+}
+
+/// The same of the engine with these registers, whose interrupt may not arrive either.
+#[must_use]
+pub fn reaches_unheard(registers: &BarMapping, to: Iova, memory: &SharedBuffer) -> bool {
+    changes(memory, || {
+        start_store(registers, to, 8);
+        wait_until_idle(registers);
+    })
+}
+
+fn changes(memory: &SharedBuffer, store: impl Fn()) -> bool {
     // What the engine has in its buffer is unknown here: two values, one of which must differ.
     [0_u64, u64::MAX].into_iter().any(|before| {
         memory.write(0, before).unwrap();
-        edu.store(to, 8).unwrap();
+        store();
         memory.load_acquire::<u64>(0).unwrap() != before
     })
+}
+
+/// Starts what [`Edu::store`] does, without waiting for the end, which comes after 100 ms and without an interrupt.
+pub fn start_store(registers: &BarMapping, to: Iova, len: usize) {
+    registers.write(0x80, 0x4_0000_u64).unwrap();
+    registers.write(0x88, to.get()).unwrap();
+    registers.write(0x90, len as u64).unwrap();
+    registers.store_release(0x98, 0b011_u64).unwrap();
+}
+
+/// Waits for the end of what was started.
+pub fn wait_until_idle(registers: &BarMapping) {
+    while registers.read::<u64>(0x98).unwrap() & 1 != 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Shared memory that begins with `bytes`.

@@ -6,6 +6,7 @@
 mod program;
 
 use std::fs::{self, File};
+use std::sync::LazyLock;
 
 use iommufd::{Iommufd, Leaks};
 
@@ -157,9 +158,25 @@ fn decimal(mut n: usize, digits: &mut [u8; 20]) -> &[u8] {
 
 /// Lets the allocator take pages now that it would else have to ask the kernel for while that fails.
 fn warm_up() {
+    LazyLock::force(&BALLAST);
     let blocks: Vec<Vec<u8>> = (0..64).map(|_| vec![1; 1500]).collect();
     assert_eq!(blocks.len(), std::hint::black_box(&blocks).len());
 }
+
+/// Blocks of many sizes, every fourth of those that were taken, so that no page of them is empty. The allocator of musl
+/// gives a page back as soon as it is, and would ask for the next one at any time.
+static BALLAST: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let sizes = (4..15).flat_map(|power| (4..8).map(move |quarters| quarters << (power - 2)));
+    let blocks: Vec<Vec<u8>> = sizes
+        .flat_map(|size: usize| (0..64).map(move |_| vec![1; size]))
+        .collect();
+    let every_fourth = |(place, block)| (place % 4 == 0).then_some(block);
+    blocks
+        .into_iter()
+        .enumerate()
+        .filter_map(every_fourth)
+        .collect()
+});
 
 /// Lets the kernel fail at the next point in this thread, for many times in a row.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ pub mod file;
 pub mod fork;
 pub mod guest;
 pub mod guest_memory;
+pub mod hw_info;
 pub mod ids;
 pub mod memory;
 pub mod mock;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use examples::edu::BUFFER_LEN;
 use iommufd::{Access, DmaBuffer, DmaSlice, FileRange, HugePage, HwPt, Ioas, Iova};
-use tests::edu::{Rig, contents, memory_with, pattern};
+use tests::edu::{
+    INTERRUPTS, Rig, contents, memory_with, pattern, reaches_unheard, start_store, wait_until_idle,
+};
 use vfio::RegionIndex;
 
 /// Above 4 GiB, where an address that is cut to 32 bits would show.
@@ -165,18 +167,12 @@ fn an_unmap_under_a_running_transfer_is_final_when_it_returns() {
     for wait in [0, 50, 95, 99, 100, 101, 105] {
         let memory = memory_with(&pattern(1));
         let mapping = rig.ioas.map(&memory, Access::ReadWrite).unwrap();
-        // As `Edu::store`, without waiting for the end, which comes after 100 ms.
-        registers.write(0x80, 0x4_0000_u64).unwrap();
-        registers.write(0x88, mapping.iova().get()).unwrap();
-        registers.write(0x90, BUFFER_LEN as u64).unwrap();
-        registers.store_release(0x98, 0b011_u64).unwrap();
+        start_store(&registers, mapping.iova(), BUFFER_LEN);
         thread::sleep(Duration::from_millis(wait));
         mapping.unmap().unwrap();
         // From here on nothing may change, whenever the transfer comes.
         memory.write_bytes(0, &pattern(2)).unwrap();
-        while registers.read::<u64>(0x98).unwrap() & 1 != 0 {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until_idle(&registers);
         assert_eq!(contents(&memory), pattern(2), "unmapped after {wait} ms");
         DmaBuffer::reclaim(memory).unwrap();
     }
@@ -212,7 +208,8 @@ fn a_detached_device_reaches_nothing() {
     let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
     assert!(tests::edu::reaches(&edu, mapping.iova(), &memory));
     attachment.detach().unwrap();
-    assert!(!tests::edu::reaches(&edu, mapping.iova(), &memory));
+    let registers = device.map_bar(RegionIndex::BAR0).unwrap();
+    assert!(!reaches_unheard(&registers, mapping.iova(), &memory));
     let _attachment = device.attach(&ioas).unwrap();
     assert!(tests::edu::reaches(&edu, mapping.iova(), &memory));
 }
@@ -250,11 +247,9 @@ fn a_replace_moves_the_device_to_the_other_address_space() {
 fn reserved_addresses_of_a_real_iommu_are_refused_and_left_out() {
     let rig = Rig::new();
     let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
-    // Where a PC's devices write their interrupts.
-    let msi = Iova::new(0xfee0_0000);
-    let window = iommufd::IovaRange::with_len(msi, BUFFER_LEN as u64).unwrap();
+    let window = iommufd::IovaRange::with_len(INTERRUPTS, BUFFER_LEN as u64).unwrap();
     assert!(!rig.ioas.iova_ranges().unwrap().contains(window));
-    let refused = rig.ioas.map_at(msi, &memory, Access::ReadWrite);
+    let refused = rig.ioas.map_at(INTERRUPTS, &memory, Access::ReadWrite);
     tests::refused(refused, rustix::io::Errno::INVAL);
     DmaBuffer::reclaim(memory).unwrap();
 }

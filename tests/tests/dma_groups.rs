@@ -3,7 +3,7 @@
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, DmaBuffer, Error, GroupIdentity, HwPt, Ioas, Iommufd, Iova, Target};
 use rustix::io::Errno;
-use tests::edu::{bind, cdev, pair, reaches};
+use tests::edu::{INTERRUPTS, bind, cdev, pair, reaches};
 use tests::observe::Recorder;
 use vfio::Device;
 
@@ -197,12 +197,9 @@ fn a_group_replace_that_the_kernel_refuses_leaves_both_where_they_were() {
     let old = Ioas::new(&iommufd).unwrap();
     let one = first.attach(&old).unwrap();
     let two = second.attach(&old).unwrap();
-    // Where a PC's devices write their interrupts nothing can be mapped for a device.
     let new = Ioas::new(&iommufd).unwrap();
     let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
-    let _in_the_way = new
-        .map_at(Iova::new(0xfee0_0000), &memory, Access::ReadWrite)
-        .unwrap();
+    let _in_the_way = new.map_at(INTERRUPTS, &memory, Access::ReadWrite).unwrap();
     tests::refused(first.iommu().group().replace(&new), Errno::ADDRINUSE);
 
     let seen = DmaBuffer::new(BUFFER_LEN).unwrap().share();

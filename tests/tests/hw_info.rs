@@ -1,12 +1,12 @@
 //! What the SDK says of the mock's hardware.
 
 use iommufd::{
-    AmdInfo, Capabilities, Error, HwInfo, HwInfoType, Iommufd, Result, Smmuv3Info,
-    Tegra241CmdqvInfo, VendorInfo, VtdInfo,
+    AmdInfo, Capabilities, Error, HwInfo, HwInfoType, Iommufd, Smmuv3Info, Tegra241CmdqvInfo,
+    VendorInfo, VtdInfo,
 };
 use rustix::io::Errno;
-use tests::edu;
 use tests::faults::nothing_is_left;
+use tests::hw_info::not_offered;
 use tests::mock::{MockDevice, MockOptions, abi, hw_info_type};
 use tests::observe::Recorder;
 
@@ -19,14 +19,6 @@ fn is_the_mocks(info: &HwInfo) {
     let mut expected = [0; 8];
     expected[4..].copy_from_slice(&abi::HW_INFO_TEST_REG.to_le_bytes());
     assert_eq!(info.data[..], expected);
-}
-
-/// Asserts that a type is told to be none of the hardware's.
-#[track_caller]
-fn not_offered<T>(answer: Result<T>, expected: HwInfoType) {
-    let answer = answer.map(|_| "an answer");
-    let refused = matches!(answer, Err(Error::HwInfoNotOffered { kind, .. }) if kind == expected);
-    assert!(refused, "{expected}: {answer:?}");
 }
 
 #[test]
@@ -100,26 +92,6 @@ fn a_type_that_the_hardware_has_not_got_is_not_offered() {
     not_offered(device.vendor_info::<AmdInfo>(), HwInfoType::AMD);
     let unheard_of = HwInfoType::new(u32::MAX).unwrap();
     not_offered(device.hw_info_of(unheard_of), unheard_of);
-}
-
-#[test]
-#[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn vt_d_is_described_to_whoever_asks_for_it() {
-    let device = edu::device(edu::lone());
-    let device = device.iommu();
-    let info = device.hw_info().unwrap();
-    assert_eq!(info.kind, Some(HwInfoType::VTD));
-    let vtd: VtdInfo = device.vendor_info().unwrap();
-    assert_eq!(info.vendor, VendorInfo::Vtd(vtd));
-    assert_eq!(device.hw_info_of(HwInfoType::VTD).unwrap(), info);
-    assert!(vtd.address_bits() >= 39, "{vtd}");
-    // The registers as the bytes have them: behind the flags and what is reserved.
-    let register = |at: usize| u64::from_le_bytes(info.data[at..at + 8].try_into().unwrap());
-    assert_eq!(vtd.capability(), register(8));
-    assert_eq!(vtd.extended_capability(), register(16));
-    assert_eq!(u64::from(vtd.flags().bits()), register(0));
-    not_offered(device.vendor_info::<Smmuv3Info>(), HwInfoType::SMMUV3);
-    not_offered(device.vendor_info::<AmdInfo>(), HwInfoType::AMD);
 }
 
 #[test]

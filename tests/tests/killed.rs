@@ -2,7 +2,7 @@
 
 use examples::edu::BUFFER_LEN;
 use iommufd::{Access, DmaBuffer};
-use tests::edu::Rig;
+use tests::edu::{Rig, start_store};
 use tests::victim::killed_in;
 use vfio::RegionIndex;
 
@@ -16,10 +16,7 @@ fn a_killed_process_leaves_the_device_usable() {
             let mapping = rig.ioas.map(&memory, Access::ReadWrite).unwrap();
             let registers = rig.device.map_bar(RegionIndex::BAR0).unwrap();
             // A transfer to memory, which is under way when the end comes.
-            registers.write(0x80, 0x4_0000_u64).unwrap();
-            registers.write(0x88, mapping.iova().get()).unwrap();
-            registers.write(0x90, BUFFER_LEN as u64).unwrap();
-            registers.store_release(0x98, 0b011_u64).unwrap();
+            start_store(&registers, mapping.iova(), BUFFER_LEN);
             here();
         });
         let rig = Rig::new();

@@ -218,19 +218,19 @@ fn the_observer_sees_every_ioctl_of_the_device() {
     recorder.clear();
     let ioas = Ioas::new(&iommufd).unwrap();
     let attachment = device.attach(&ioas).unwrap();
+    drop(device.msi(1).unwrap());
     attachment.detach().unwrap();
     device.reset().unwrap_err();
-    drop(device.msi(1).unwrap());
     assert_eq!(
         recorder.answers(),
         [
             ("IOMMU_IOAS_ALLOC", Ok(())),
             ("VFIO_DEVICE_ATTACH_IOMMUFD_PT", Ok(())),
-            ("VFIO_DEVICE_DETACH_IOMMUFD_PT", Ok(())),
-            ("VFIO_DEVICE_RESET", Err(Errno::INVAL)),
             ("VFIO_DEVICE_GET_IRQ_INFO", Ok(())),
             ("VFIO_DEVICE_SET_IRQS", Ok(())),
             ("VFIO_DEVICE_SET_IRQS", Ok(())),
+            ("VFIO_DEVICE_DETACH_IOMMUFD_PT", Ok(())),
+            ("VFIO_DEVICE_RESET", Err(Errno::INVAL)),
         ]
     );
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use examples::edu::Edu;
 use rustix::io::Errno;
-use tests::edu::{device, igb, lone};
+use tests::edu::{attached, device, igb, lone};
 use vfio::{DeviceFlags, Error, Interrupts, IrqKind, RegionIndex};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
 fn an_interrupt_arrives_and_its_absence_takes_the_time_it_was_given() {
-    let device = device(lone());
+    let (device, _attachment) = attached(lone());
     let edu = Edu::new(&device).unwrap();
     let vector = edu.interrupts().vector(0).unwrap();
     assert_eq!(vector.take().unwrap(), None);
@@ -34,7 +34,7 @@ fn an_interrupt_arrives_and_its_absence_takes_the_time_it_was_given() {
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
 fn a_device_has_one_kind_of_interrupts_at_a_time() {
-    let edu = device(lone());
+    let (edu, _attachment) = attached(lone());
     assert!(matches!(
         edu.msix(1),
         Err(Error::NoInterrupts {
@@ -54,7 +54,7 @@ fn a_device_has_one_kind_of_interrupts_at_a_time() {
     // A refusal takes nothing.
     edu.msi(1).unwrap().disable().unwrap();
 
-    let igb = device(igb());
+    let (igb, _attachment) = attached(igb());
     let count = igb.irq_info(IrqKind::MsiX).unwrap().count;
     let msix = igb.msix(count).unwrap();
     assert_eq!(msix.len() as u32, count);

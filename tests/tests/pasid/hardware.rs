@@ -1,4 +1,4 @@
-//! Devices of an emulated PC, which have no PASIDs.
+//! Devices of the emulated machines, which have no PASIDs.
 
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, DmaBuffer, Error, HwPt, Ioas, Iommufd, PasidAttachment};
