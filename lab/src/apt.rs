@@ -39,7 +39,7 @@ impl Apt {
             suite: suite.to_owned(),
             ..main_archive()?
         };
-        Self::new(cache, name, &[source])
+        Self::new(cache, name, &[source], None)
     }
 
     /// A configuration that knows Debian's suites of this machine, and its backports, to install from.
@@ -51,10 +51,21 @@ impl Apt {
                 ..main_archive()?
             });
         }
-        Self::new(cache, "machine", &sources)
+        Self::new(cache, "machine", &sources, None)
     }
 
-    fn new(cache: &Cache, name: &'static str, sources: &[Source]) -> Result<Self> {
+    /// A configuration that knows Debian's suites of this machine, but for an architecture that may be another, to
+    /// download from.
+    pub(crate) fn of_architecture(cache: &Cache, architecture: &'static str) -> Result<Self> {
+        Self::new(cache, architecture, &debian_sources()?, Some(architecture))
+    }
+
+    fn new(
+        cache: &Cache,
+        name: &'static str,
+        sources: &[Source],
+        architecture: Option<&str>,
+    ) -> Result<Self> {
         let root = cache.path("apt").join(name);
         cache::create(&root.join("lists/partial"))?;
         cache::create(&root.join("cache/archives/partial"))?;
@@ -64,7 +75,7 @@ impl Apt {
             .map(|source| line(source, keyring()))
             .collect();
         fs::write(&list, text).doing(|| format!("cannot write {}", list.display()))?;
-        let settings = [
+        let mut settings = vec![
             ("Dir::Etc::sourcelist", list.display().to_string()),
             ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
             ("Dir::Etc::preferences", "/dev/null".to_owned()),
@@ -80,6 +91,10 @@ impl Apt {
             ("APT::Sandbox::User", "root".to_owned()),
             ("DPkg::Lock::Timeout", WAIT_FOR_DPKG.to_owned()),
         ];
+        if let Some(architecture) = architecture {
+            settings.push(("APT::Architecture", architecture.to_owned()));
+            settings.push(("APT::Architectures", architecture.to_owned()));
+        }
         let configuration = root.join("apt.conf");
         let text: String = settings
             .iter()

@@ -2,9 +2,8 @@
 //! that hung, panicked or never started.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, IsTerminal, Read, stdout};
+use std::io::{BufWriter, IsTerminal, Read, Write, stdout};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::cache;
@@ -13,7 +12,9 @@ use crate::console;
 use crate::emulator::{self, End};
 use crate::error::{Doing, Error, Result};
 use crate::initramfs::Archive;
-use crate::machine::{self, Files};
+use crate::iort;
+use crate::machine::{self, Boot, Files, Machine};
+use crate::programs;
 use crate::progress::{say, span};
 use crate::setup::Lab;
 
@@ -38,6 +39,8 @@ pub(crate) fn colour() -> bool {
 /// What the guest is to do.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// The machine to do it on.
+    pub(crate) machine: &'static Machine,
     /// Programs of the host, by the names they get below `/lab/bin` in the guest.
     pub(crate) programs: Vec<(String, PathBuf)>,
     /// Lines for the guest's init, which has `lab_run`, `lab_test` and `lab_shell` for them.
@@ -88,14 +91,14 @@ pub(crate) fn run(
     let mut qemu = command(&lab.qemu.path);
     // The monitor's socket is there: the path of a socket is short, and this one's directory may be anywhere.
     qemu.current_dir(files.directory());
-    qemu.args(machine::arguments(
-        &lab.qemu,
-        &lab.kernel,
-        &files,
-        &job.append,
-        job.interactive,
-    ))
-    .stderr(log);
+    let boot = Boot {
+        qemu: &lab.qemu,
+        kernel: &lab.kernel,
+        files: &files,
+        append: &job.append,
+        interactive: job.interactive,
+    };
+    qemu.args(machine::arguments(job.machine, boot)).stderr(log);
     let started = Instant::now();
     let mut ends_in_line = true;
     let end = if job.interactive {
@@ -156,9 +159,14 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     let busybox =
         fs::read(&lab.busybox).doing(|| format!("cannot read {}", lab.busybox.display()))?;
-    let applets = command::output(Command::new(&lab.busybox).arg("--list"))?;
+    let applets = programs::tools(lab)?;
+    let ports = &job.machine.arch.ports;
     let mut environment = format!(
-        "nonce={nonce}\nexport LAB=1 LAB_EDU={} LAB_EDU_PAIR={} LAB_IGB={}\n",
+        "program_port=/dev/{} reports_port=/dev/{} log_port=/dev/{} nonce={nonce}\n\
+         export LAB=1 LAB_EDU={} LAB_EDU_PAIR={} LAB_IGB={}\n",
+        ports.program.name,
+        ports.reports.name,
+        ports.log.name,
         quoted(machine::EDU),
         quoted(machine::EDU_PAIR),
         quoted(machine::IGB),
@@ -172,7 +180,12 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
         }
     }
 
-    let mut archive = Archive::new(BufWriter::new(File::create(&path).doing(cannot)?));
+    let mut out = BufWriter::new(File::create(&path).doing(cannot)?);
+    if let Some(table) = lab.iort.as_ref().filter(|_| job.machine.overrides_iort) {
+        let table = fs::read(table).doing(|| format!("cannot read {}", table.display()))?;
+        out = firmware_tables(out, &table).doing(cannot)?;
+    }
+    let mut archive = Archive::new(out);
     let mut fill = || -> std::io::Result<()> {
         for directory in ["bin", "dev", "lab", "lab/bin", "proc", "sys", "tmp"] {
             archive.directory(directory)?;
@@ -180,7 +193,7 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
         // The kernel opens it before init has mounted anything.
         archive.character_device("dev/console", 5, 1)?;
         archive.program("bin/busybox", &busybox)?;
-        for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        for applet in applets.iter().filter(|applet| *applet != "busybox") {
             archive.symlink(&format!("bin/{applet}"), "busybox")?;
         }
         archive.program("init", INIT.as_bytes())?;
@@ -198,6 +211,17 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
     }
     archive.finish().doing(cannot)?;
     Ok(())
+}
+
+/// Writes what the kernel looks for in front of its file system, in an archive of its own: tables in place of the
+/// firmware's.
+fn firmware_tables<W: Write>(out: W, iort: &[u8]) -> std::io::Result<W> {
+    let mut archive = Archive::new(out);
+    for directory in ["kernel", "kernel/firmware", "kernel/firmware/acpi"] {
+        archive.directory(directory)?;
+    }
+    archive.program(iort::OVERRIDE, iort)?;
+    archive.finish()
 }
 
 /// Tells what a boot has come to from what it left behind.

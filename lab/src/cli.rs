@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::arch::{self, Arch};
 use crate::error::{Error, Result};
 use crate::help;
 
@@ -31,6 +32,7 @@ pub(crate) enum Command {
 /// An option's name, and what its value is called if it has one.
 type Known = (&'static str, Option<&'static str>);
 
+const ARCH: Known = ("--arch", Some("NAME"));
 const KERNEL: Known = ("--kernel", Some("FILE"));
 const QEMU: Known = ("--qemu", Some("PATH"));
 const UPDATE: Known = ("--update", None);
@@ -73,18 +75,19 @@ impl Command {
 
     fn options(self) -> &'static [Known] {
         match self {
-            Self::Demo | Self::Run | Self::Shell => &[KERNEL, QEMU, UPDATE, TIMEOUT, APPEND],
+            Self::Demo | Self::Run | Self::Shell => &[ARCH, KERNEL, QEMU, UPDATE, TIMEOUT, APPEND],
             Self::Test => &[
                 FILTER,
                 SKIP_HOST,
                 NO_FAIL_FAST,
+                ARCH,
                 KERNEL,
                 QEMU,
                 UPDATE,
                 TIMEOUT,
                 APPEND,
             ],
-            Self::Setup => &[KERNEL, QEMU, UPDATE],
+            Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
         }
@@ -94,6 +97,8 @@ impl Command {
 /// The options, of which each command takes some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
+    /// The architecture, if one was named.
+    pub(crate) arch: Option<&'static Arch>,
     /// A kernel image or source tarball to use.
     pub(crate) kernel: Option<PathBuf>,
     /// A QEMU to use.
@@ -184,8 +189,32 @@ fn from_here(path: String) -> PathBuf {
 }
 
 impl Options {
+    /// The architecture of a command that is for one.
+    pub(crate) fn arch(&self) -> &'static Arch {
+        self.arch.unwrap_or(arch::ALL[0])
+    }
+
+    /// Those of a command that is for all. A kernel or a QEMU that the user brings is for one.
+    pub(crate) fn arches(&self) -> Vec<&'static Arch> {
+        if self.arch.is_some() || self.kernel.is_some() || self.qemu.is_some() {
+            vec![self.arch()]
+        } else {
+            arch::ALL.to_vec()
+        }
+    }
+
     fn set(&mut self, command: Command, name: &str, value: String) -> Result<()> {
         match name {
+            "--arch" => match Arch::named(&value) {
+                Some(arch) => self.arch = Some(arch),
+                None => {
+                    let names: Vec<&str> = arch::ALL.iter().map(|arch| arch.name).collect();
+                    return Err(misused(
+                        command,
+                        &format!("--arch takes {}, not `{value}`", names.join(" or ")),
+                    ));
+                }
+            },
             "--kernel" => self.kernel = Some(from_here(value)),
             "--qemu" => self.qemu = Some(from_here(value)),
             "--update" => self.update = true,
@@ -270,6 +299,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_all_architectures_is_for_one_that_is_named_or_brought_for() {
+        assert_eq!(options("test").arches(), arch::ALL);
+        assert_eq!(options("test --kernel k").arches(), [arch::ALL[0]]);
+        let other = arch::ALL[1];
+        let named = options(&format!("test --arch {} --qemu q", other.name));
+        assert_eq!((named.arches(), named.arch()), (vec![other], other));
+        assert_eq!(options("run prog").arch(), arch::ALL[0]);
+    }
+
+    #[test]
     fn asks_for_help_in_every_way() {
         for line in ["", "help", "--help", "-h"] {
             assert_eq!(parsed(line).unwrap(), Request::Help(None), "{line}");
@@ -296,6 +335,7 @@ mod tests {
             "test --timeout soon",
             "test --check",
             "run --timeout",
+            "run --arch riscv64 prog",
             "setup --update=1",
             "demo x",
         ] {

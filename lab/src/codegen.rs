@@ -6,13 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::arch::X86_64;
 use crate::cache::Cache;
 use crate::cli::Options;
 use crate::command;
 use crate::error::{Doing, Error, Result};
 use crate::headers;
 use crate::host;
-use crate::kernel;
 use crate::programs::{self, workspace};
 use crate::progress::say;
 use crate::setup;
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let include = {
         let lock = cache.lock()?;
         setup::install(&lock, &[host::LIBCLANG])?;
-        let (version, include) = headers::make(&lock, &kernel::X86_64, options.update)?;
+        let (version, include) = headers::make(&lock, &X86_64, options.update)?;
         say(format!(
             "generating from the headers of Linux {}",
             version.0

@@ -13,7 +13,7 @@ use crate::setup;
 const EXAMPLE: &str = "dma_buffer";
 
 /// Shows what the IOMMU told the kernel of the accesses that it blocked. If it told of none, none was blocked.
-const FAULTS: &str = r#"faults=$(dmesg | grep -o 'DMAR: \[DMA.*')
+const FAULTS: &str = r#"faults=$(dmesg | grep -o "$fault.*")
 if [ -n "$faults" ]; then
     echo "the IOMMU told the kernel of what it blocked:" >&3
     echo "$faults" | sed 's/^/          /' >&3
@@ -25,14 +25,14 @@ fi
 
 /// `cargo lab demo`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let lab = setup::prepare(options)?;
-    let program = programs::named(EXAMPLE, &lab.busybox)?;
+    let lab = setup::prepare(options, options.arch())?;
+    let program = programs::named(EXAMPLE, &lab)?;
     say(format!(
         "booting, to run the example {EXAMPLE} on the DMA engine at {EDU}"
     ));
     let around = Around {
         before: format!("bind-vfio {} >&3 2>&1\n", quoted(EDU)),
-        after: FAULTS.to_owned(),
+        after: format!("fault={}\n{FAULTS}", quoted(lab.arch.fault)),
     };
     let outcome = run::one(&lab, options, program, &[EDU.to_owned()], &around)?;
     let result = if outcome.status == 0 {

@@ -1,5 +1,7 @@
 //! As much of an ELF header as tells whether a program runs without a dynamic linker, of which the guest has none.
 
+use crate::arch::Arch;
+
 /// What a file is, to a guest that has only static programs and a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -13,11 +15,10 @@ pub(crate) enum Kind {
     Other,
 }
 
-const MACHINE_X86_64: u64 = 62;
 const SEGMENT_INTERPRETER: u64 = 3;
 
-/// What the bytes of a file are.
-pub(crate) fn kind(file: &[u8]) -> Kind {
+/// What the bytes of a file are, to a guest of an architecture.
+pub(crate) fn kind(file: &[u8], arch: &Arch) -> Kind {
     // 64-bit, little-endian.
     if file.get(..6) != Some(b"\x7fELF\x02\x01") {
         return if file.starts_with(b"\x7fELF") {
@@ -26,7 +27,7 @@ pub(crate) fn kind(file: &[u8]) -> Kind {
             Kind::Other
         };
     }
-    if number(file, 18, 2) != Some(MACHINE_X86_64) {
+    if number(file, 18, 2) != Some(arch.elf) {
         return Kind::Foreign;
     }
     let (Some(table), Some(size), Some(count)) = (
@@ -61,6 +62,7 @@ fn number(file: &[u8], start: usize, length: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::{AARCH64, X86_64};
 
     #[test]
     fn tells_programs_apart() {
@@ -70,7 +72,9 @@ mod tests {
         } else {
             Kind::Dynamic
         };
+        let kind = |file| kind(file, &X86_64);
         assert_eq!(kind(&this_test), expected);
+        assert_eq!(super::kind(&this_test, &AARCH64), Kind::Foreign);
         assert_eq!(kind(b"#!/bin/sh\n"), Kind::Other);
         assert_eq!(kind(b"\x7fELF\x01\x01\x01"), Kind::Foreign);
         assert_eq!(kind(&this_test[..40]), Kind::Other);

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::cache::{self, Cache, Lock};
 use crate::error::{Error, Result};
-use crate::kernel::Arch;
 use crate::progress::say;
 use crate::source::{self, Version};
 

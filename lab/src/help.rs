@@ -5,11 +5,12 @@ use crate::cli::Command;
 /// What every command that boots takes.
 const BOOT: &str = "
 Options of every command that boots:
+  --arch NAME          the machine's architecture: x86_64, with a VT-d, or aarch64, with an SMMUv3 that nests
   --timeout SECONDS    end the boot, with an error, after this time
   --append PARAMETERS  more kernel parameters, in one word (`--append 'a=1 b=2'`)
-  --kernel FILE        use this kernel: an image (vmlinux, bzImage), or a source tarball (linux-source-*.tar.xz) to
-                       build one from
-  --qemu PATH          use this QEMU (for x86_64, version 10 or newer)
+  --kernel FILE        use this kernel: an image (vmlinux, bzImage; Image for aarch64), or a source tarball
+                       (linux-source-*.tar.xz) to build one from
+  --qemu PATH          use this QEMU (for the architecture, version 10 or newer)
   --update             see if there is a newer kernel first
 ";
 
@@ -91,14 +92,18 @@ the example did what it says. Its time limit is 120 s.
 
 const TEST: &str = "
 Runs `cargo test --workspace`, then the tests that are ignored there because they need the lab's kernel: they are built
-as static programs (in target/lab) and run in one boot, one test at a time. The test runner's own lines are printed.
-Fails if a test fails, if the kernel warns, dies or hangs, and if there was nothing to run.
+as static programs (in target/lab) and run in one boot of each machine, one test at a time. The test runner's own lines
+are printed. Fails if a test fails, if the kernel warns, dies or hangs, and if there was nothing to run.
+
+The machines: a PC with a VT-d (x86_64), an Arm board with an SMMUv3 that nests (aarch64), and one with an SMMUv3 that
+does not. Most test programs run on the first two; lab/src/places.rs says which do not.
 
   --filter NAME        run only the tests with NAME in their name, or, of those for the kernel, in their file's
+  --arch NAME          run only the kernel's tests on machines of this architecture
   --skip-host          leave out the tests of the host
-  --no-fail-fast       go on to the kernel's tests when one of the host's failed
+  --no-fail-fast       go on to the kernel's tests when one of the host's failed, and to the next architecture's
 
-Its time limit for the boot is 1800 s, and for each test program 420 s: of one that does not end the lab says where its
+The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
 at most twice; target/lab/stood-still has what the processors did.
 ";
@@ -122,14 +127,25 @@ off; Ctrl-A X kills the machine. Its time limit is 8 hours.
 
 const SETUP: &str = "
 Does what every other command does first if it has to: installs packages, fetches Debian's kernel source and builds the
-lab's kernel from it. Nothing is done twice.
+lab's kernel from it. Nothing is done twice. Without --arch it does so for both architectures, where other commands do
+it for the one that they need.
 
 Packages, on Debian and as root only, and only those that are missing:
   gcc make flex bison bc libelf-dev xz-utils   build the kernel
   qemu-system-x86                              from the release's backports if its own is older than 10
+and for aarch64:
+  gcc-aarch64-linux-gnu                        builds the kernel
+  qemu-system-arm                              as qemu-system-x86
+  qemu-efi-aarch64                             is the firmware that it boots with
+  qemu-user                                    asks test programs which tests they have
 Downloaded, not installed: linux-source-7.3 (the newest 7.x when that is gone) and busybox-static. The machine's own apt
-configuration is read, to know its mirror, and never changed.
+configuration is read, to know its mirror, and never changed. With rustup, the standard library of
+aarch64-unknown-linux-musl is added to the toolchain.
 
+The first boot of each QEMU for aarch64 reads the table by which the firmware describes the SMMU: it is corrected and
+kept, as the kernel else nests nothing (lab/src/iort.rs says why).
+
+  --arch NAME          only for this architecture: x86_64 or aarch64
   --update             fetch and build a newer kernel, if there is one
   --kernel FILE        build this source tarball, or just check for everything but a kernel if it is an image
   --qemu PATH          use this QEMU

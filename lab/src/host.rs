@@ -50,6 +50,8 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
     /// What it is for, as in "`flex` (for ...)".
     pub(crate) why: &'static str,
+    /// Whether a release's own may be too old, and is to come from its backports then.
+    pub(crate) recent: bool,
     /// How to see that it is there.
     probe: Probe,
 }
@@ -59,6 +61,8 @@ pub(crate) struct Need {
 enum Probe {
     Program(&'static str),
     Header(&'static str),
+    /// One of some files.
+    File(&'static [&'static str]),
     Libclang,
     /// Asked for by a caller that has looked for itself.
     Absent,
@@ -68,6 +72,7 @@ const fn program(package: &'static str, name: &'static str, why: &'static str) -
     Need {
         package,
         why,
+        recent: false,
         probe: Probe::Program(name),
     }
 }
@@ -83,21 +88,66 @@ pub(crate) const KERNEL_BUILD: &[Need] = &[
     Need {
         package: "libelf-dev",
         why: "is linked into the kernel's objtool",
+        recent: false,
         probe: Probe::Header("gelf.h"),
     },
 ];
 
-/// The machine that the lab kernel runs on.
-pub(crate) const QEMU: Need = Need {
+/// What builds a kernel for aarch64.
+pub(crate) const CROSS_COMPILER: Need = program(
+    "gcc-aarch64-linux-gnu",
+    "aarch64-linux-gnu-gcc",
+    "compiles the kernel for aarch64",
+);
+
+/// The PC that the lab's kernel runs on.
+pub(crate) const QEMU_X86: Need = Need {
     package: "qemu-system-x86",
     why: "is the machine with the emulated IOMMU",
+    recent: true,
     probe: Probe::Absent,
 };
+
+/// The Arm board that the lab's kernel runs on.
+pub(crate) const QEMU_ARM: Need = Need {
+    package: "qemu-system-arm",
+    why: "is the machine with the emulated SMMU",
+    recent: true,
+    probe: Probe::Absent,
+};
+
+/// What runs a program for aarch64 on this machine.
+pub(crate) const QEMU_USER: Need = program(
+    "qemu-user",
+    "qemu-aarch64",
+    "asks test programs for aarch64 what they have",
+);
+
+/// What the aarch64 machine boots with.
+pub(crate) const FIRMWARE: Need = Need {
+    package: "qemu-efi-aarch64",
+    why: "is the firmware of the aarch64 machine",
+    recent: false,
+    probe: Probe::File(FIRMWARES),
+};
+
+/// Where distributions have it.
+const FIRMWARES: &[&str] = &[
+    "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+    "/usr/share/edk2/aarch64/QEMU_EFI.fd",
+    "/usr/share/qemu/edk2-aarch64-code.fd",
+];
+
+/// The firmware of the aarch64 machine, if it is there.
+pub(crate) fn firmware() -> Option<&'static Path> {
+    FIRMWARES.iter().map(Path::new).find(|path| path.is_file())
+}
 
 /// What bindgen reads C headers with.
 pub(crate) const LIBCLANG: Need = Need {
     package: "libclang1",
     why: "reads the kernel's headers for bindgen",
+    recent: false,
     probe: Probe::Libclang,
 };
 
@@ -114,6 +164,7 @@ fn is_there(probe: Probe) -> bool {
     match probe {
         Probe::Program(name) => find(name).is_some(),
         Probe::Header(name) => has_header(name),
+        Probe::File(names) => names.iter().any(|name| Path::new(name).is_file()),
         Probe::Libclang => has_libclang(),
         Probe::Absent => false,
     }

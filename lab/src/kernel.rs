@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::cache::{self, Cache, Lock};
 use crate::command::{self, command};
 use crate::error::{Doing, Error, Result};
@@ -10,35 +11,35 @@ use crate::host::{self, Need};
 use crate::progress::{Step, Unit, say};
 use crate::source::{self, Version};
 
-/// A processor architecture that the lab has a machine for.
+/// How the kernel of an architecture is built.
 #[derive(Debug)]
-pub(crate) struct Arch {
-    /// Its name.
-    pub(crate) name: &'static str,
-    /// Its name in the kernel's tree.
-    make: &'static str,
+pub(crate) struct Recipe {
+    /// The architecture's name in the kernel's tree.
+    pub(crate) make: &'static str,
+    /// What the names of the compiler and its tools begin with; nothing, for the host's own.
+    pub(crate) cross: &'static str,
     /// The configuration, on top of `allnoconfig`.
-    fragment: &'static str,
+    pub(crate) fragment: &'static str,
     /// What is built, and booted.
-    image: &'static str,
+    pub(crate) image: &'static str,
+    /// Where the build leaves it.
+    pub(crate) built: &'static str,
+    /// Whether there are symbols in it to be taken out.
+    pub(crate) strip: bool,
     /// How many lines the build prints, to say how far it is.
-    lines: u64,
+    pub(crate) steps: u64,
+    /// What it takes to build it.
+    pub(crate) needs: &'static [&'static [Need]],
+    /// What a user may bring instead.
+    pub(crate) brought: &'static str,
+    /// Whether a file that starts so is that.
+    pub(crate) is_image: fn(&[u8]) -> bool,
 }
-
-/// The architecture that the lab has now.
-pub(crate) const X86_64: Arch = Arch {
-    name: "x86_64",
-    make: "x86",
-    fragment: include_str!("../kernel/x86_64.config"),
-    // Uncompressed, it starts without a boot loader, by way of its PVH entry.
-    image: "vmlinux",
-    lines: 1680,
-};
 
 impl Arch {
     /// The key of the configuration. A comment changes no kernel.
     fn key(&self) -> String {
-        let settings: Vec<&str> = settings(self.fragment).collect();
+        let settings: Vec<&str> = settings(self.kernel.fragment).collect();
         cache::key(settings.join("\n").as_bytes())
     }
 
@@ -55,7 +56,7 @@ impl Arch {
 
     /// The path in the cache of the image that is built from a source.
     pub(crate) fn image_of(&self, source: &str) -> PathBuf {
-        self.directory(source).join(self.image)
+        self.directory(source).join(self.kernel.image)
     }
 
     /// The best kernel in the cache with this configuration, if there is one.
@@ -94,7 +95,7 @@ pub(crate) enum Brought {
 
 impl Brought {
     /// Looks at what `--kernel` names.
-    pub(crate) fn look(path: &Path) -> Result<Self> {
+    pub(crate) fn look(path: &Path, arch: &Arch) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("cannot use {}", path.display()))?;
         let mut start = [0; 0x210];
         let mut file =
@@ -103,25 +104,27 @@ impl Brought {
             .doing(|| format!("cannot read the kernel {}", path.display()))?;
         let start = &start[..length];
         let name = path.to_string_lossy();
-        if start.starts_with(b"\x7fELF") || start.get(0x202..0x206) == Some(b"HdrS") {
+        if (arch.kernel.is_image)(start) {
             Ok(Self::Image(path))
         } else if name.contains(".tar") || name.ends_with(".tgz") {
             Ok(Self::Tarball(path))
         } else {
+            let image = arch.kernel.brought;
             Err(Error::new(format!(
-                "{name} is neither a kernel image nor a source tarball"
+                "{name} is neither a kernel image for {} nor a source tarball",
+                arch.name
             ))
-            .because(
-                "it does not start as a vmlinux or a bzImage does, and its name has no .tar in it",
-            )
-            .next("give --kernel a vmlinux, a bzImage, or a linux-source-*.tar.xz"))
+            .because(format!(
+                "it does not start as {image} does, and its name has no .tar in it"
+            ))
+            .next(format!("give --kernel {image}, or a linux-source-*.tar.xz")))
         }
     }
 }
 
 /// What the lab still needs to have a kernel.
-pub(crate) fn needs() -> Vec<Need> {
-    host::missing(host::KERNEL_BUILD)
+pub(crate) fn needs(arch: &Arch) -> Vec<Need> {
+    host::missing(&arch.kernel.needs.concat())
 }
 
 /// The kernel from Debian's source: from the cache, or built. The network is asked only if the cache cannot answer, or
@@ -178,16 +181,18 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     cache::create(&objects)?;
     cache::create(&result)?;
     let fragment = result.join("fragment");
-    fs::write(&fragment, arch.fragment).doing(|| format!("cannot write {}", fragment.display()))?;
+    let recipe = &arch.kernel;
+    fs::write(&fragment, recipe.fragment)
+        .doing(|| format!("cannot write {}", fragment.display()))?;
     // Outside the workplace, which the next run clears away: a user wants to read it after a failure.
     let log = lock.cache().path("kernel-build.log");
     fs::remove_file(&log).unwrap_or_default();
 
     let shown = release(tree).unwrap_or_else(|| name.to_owned());
     let step = Step::start(
-        format!("building Linux {shown} with {jobs} jobs"),
+        format!("building Linux {shown} for {} with {jobs} jobs", arch.name),
         Unit::About("steps"),
-        arch.lines,
+        recipe.steps,
     );
     let make = |arguments: &[&str]| {
         let mut make = command("make");
@@ -196,7 +201,8 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
             .arg("-C")
             .arg(tree)
             .arg(format!("O={}", objects.display()))
-            .arg(format!("ARCH={}", arch.make))
+            .arg(format!("ARCH={}", recipe.make))
+            .arg(format!("CROSS_COMPILE={}", recipe.cross))
             .args(arguments);
         make
     };
@@ -206,25 +212,28 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     command::logged(&mut make(&["allnoconfig"]), &log, |_| {}).map_err(hint)?;
     report_lost(arch, &objects.join(".config"))?;
     let mut lines = 0;
-    command::logged(&mut make(&[&format!("-j{jobs}"), arch.image]), &log, |_| {
-        lines += 1;
-        step.at(lines);
-    })
+    command::logged(
+        &mut make(&[&format!("-j{jobs}"), recipe.image]),
+        &log,
+        |_| {
+            lines += 1;
+            step.at(lines);
+        },
+    )
     .map_err(hint)?;
-    let image = result.join(arch.image);
-    command::output(
-        command("strip")
-            .arg("-o")
-            .arg(&image)
-            .arg(objects.join(arch.image)),
-    )?;
+    let (built, image) = (objects.join(recipe.built), result.join(recipe.image));
+    if recipe.strip {
+        command::output(command("strip").arg("-o").arg(&image).arg(&built))?;
+    } else {
+        fs::rename(&built, &image).doing(|| format!("cannot move {}", built.display()))?;
+    }
     let config = result.join("config");
     fs::copy(objects.join(".config"), &config)
         .doing(|| format!("cannot write {}", config.display()))?;
     let kept = lock.publish(&result, arch.directory(name))?;
     fs::remove_dir_all(&place).unwrap_or_default();
-    step.done(format!("built Linux {shown}"));
-    Ok(kept.join(arch.image))
+    step.done(format!("built Linux {shown} for {}", arch.name));
+    Ok(kept.join(recipe.image))
 }
 
 /// The release that a source tree says it is of, such as `7.3.4`.
@@ -249,7 +258,7 @@ fn release_from(makefile: &str) -> Option<String> {
 fn report_lost(arch: &Arch, config: &Path) -> Result<()> {
     let config =
         fs::read_to_string(config).doing(|| format!("cannot read {}", config.display()))?;
-    for line in lost(arch.fragment, &config) {
+    for line in lost(arch.kernel.fragment, &config) {
         say(format!(
             "note: this kernel's configuration did not take {line}"
         ));
@@ -278,6 +287,7 @@ fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::X86_64;
 
     #[test]
     fn finds_what_a_configuration_did_not_take() {

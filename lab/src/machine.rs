@@ -1,8 +1,10 @@
-//! The machine that QEMU emulates: a PC with a VT-d IOMMU and devices that do DMA behind it, and one beside it.
+//! The machines that QEMU emulates: each a board with an IOMMU, and on all of them the same devices that do DMA behind
+//! it, and one beside it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::monitor;
 use crate::qemu::Qemu;
 
@@ -18,9 +20,79 @@ const ALL_ADDRESSES: &str = "dma_mask=0xffffffffffffffff";
 
 /// The kernel's parameters. Warnings stay off the console: the mock driver has so many that the serial port would set
 /// the pace of the tests. The log keeps them all, and the guest's init looks there.
-/// Without x2APIC the processors reach their interrupt controllers by memory, under QEMU's lock. With it QEMU 10.0 lost
-/// an end of interrupt now and then, in one boot of five: from then on no device's interrupt got through.
-const PARAMETERS: &str = "console=ttyS0 panic=-1 nox2apic loglevel=4 log_buf_len=2M hugepages=128";
+const PARAMETERS: &str = "panic=-1 loglevel=4 log_buf_len=2M hugepages=128";
+
+/// A machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    /// What its processors are.
+    pub(crate) arch: &'static Arch,
+    /// What it is, in QEMU's words: the board, the processors, the memory and the IOMMU.
+    pub(crate) board: fn(&Qemu) -> Vec<String>,
+    /// The kernel's parameters on it.
+    pub(crate) parameters: &'static str,
+    /// Whether the kernel gets another IORT than QEMU's: see [`crate::iort`].
+    pub(crate) overrides_iort: bool,
+}
+
+// One is another only if it has its name.
+impl PartialEq for Machine {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Machine {
+    /// Everything of it but the files of one boot, in QEMU's words.
+    pub(crate) fn hardware(&self, qemu: &Qemu) -> Vec<String> {
+        let mut hardware = (self.board)(qemu);
+        hardware.extend(words(&["-nodefaults", "-no-user-config"]));
+        hardware.extend(words(&["-display", "none", "-no-reboot"]));
+        for device in [
+            &format!("edu,addr=4.0,{ALL_ADDRESSES}"),
+            &format!("edu,addr=5.0,multifunction=on,{ALL_ADDRESSES}"),
+            &format!("edu,addr=5.1,{ALL_ADDRESSES}"),
+            "pcie-root-port,id=rp0,bus=pcie.0,addr=6.0,chassis=1",
+            "igb,bus=rp0",
+            // A host bridge that the IOMMU passes over: the DMA of what is behind it is by physical address.
+            "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
+            "pcie-root-port,id=rp1,bus=bare,chassis=2",
+            &format!("edu,bus=rp1,{ALL_ADDRESSES}"),
+        ] {
+            hardware.extend(["-device".to_owned(), device.to_owned()]);
+        }
+        hardware
+    }
+}
+
+/// Words of QEMU's.
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// The ways between a guest and the lab.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    /// The kernel's console, for nothing else.
+    pub(crate) console: Port,
+    /// What the program under test prints, byte for byte.
+    pub(crate) program: Port,
+    /// Reports to the lab.
+    pub(crate) reports: Port,
+    /// The kernel's whole log, if there is something in it that should not be.
+    pub(crate) log: Port,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// Its name in the guest.
+    pub(crate) name: &'static str,
+    /// What it is in QEMU's words, which call the lab's end of it a chardev.
+    pub(crate) device: &'static [&'static str],
+}
 
 /// The files of one boot.
 #[derive(Clone, Debug)]
@@ -70,59 +142,29 @@ impl Files {
     }
 }
 
+/// What is booted on a machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Boot<'a> {
+    /// By what.
+    pub(crate) qemu: &'a Qemu,
+    /// The kernel.
+    pub(crate) kernel: &'a Path,
+    /// The files of this boot.
+    pub(crate) files: &'a Files,
+    /// More kernel parameters.
+    pub(crate) append: &'a str,
+    /// Whether a person is at it.
+    pub(crate) interactive: bool,
+}
+
 /// The arguments for QEMU. The program's output comes out of its standard output.
-pub(crate) fn arguments(
-    qemu: &Qemu,
-    kernel: &Path,
-    files: &Files,
-    append: &str,
-    interactive: bool,
-) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = Vec::new();
+pub(crate) fn arguments(machine: &Machine, boot: Boot<'_>) -> Vec<OsString> {
+    let hardware = machine.hardware(boot.qemu);
+    let mut arguments: Vec<OsString> = hardware.into_iter().map(OsString::from).collect();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-    // Software emulation everywhere, so that a test fails here as it fails there. Not the microvm machine: it hangs at
-    // times. An IOMMU that remaps interrupts needs the split interrupt controller.
-    add(&[
-        "-accel",
-        "tcg,thread=multi",
-        "-M",
-        "q35,kernel-irqchip=split",
-    ]);
-    // With 3 GiB there is memory above 4 GiB, too.
-    add(&["-smp", "2", "-m", "3G"]);
-    add(&[
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-    ]);
-    add(&["-device", &qemu.iommu]);
-    add(&["-device", &format!("edu,addr=4.0,{ALL_ADDRESSES}")]);
-    add(&[
-        "-device",
-        &format!("edu,addr=5.0,multifunction=on,{ALL_ADDRESSES}"),
-    ]);
-    add(&["-device", &format!("edu,addr=5.1,{ALL_ADDRESSES}")]);
-    add(&[
-        "-device",
-        "pcie-root-port,id=rp0,bus=pcie.0,addr=6.0,chassis=1",
-    ]);
-    add(&["-device", "igb,bus=rp0"]);
-    // A host bridge that the IOMMU passes over: the DMA of what is behind it is by physical address.
-    add(&[
-        "-device",
-        "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
-    ]);
-    add(&["-device", "pcie-root-port,id=rp1,bus=bare,chassis=2"]);
-    add(&["-device", &format!("edu,bus=rp1,{ALL_ADDRESSES}")]);
-    // In the order of the guest's serial ports.
-    add(&[
-        "-chardev",
-        &to_file("console", &files.console()),
-        "-serial",
-        "chardev:console",
-    ]);
+    let (files, ports) = (boot.files, &machine.arch.ports);
+    add(&["-chardev", &to_file("console", &files.console())]);
+    add(ports.console.device);
     add(&[
         "-chardev",
         &format!(
@@ -132,28 +174,24 @@ pub(crate) fn arguments(
         "-mon",
         "chardev=monitor,mode=readline",
     ]);
-    if interactive {
+    if boot.interactive {
         // Ctrl-C goes to the guest; Ctrl-A X ends QEMU.
         add(&["-chardev", "stdio,id=program,mux=on,signal=off"]);
         add(&["-mon", "chardev=program,mode=readline"]);
     } else {
         add(&["-chardev", "stdio,id=program,signal=off"]);
     }
-    add(&["-serial", "chardev:program"]);
-    add(&[
-        "-chardev",
-        &to_file("reports", &files.reports()),
-        "-serial",
-        "chardev:reports",
-    ]);
-    add(&[
-        "-chardev",
-        &to_file("log", &files.kernel_log()),
-        "-serial",
-        "chardev:log",
-    ]);
-    add(&["-append", format!("{PARAMETERS} {append}").trim_end()]);
-    arguments.extend(["-kernel".into(), kernel.into()]);
+    add(ports.program.device);
+    add(&["-chardev", &to_file("reports", &files.reports())]);
+    add(ports.reports.device);
+    add(&["-chardev", &to_file("log", &files.kernel_log())]);
+    add(ports.log.device);
+    let parameters = format!(
+        "console={} {} {PARAMETERS} {}",
+        ports.console.name, machine.parameters, boot.append
+    );
+    add(&["-append", parameters.trim_end()]);
+    arguments.extend(["-kernel".into(), boot.kernel.into()]);
     arguments.extend(["-initrd".into(), files.initramfs().into()]);
     arguments
 }
@@ -170,6 +208,7 @@ fn to_file(id: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::X86_64;
 
     #[test]
     fn the_command_line_has_the_devices_at_their_places() {
@@ -178,7 +217,14 @@ mod tests {
             iommu: "intel-iommu,intremap=on".to_owned(),
         };
         let files = Files::new("/with,comma".into());
-        let words = arguments(&qemu, Path::new("/vmlinux"), &files, "", false);
+        let boot = Boot {
+            qemu: &qemu,
+            kernel: Path::new("/vmlinux"),
+            files: &files,
+            append: "",
+            interactive: false,
+        };
+        let words = arguments(X86_64.machine(), boot);
         let line = words.join(std::ffi::OsStr::new(" ")).into_string().unwrap();
         for part in [
             "-device intel-iommu,intremap=on",

@@ -10,6 +10,7 @@
 )]
 
 mod apt;
+mod arch;
 mod boot;
 mod busybox;
 mod cache;
@@ -25,9 +26,11 @@ mod headers;
 mod help;
 mod host;
 mod initramfs;
+mod iort;
 mod kernel;
 mod machine;
 mod monitor;
+mod places;
 mod programs;
 mod progress;
 mod qemu;
@@ -37,6 +40,7 @@ mod shell;
 mod source;
 mod tally;
 mod test;
+mod toolchain;
 
 use std::process::ExitCode;
 

@@ -8,17 +8,38 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::arch::Arch;
 use crate::command::{self, forget_cargo};
 use crate::elf::{self, Kind};
 use crate::error::{Doing, Error, Result};
+use crate::setup::Lab;
+use crate::toolchain;
 
-/// What the guest's programs are built for. Named even where it is the host's own, so that the flags below reach the
-/// programs only, and no build script or procedural macro.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The guest has no dynamic linker and no C library.
-const STATIC: &str = "-Ctarget-feature=+crt-static";
-/// All that runs is loaded into the guest's memory at each boot; this halves it, and backtraces keep their line numbers.
-const SMALL: &str = "-Clink-arg=-Wl,--compress-debug-sections=zlib";
+/// What an architecture's programs are built for, and how.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The compiler's name for it.
+    pub(crate) triple: &'static str,
+    /// The compiler's flags for programs that run in the guest.
+    pub(crate) flags: &'static [&'static str],
+    /// What runs them on this machine, if it does not by itself.
+    pub(crate) emulator: Option<&'static str>,
+}
+
+impl Target {
+    /// A program for the guest, to be run on this machine.
+    pub(crate) fn run(&self, program: &Path) -> Command {
+        match self.emulator {
+            None => Command::new(program),
+            Some(emulator) => {
+                let mut command = Command::new(emulator);
+                command.arg(program);
+                command
+            }
+        }
+    }
+}
+
 /// The exit status of cargo for a build that failed.
 const BUILD_FAILED: u8 = 101;
 
@@ -83,27 +104,36 @@ pub(crate) fn messages(cargo: &mut Command) -> Result<Vec<Value>> {
 }
 
 /// Builds programs for the guest, with `cargo ARGUMENTS`.
-pub(crate) fn build(arguments: &[&str]) -> Result<Vec<Executable>> {
+pub(crate) fn build(arch: &Arch, arguments: &[&str]) -> Result<Vec<Executable>> {
+    toolchain::complete(arch)?;
+    let target = &arch.target;
     let mut cargo = cargo();
     cargo
         .args(arguments)
-        .args(["--target", TARGET])
+        .args(["--target", target.triple])
         .env("CARGO_TARGET_DIR", target_directory())
         // Enough for a backtrace to name its lines; the rest would only have to be loaded into the guest.
         .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     // The flags that a developer has set hold here too.
     match std::env::var_os("CARGO_ENCODED_RUSTFLAGS") {
-        Some(flags) => cargo.env("CARGO_ENCODED_RUSTFLAGS", joined(flags, "\x1f")),
+        Some(flags) => cargo.env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            joined(flags, target.flags, "\x1f"),
+        ),
         None => cargo.env(
             "RUSTFLAGS",
-            joined(std::env::var_os("RUSTFLAGS").unwrap_or_default(), " "),
+            joined(
+                std::env::var_os("RUSTFLAGS").unwrap_or_default(),
+                target.flags,
+                " ",
+            ),
         ),
     };
     Ok(executables(&messages(&mut cargo)?, &workspace()))
 }
 
-fn joined(mut flags: OsString, separator: &str) -> OsString {
-    for flag in [STATIC, SMALL] {
+fn joined(mut flags: OsString, ours: &[&str], separator: &str) -> OsString {
+    for flag in ours {
         if !flags.is_empty() {
             flags.push(separator);
         }
@@ -134,7 +164,7 @@ fn executables(messages: &[Value], workspace: &Path) -> Vec<Executable> {
 
 /// An example or binary of this workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
+struct Buildable {
     package: String,
     /// `example` or `bin`.
     kind: String,
@@ -142,7 +172,7 @@ struct Target {
 }
 
 /// The examples and binaries of this workspace.
-fn targets() -> Result<Vec<Target>> {
+fn targets() -> Result<Vec<Buildable>> {
     let text = command::output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))
         .map_err(|error| {
             error.next("see that every Cargo.toml of the workspace can be read: `cargo metadata`")
@@ -152,7 +182,7 @@ fn targets() -> Result<Vec<Target>> {
     Ok(targets_from(&metadata))
 }
 
-fn targets_from(metadata: &Value) -> Vec<Target> {
+fn targets_from(metadata: &Value) -> Vec<Buildable> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut targets = Vec::new();
@@ -168,7 +198,7 @@ fn targets_from(metadata: &Value) -> Vec<Target> {
                 .map(&text)
                 .find(|kind| kind == "example" || kind == "bin")
             {
-                targets.push(Target {
+                targets.push(Buildable {
                     package: text(&package["name"]),
                     kind,
                     name: text(&target["name"]),
@@ -189,10 +219,10 @@ pub(crate) enum Program {
 }
 
 /// Finds the program that a user named, and builds it if it is of this workspace.
-pub(crate) fn named(name: &str, busybox: &Path) -> Result<Program> {
+pub(crate) fn named(name: &str, lab: &Lab) -> Result<Program> {
     let path = Path::new(name);
     if name.contains('/') || path.is_file() {
-        check(path)?;
+        check(path, lab.arch)?;
         let short = path
             .file_name()
             .unwrap_or_default()
@@ -202,10 +232,9 @@ pub(crate) fn named(name: &str, busybox: &Path) -> Result<Program> {
     }
     let targets = targets()?;
     if let Some(target) = targets.iter().find(|target| target.name == name) {
-        return built(target).map(|path| Program::File(name.to_owned(), path));
+        return built(target, lab.arch).map(|path| Program::File(name.to_owned(), path));
     }
-    let tools = command::output(Command::new(busybox).arg("--list"))?;
-    if name == "bind-vfio" || tools.lines().any(|tool| tool == name) {
+    if name == "bind-vfio" || tools(lab)?.iter().any(|tool| tool == name) {
         return Ok(Program::Guest(name.to_owned()));
     }
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
@@ -217,27 +246,38 @@ pub(crate) fn named(name: &str, busybox: &Path) -> Result<Program> {
         )))
 }
 
-fn built(target: &Target) -> Result<PathBuf> {
+/// The names of the guest's tools.
+pub(crate) fn tools(lab: &Lab) -> Result<Vec<String>> {
+    let list = command::output(lab.arch.target.run(&lab.busybox).arg("--list"))?;
+    Ok(list.lines().map(str::to_owned).collect())
+}
+
+fn built(target: &Buildable, arch: &Arch) -> Result<PathBuf> {
     let kind = format!("--{}", target.kind);
-    build(&["build", "--package", &target.package, &kind, &target.name])?
-        .pop()
-        .map(|executable| executable.path)
-        .ok_or_else(|| Error::new(format!("cargo built no {} `{}`", target.kind, target.name)))
+    build(
+        arch,
+        &["build", "--package", &target.package, &kind, &target.name],
+    )?
+    .pop()
+    .map(|executable| executable.path)
+    .ok_or_else(|| Error::new(format!("cargo built no {} `{}`", target.kind, target.name)))
 }
 
 /// Sees that a file can run in the guest.
-fn check(path: &Path) -> Result<()> {
+fn check(path: &Path, arch: &Arch) -> Result<()> {
     let name = path.display();
     let content = fs::read(path).doing(|| format!("cannot read the program {name}"))?;
     let cannot = |why: &str| Err(Error::new(format!("{name} cannot run in the lab")).because(why));
-    match elf::kind(&content) {
+    match elf::kind(&content, arch) {
         Kind::Static => Ok(()),
         Kind::Other if content.starts_with(b"#!") => Ok(()),
         Kind::Other => cannot("it is neither an ELF program nor a script that starts with #!"),
-        Kind::Foreign => cannot("it is not a program for x86_64"),
+        Kind::Foreign => cannot(&format!("it is not a program for {}", arch.name)),
         Kind::Dynamic => cannot("it asks for a dynamic linker, which the guest has not").map_err(|error| {
             error.next(format!(
-                "build it as a static program: RUSTFLAGS='{STATIC}' cargo build --target {TARGET}, or cc -static"
+                "build it as a static program: RUSTFLAGS='{}' cargo build --target {}, or cc -static",
+                arch.target.flags.join(" "),
+                arch.target.triple
             ))
         }),
     }
@@ -246,6 +286,7 @@ fn check(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::X86_64;
 
     #[test]
     fn finds_programs_in_cargos_messages() {
@@ -281,21 +322,22 @@ mod tests {
 
     #[test]
     fn keeps_the_flags_that_a_developer_has_set() {
-        let ours = format!("{STATIC} {SMALL}");
+        let ours = ["-Cone", "-Ctwo"];
         assert_eq!(
-            joined("-D warnings".into(), " "),
-            *format!("-D warnings {ours}")
+            joined("-D warnings".into(), &ours, " "),
+            *"-D warnings -Cone -Ctwo"
         );
-        assert_eq!(joined(OsString::new(), " "), *ours);
+        assert_eq!(joined(OsString::new(), &ours, " "), *"-Cone -Ctwo");
     }
 
     #[test]
     fn a_program_that_cannot_run_in_the_guest_is_refused() {
-        let error = check(Path::new("/proc/self/cmdline")).unwrap_err();
+        let check = |path| check(Path::new(path), &X86_64);
+        let error = check("/proc/self/cmdline").unwrap_err();
         assert!(
             error.to_string().contains("cannot run in the lab"),
             "{error}"
         );
-        assert!(check(Path::new("/no/such/file")).is_err());
+        assert!(check("/no/such/file").is_err());
     }
 }

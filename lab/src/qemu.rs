@@ -3,35 +3,48 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::cache::{self, Cache};
 use crate::command::{self, command, find};
 use crate::error::{Error, Result};
+use crate::host::Need;
 
-/// The program.
-const PROGRAM: &str = "qemu-system-x86_64";
 /// The oldest version that the lab was seen to run on.
 const OLDEST: u32 = 10;
 /// What a user without a fit QEMU can do.
 pub(crate) const BRING: &str = "install QEMU 10 or newer, or name one: --qemu PATH";
+
+/// What emulates an architecture.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    /// The program.
+    pub(crate) program: &'static str,
+    /// The package of it.
+    pub(crate) need: Need,
+    /// The device that is the IOMMU.
+    pub(crate) iommu: &'static str,
+    /// Properties to turn on in it, each by the names that it has in one version or another.
+    pub(crate) properties: &'static [&'static [&'static str]],
+}
 
 /// A QEMU that is fit for the lab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Qemu {
     /// The program.
     pub(crate) path: PathBuf,
-    /// The device with which an `intel-iommu` has scalable mode and what the lab's kernel wants of it.
+    /// The IOMMU, with the properties that the lab's kernel wants of it.
     pub(crate) iommu: String,
 }
 
 impl Qemu {
     /// The QEMU in `PATH`, if it is there and new enough.
-    pub(crate) fn installed(cache: &Cache) -> Option<Self> {
-        let (version, qemu) = look(cache, &find(PROGRAM)?).ok()?;
+    pub(crate) fn installed(cache: &Cache, arch: &Arch) -> Option<Self> {
+        let (version, qemu) = look(cache, arch, &find(arch.emulator.program)?).ok()?;
         (version >= OLDEST).then_some(qemu)
     }
 
     /// The QEMU that the user named.
-    pub(crate) fn brought(cache: &Cache, path: &Path) -> Result<Self> {
+    pub(crate) fn brought(cache: &Cache, arch: &Arch, path: &Path) -> Result<Self> {
         let named = path.to_string_lossy();
         let path = if named.contains('/') {
             Some(path.to_owned())
@@ -45,13 +58,14 @@ impl Qemu {
                     .because("no such file, or not executable")
                     .next(BRING)
             })?;
-        look(cache, &path).map(|(_, qemu)| qemu)
+        look(cache, arch, &path).map(|(_, qemu)| qemu)
     }
 }
 
 /// Asks a QEMU for its version and its IOMMU's properties; once for each QEMU, as the answers take 0.1 s.
-fn look(cache: &Cache, path: &Path) -> Result<(u32, Qemu)> {
-    let known = cache.path("qemu").join(cache::file_key(path)?);
+fn look(cache: &Cache, arch: &Arch, path: &Path) -> Result<(u32, Qemu)> {
+    let name = format!("{}-{}", arch.name, cache::file_key(path)?);
+    let known = cache.path("qemu").join(name);
     if let Some(answer) = fs::read_to_string(&known)
         .ok()
         .and_then(|text| parse_known(&text, path))
@@ -64,11 +78,15 @@ fn look(cache: &Cache, path: &Path) -> Result<(u32, Qemu)> {
             .because(format!("to --version it says: {}", said.trim()))
             .next(BRING)
     })?;
-    let properties =
-        command::output(command(path).args(["-device", "intel-iommu,help"])).map_err(|error| {
-            error.next("the lab needs a QEMU for x86_64 with the intel-iommu device")
+    let device = arch.emulator.iommu;
+    let properties = command::output(command(path).args(["-device", &format!("{device},help")]))
+        .map_err(|error| {
+            error.next(format!(
+                "the lab needs a QEMU for {} with the {device} device",
+                arch.name
+            ))
         })?;
-    let iommu = iommu(&properties);
+    let iommu = iommu(&arch.emulator, &properties);
     cache::create(&cache.path("qemu"))?;
     // Only a memory of what can be asked again; and whole or absent, as concurrent runs write it too.
     let half = known.with_extension(std::process::id().to_string());
@@ -94,8 +112,8 @@ fn version(said: &str) -> Option<u32> {
     rest.split('.').next()?.parse().ok()
 }
 
-/// The IOMMU device, from what `-device intel-iommu,help` says: QEMU 11 calls `x-scalable-mode` by another name.
-fn iommu(properties: &str) -> String {
+/// The IOMMU with its properties, those of them that QEMU says that it has.
+fn iommu(emulator: &Emulator, properties: &str) -> String {
     let has = |name: &str| {
         properties.lines().any(|line| {
             line.trim_start()
@@ -103,13 +121,8 @@ fn iommu(properties: &str) -> String {
                 .is_some_and(|rest| rest.starts_with('='))
         })
     };
-    let mut device = "intel-iommu".to_owned();
-    for names in [
-        &["intremap"][..],
-        &["scalable-mode", "x-scalable-mode"],
-        &["caching-mode"],
-        &["device-iotlb"],
-    ] {
+    let mut device = emulator.iommu.to_owned();
+    for names in emulator.properties {
         if let Some(name) = names.iter().find(|name| has(name)) {
             device.push_str(&format!(",{name}=on"));
         }
@@ -120,6 +133,7 @@ fn iommu(properties: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::X86_64;
 
     #[test]
     fn reads_a_version() {
@@ -132,12 +146,12 @@ mod tests {
     fn sets_the_properties_that_this_qemu_has() {
         let ten = "  caching-mode=<bool> - on\n  device-iotlb=<bool>\n  intremap=<OnOffAuto>\n  x-scalable-mode=<bool>\n";
         assert_eq!(
-            iommu(ten),
+            iommu(&X86_64.emulator, ten),
             "intel-iommu,intremap=on,x-scalable-mode=on,caching-mode=on,device-iotlb=on"
         );
         let eleven = ten.replace("x-scalable", "scalable");
         assert_eq!(
-            iommu(&eleven),
+            iommu(&X86_64.emulator, &eleven),
             "intel-iommu,intremap=on,scalable-mode=on,caching-mode=on,device-iotlb=on"
         );
     }

@@ -15,11 +15,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// `cargo lab run`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let lab = setup::prepare(options)?;
+    let lab = setup::prepare(options, options.arch())?;
     let Some((name, arguments)) = options.words.split_first() else {
         return Ok(0); // The command line was refused without a name.
     };
-    let program = programs::named(name, &lab.busybox)?;
+    let program = programs::named(name, &lab)?;
     let outcome = one(&lab, options, program, arguments, &Around::default())?;
     Ok(outcome.status)
 }
@@ -50,6 +50,7 @@ pub(crate) fn one(
         .map(|word| quoted(word))
         .collect();
     let job = Job {
+        machine: lab.arch.machine(),
         programs,
         script: format!(
             "{}lab_run {}\n{}",

@@ -3,97 +3,130 @@
 use std::path::PathBuf;
 
 use crate::apt::Apt;
+use crate::arch::Arch;
 use crate::busybox;
 use crate::cache::{Cache, Lock};
 use crate::cli::Options;
 use crate::error::{Error, Result};
 use crate::host::{self, Need, System};
-use crate::kernel::{self, Arch, Brought};
+use crate::iort;
+use crate::kernel::{self, Brought};
+use crate::machine::Machine;
 use crate::progress::say;
 use crate::qemu::{BRING, Qemu};
 use crate::source;
+use crate::toolchain;
 
 /// Everything it takes to boot.
 #[derive(Debug)]
 pub(crate) struct Lab {
+    /// For which architecture.
+    pub(crate) arch: &'static Arch,
     /// The emulator.
     pub(crate) qemu: Qemu,
     /// The kernel image.
     pub(crate) kernel: PathBuf,
     /// The guest's shell and tools.
     pub(crate) busybox: PathBuf,
+    /// The IORT for the machine that overrides it, if there is one.
+    pub(crate) iort: Option<PathBuf>,
+}
+
+impl Lab {
+    /// The machine that overrides its IORT.
+    fn overriding(&self) -> Option<&'static Machine> {
+        let mut machines = self.arch.machines.iter();
+        machines.find(|machine| machine.overrides_iort).copied()
+    }
 }
 
 /// Debian's release whose own QEMU is too old.
 const OLD_QEMU: &str = "bookworm";
 
-/// Makes the machine ready; does nothing, and asks nobody, if it is.
-pub(crate) fn prepare(options: &Options) -> Result<Lab> {
-    let arch = &kernel::X86_64;
+/// Makes the machine ready for an architecture; does nothing, and asks nobody, if it is.
+pub(crate) fn prepare(options: &Options, arch: &'static Arch) -> Result<Lab> {
     let cache = Cache::open()?;
-    let brought = options.kernel.as_deref().map(Brought::look).transpose()?;
+    let look = |path| Brought::look(path, arch);
+    let brought = options.kernel.as_deref().map(look).transpose()?;
     // A kernel that the user brought has no newer one.
     let update = options.update && brought.is_none();
-    if !update
-        && let (Some(qemu), Some(kernel), Some(busybox)) = (
-            present_qemu(options, &cache)?,
-            present_kernel(brought.as_ref(), arch, &cache)?,
-            busybox::present(&cache),
-        )
-    {
-        return Ok(Lab {
-            qemu,
-            kernel,
-            busybox,
-        });
+    if !update && let Some(lab) = present(options, brought.as_ref(), arch, &cache)? {
+        return Ok(lab);
     }
 
     let lock = cache.lock()?;
-    let qemu = present_qemu(options, &cache)?;
+    let qemu = present_qemu(options, arch, &cache)?;
     let kernel = present_kernel(brought.as_ref(), arch, &cache)?.filter(|_| !update);
-    let mut needs = if kernel.is_none() {
-        kernel::needs()
-    } else {
-        Vec::new()
-    };
-    if qemu.is_none() {
-        needs.push(host::QEMU);
+    let busybox = busybox::present(&cache, arch);
+    let mut needs = host::missing(arch.needs);
+    if kernel.is_none() {
+        needs.extend(kernel::needs(arch));
     }
-    let no_busybox = busybox::present(&cache).is_none();
+    if qemu.is_none() {
+        needs.push(arch.emulator.need);
+    }
     let no_source =
         brought.is_none() && kernel.is_none() && (update || source::cached(&cache).is_empty());
-    let from = Packages::of(&cache, &needs, no_busybox, no_source)?;
-    from.install(&needs)?;
+    Packages::of(&cache, &needs, busybox.is_none(), no_source)?.install(&needs)?;
 
     let qemu = match qemu {
         Some(qemu) => qemu,
-        None => present_qemu(options, &cache)?.ok_or_else(|| {
+        None => present_qemu(options, arch, &cache)?.ok_or_else(|| {
             Error::new("there is no fit QEMU")
                 .because("the one that was installed is too old")
                 .next(BRING)
         })?,
     };
-    let busybox = match busybox::present(&cache) {
-        Some(busybox) => busybox,
-        None => {
-            let apt = from.apt()?;
-            if needs.is_empty() {
-                apt.update()?; // Else the installation has done so.
-            }
-            busybox::fetch(&lock, apt)?
-        }
-    };
+    let busybox = busybox.map_or_else(|| busybox::fetch(&lock, arch), Ok)?;
     let kernel = match (kernel, &brought) {
         (Some(kernel), _) => kernel,
         (None, Some(Brought::Image(kernel))) => kernel.clone(),
         (None, Some(Brought::Tarball(tarball))) => kernel::make_from_tarball(&lock, arch, tarball)?,
         (None, None) => kernel::make(&lock, arch, update)?,
     };
-    Ok(Lab {
+    let mut lab = Lab {
+        arch,
         qemu,
         kernel,
         busybox,
-    })
+        iort: None,
+    };
+    if let Some(machine) = lab.overriding() {
+        let present = iort::present(&cache, &lab, machine)?;
+        lab.iort = Some(present.map_or_else(|| iort::make(&lock, &lab, machine), Ok)?);
+    }
+    Ok(lab)
+}
+
+/// What it takes to boot, if all of it is there.
+fn present(
+    options: &Options,
+    brought: Option<&Brought>,
+    arch: &'static Arch,
+    cache: &Cache,
+) -> Result<Option<Lab>> {
+    let (Some(qemu), Some(kernel), Some(busybox), []) = (
+        present_qemu(options, arch, cache)?,
+        present_kernel(brought, arch, cache)?,
+        busybox::present(cache, arch),
+        &*host::missing(arch.needs),
+    ) else {
+        return Ok(None);
+    };
+    let mut lab = Lab {
+        arch,
+        qemu,
+        kernel,
+        busybox,
+        iort: None,
+    };
+    if let Some(machine) = lab.overriding() {
+        lab.iort = iort::present(cache, &lab, machine)?;
+        if lab.iort.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(lab))
 }
 
 /// Installs what is missing of some needs.
@@ -104,11 +137,14 @@ pub(crate) fn install(lock: &Lock, needs: &[Need]) -> Result<()> {
 
 /// `cargo lab setup`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let lab = prepare(options)?;
-    say("this machine is ready:");
-    say(format!("  kernel   {}", lab.kernel.display()));
-    say(format!("  QEMU     {}", lab.qemu.path.display()));
-    say(format!("  busybox  {}", lab.busybox.display()));
+    for arch in options.arches() {
+        let lab = prepare(options, arch)?;
+        toolchain::complete(arch)?;
+        say(format!("this machine is ready for {}:", arch.name));
+        say(format!("  kernel   {}", lab.kernel.display()));
+        say(format!("  QEMU     {}", lab.qemu.path.display()));
+        say(format!("  busybox  {}", lab.busybox.display()));
+    }
     say("try `cargo lab demo`, or see `cargo lab help`");
     Ok(0)
 }
@@ -122,10 +158,10 @@ pub(crate) fn source(options: &Options) -> Result<u8> {
     Ok(0)
 }
 
-fn present_qemu(options: &Options, cache: &Cache) -> Result<Option<Qemu>> {
+fn present_qemu(options: &Options, arch: &Arch, cache: &Cache) -> Result<Option<Qemu>> {
     match &options.qemu {
-        Some(path) => Qemu::brought(cache, path).map(Some),
-        None => Ok(Qemu::installed(cache)),
+        Some(path) => Qemu::brought(cache, arch, path).map(Some),
+        None => Ok(Qemu::installed(cache, arch)),
     }
 }
 
@@ -169,13 +205,6 @@ impl Packages {
         }
     }
 
-    fn apt(&self) -> Result<&Apt> {
-        match self {
-            Self::Debian { apt, .. } => Ok(apt),
-            Self::Nowhere => Err(Error::new("no package source was set up")),
-        }
-    }
-
     /// Installs packages, or says what to do where the lab may not.
     fn install(&self, needs: &[Need]) -> Result<()> {
         let Self::Debian { apt, backports } = self else {
@@ -191,7 +220,7 @@ impl Packages {
         apt.update()?;
         let (newer, own): (Vec<Need>, Vec<Need>) = needs
             .iter()
-            .partition(|need| need.package == host::QEMU.package && backports.is_some());
+            .partition(|need| need.recent && backports.is_some());
         let names = |needs: &[Need]| needs.iter().map(|need| need.package).collect::<Vec<_>>();
         let steps = [(names(&own), None), (names(&newer), backports.as_deref())];
         let steps = steps.iter().filter(|(packages, _)| !packages.is_empty());
@@ -221,12 +250,12 @@ fn list(needs: &[Need], backports: Option<&str>) -> Vec<String> {
         .iter()
         .map(|need| {
             let from = match backports {
-                Some(suite) if need.package == host::QEMU.package => {
+                Some(suite) if need.recent => {
                     format!(" (from {suite}, nothing else changes)")
                 }
                 _ => String::new(),
             };
-            format!("{:<16} {}{from}", need.package, need.why)
+            format!("{:<21} {}{from}", need.package, need.why)
         })
         .collect()
 }
@@ -236,7 +265,7 @@ fn not_debian(name: &str, needs: &[Need], no_busybox: bool, no_source: bool) -> 
     let mut wanted = list(needs, None);
     if no_busybox {
         wanted.push(format!(
-            "{:<16} is the guest's shell and tools",
+            "{:<21} is the guest's shell and tools",
             busybox::PACKAGE
         ));
     }
@@ -247,12 +276,12 @@ fn not_debian(name: &str, needs: &[Need], no_busybox: bool, no_source: bool) -> 
             wanted.join("\n  ")
         ));
     }
-    if needs.contains(&host::QEMU) {
+    if needs.iter().any(|need| need.recent) {
         next.push(BRING.to_owned());
     }
     if no_source {
         next.push(format!(
-            "bring a kernel: --kernel FILE takes an image (vmlinux, bzImage), or a source tarball to build one from\n\
+            "bring a kernel: --kernel FILE takes an image (vmlinux, bzImage, Image), or a source tarball to build one from\n\
              (such as the one in Debian's package linux-source-{} in {})",
             source::SERIES,
             source::SUITE
@@ -269,11 +298,11 @@ mod tests {
 
     #[test]
     fn says_what_is_missing_and_why() {
-        let lines = list(&[host::QEMU], Some("bookworm-backports"));
+        let lines = list(&[host::QEMU_X86], Some("bookworm-backports"));
         assert_eq!(
             lines,
             [
-                "qemu-system-x86  is the machine with the emulated IOMMU (from bookworm-backports, nothing else changes)"
+                "qemu-system-x86       is the machine with the emulated IOMMU (from bookworm-backports, nothing else changes)"
             ]
         );
     }
@@ -282,7 +311,7 @@ mod tests {
     fn another_distribution_gets_one_complete_message() {
         let message = not_debian(
             "Some Linux",
-            &[host::KERNEL_BUILD[0], host::QEMU],
+            &[host::KERNEL_BUILD[0], host::QEMU_X86],
             true,
             true,
         )

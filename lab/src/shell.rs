@@ -20,15 +20,16 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             .because("its standard input is none")
             .next("to run one command: cargo lab run sh -c 'COMMAND'"));
     }
-    let lab = setup::prepare(options)?;
+    let lab = setup::prepare(options, options.arch())?;
     let mut programs = Vec::new();
     for name in &options.words {
-        if let Program::File(name, path) = programs::named(name, &lab.busybox)? {
+        if let Program::File(name, path) = programs::named(name, &lab)? {
             programs.push((name, path));
         }
     }
     let size = terminal_settings(&["size"]).unwrap_or_else(|| "24 80".to_owned());
     let job = Job {
+        machine: lab.arch.machine(),
         programs,
         script: format!("lab_shell {size}\n"),
         interactive: true,

@@ -31,12 +31,6 @@ impl Tally {
         }
     }
 
-    /// Adds another's tests.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-
     /// Whether the output has stopped before the end of a line.
     pub(crate) fn is_inside_a_line(&self) -> bool {
         !self.line.is_empty()

@@ -1,15 +1,19 @@
-//! `cargo lab test`: all tests; those of the host by cargo, and those that need the lab's kernel in one boot.
+//! `cargo lab test`: all tests; those of the host by cargo, and those that need the lab's kernel in one boot of each
+//! machine.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use crate::arch::Arch;
 use crate::boot::{self, Job, Outcome, colour, quoted};
 use crate::cli::Options;
 use crate::codegen::TESTS_SOURCE;
 use crate::command;
 use crate::error::{Doing, Error, Result};
+use crate::machine::Machine;
+use crate::places;
 use crate::programs::{self, Executable};
 use crate::progress::{say, span};
 use crate::run::hand_on;
@@ -29,58 +33,81 @@ const TESTS_FAILED: u8 = 101;
 
 /// `cargo lab test`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let lab = setup::prepare(options)?;
+    let arches = options.arches();
+    let labs = arches.iter().map(|arch| setup::prepare(options, arch));
+    let labs: Vec<Lab> = labs.collect::<Result<_>>()?;
     let filter = options.filter.as_deref();
-    let mut all = Tally::default();
+    let mut host = Tally::default();
     let mut status = 0;
-    if !options.skip_host {
-        let (host, code) = on_host(filter)?;
-        all.add(&host);
-        status = code;
+    // Who names an architecture wants its tests in the lab.
+    if !options.skip_host && options.arch.is_none() {
+        (host, status) = on_host(filter)?;
         say(format!("host tests: {host}"));
+    }
+    let mut booted = false;
+    for lab in &labs {
         if status != 0 && !options.no_fail_fast {
-            say("the kernel's tests were not run (--no-fail-fast runs them all the same)");
-            return Ok(status);
+            say(format!(
+                "the kernel's tests on {} were not run (--no-fail-fast runs them all the same)",
+                lab.arch.name
+            ));
+            continue;
+        }
+        let all = runners(lab.arch, filter)?;
+        for &machine in lab.arch.machines {
+            let here = |runner: &&Runner| places::runs_on(&stem(&runner.source), machine);
+            let runners: Vec<Runner> = all.iter().filter(here).cloned().collect();
+            if !runners.is_empty() {
+                booted = true;
+                let verdict = in_the_lab(options, lab, machine, &runners)?;
+                status = if status == 0 { verdict } else { status };
+            }
         }
     }
-
-    let runners = runners(filter)?;
-    let expected = expected(&runners);
-    if expected == 0 {
-        return match filter {
-            // Every test of that name is one of the host's, and has been run.
-            Some(name) if all.ran() > 0 => {
-                say(format!("kernel tests: none has `{name}` in its name; nothing to boot for"));
-                Ok(status)
-            }
-            Some(name) => Err(Error::new(format!("no test has `{name}` in its name"))
-                .next("run `cargo lab test` without a filter to see their names")),
-            None => Err(Error::new("there was no kernel test to run")
-                .because("no test of the workspace is ignored, so none would be run in the lab")
-                .next("tests that need the lab's kernel are marked #[ignore = \"needs the lab: ...\"]")),
-        };
+    if booted || status != 0 {
+        return Ok(status);
     }
-
-    say(format!(
-        "booting for {expected} kernel tests in {} programs",
-        runners.len()
-    ));
-    let verdict = in_the_lab(&lab, options, &runners)?;
-    Ok(if status == 0 { verdict } else { status })
+    match filter {
+        // Every test of that name is one of the host's, and has been run.
+        Some(name) if host.ran() > 0 => {
+            say(format!(
+                "kernel tests: none has `{name}` in its name; nothing to boot for"
+            ));
+            Ok(status)
+        }
+        Some(name) => Err(Error::new(format!("no test has `{name}` in its name"))
+            .next("run `cargo lab test` without a filter to see their names")),
+        None => Err(Error::new("there was no kernel test to run")
+            .because("no test of the workspace is ignored, so none would be run in the lab")
+            .next(
+                "tests that need the lab's kernel are marked #[ignore = \"needs the lab: ...\"]",
+            )),
+    }
 }
 
-/// Runs the tests that need the lab's kernel.
+/// Runs test programs on one machine.
 ///
 /// All of them in one boot, unless the machine stands still: QEMU loses an interrupt now and then. A program that hangs
 /// is another matter, and the guest's to tell: a guest that says nothing of it is not what the tests test. So the rest is
 /// run in another boot, from the program that had not ended.
-fn in_the_lab(lab: &Lab, options: &Options, runners: &[Runner]) -> Result<u8> {
+fn in_the_lab(
+    options: &Options,
+    lab: &Lab,
+    machine: &'static Machine,
+    runners: &[Runner],
+) -> Result<u8> {
+    say(format!(
+        "booting {} for {} kernel tests in {} programs",
+        machine.name,
+        expected(runners),
+        runners.len()
+    ));
     let mut left = runners;
     let mut restarts = 0;
     let mut status = 0;
     loop {
         let mut ran = Tally::default();
-        let job = job(options, left);
+        let job = job(options, machine, left);
         let outcome = boot::run(lab, &programs::target_directory(), &job, &mut |bytes| {
             hand_on(bytes);
             ran.read(bytes);
@@ -89,7 +116,8 @@ fn in_the_lab(lab: &Lab, options: &Options, runners: &[Runner]) -> Result<u8> {
             eprintln!(); // The last test program ended without a result.
         }
         say(format!(
-            "kernel tests: {ran}, in a boot of {}",
+            "kernel tests on {}: {ran}, in a boot of {}",
+            machine.name,
             span(outcome.elapsed)
         ));
         let ended = outcome.reports.iter().filter_map(|report| fields(report));
@@ -103,7 +131,8 @@ fn in_the_lab(lab: &Lab, options: &Options, runners: &[Runner]) -> Result<u8> {
             "the emulated machine has stood still in {during}: nothing came from it for {}",
             span(SILENCE)
         ));
-        for line in state.lines().filter(|line| line.contains("RIP=")) {
+        let is_place = |line: &&str| line.contains("RIP=") || line.contains(" PC=");
+        for line in state.lines().filter(is_place) {
             eprintln!("{}", line.trim_end());
         }
         if restarts == RESTARTS {
@@ -193,17 +222,24 @@ struct Runner {
 }
 
 /// The workspace's test programs that have tests for the lab.
-fn runners(filter: Option<&str>) -> Result<Vec<Runner>> {
+fn runners(arch: &Arch, filter: Option<&str>) -> Result<Vec<Runner>> {
     let lab = env!("CARGO_PKG_NAME");
     let mut runners = Vec::new();
-    for executable in programs::build(&["test", "--workspace", "--exclude", lab, "--no-run"])? {
+    let arguments = ["test", "--workspace", "--exclude", lab, "--no-run"];
+    let executables = programs::build(arch, &arguments)?;
+    let names: Vec<String> = executables
+        .iter()
+        .map(|executable| stem(&executable.source))
+        .collect();
+    places::check(&names)?;
+    for executable in executables {
         // What this needs is no kernel, but its headers: `cargo lab codegen --check` runs it.
         if !executable.is_test || executable.source == TESTS_SOURCE {
             continue;
         }
         // A name that is the program's own means all of it.
         let filter = filter.filter(|name| !stem(&executable.source).contains(name));
-        let tests = count(&executable, filter)?;
+        let tests = count(&executable, arch, filter)?;
         if tests == 0 {
             continue;
         }
@@ -241,9 +277,10 @@ fn stem(source: &str) -> String {
 }
 
 /// How many tests of a program are for the lab.
-fn count(executable: &Executable, filter: Option<&str>) -> Result<usize> {
+fn count(executable: &Executable, arch: &Arch, filter: Option<&str>) -> Result<usize> {
     let list = command::output(
-        Command::new(&executable.path)
+        arch.target
+            .run(&executable.path)
             .args(["--list", "--ignored", "--format", "terse"])
             .args(filter),
     )
@@ -251,7 +288,7 @@ fn count(executable: &Executable, filter: Option<&str>) -> Result<usize> {
     Ok(list.lines().filter(|line| line.ends_with(": test")).count())
 }
 
-fn job(options: &Options, runners: &[Runner]) -> Job {
+fn job(options: &Options, machine: &'static Machine, runners: &[Runner]) -> Job {
     let line = |runner: &Runner| {
         let program = format!("/lab/bin/{}", runner.name);
         let words: Vec<String> = [&runner.source, &program]
@@ -262,6 +299,7 @@ fn job(options: &Options, runners: &[Runner]) -> Job {
         format!("lab_test {}\n", words.join(" "))
     };
     Job {
+        machine,
         programs: runners
             .iter()
             .map(|runner| (runner.name.clone(), runner.path.clone()))
@@ -323,6 +361,7 @@ fn fields(report: &str) -> Option<[&str; 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::X86_64;
 
     fn outcome(status: u8, reports: &[&str], splats: &[&str]) -> Outcome {
         let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
@@ -389,7 +428,7 @@ mod tests {
             tests: 1,
             arguments: vec!["--ignored".to_owned(), "a b".to_owned()],
         };
-        let job = job(&Options::default(), &[runner]);
+        let job = job(&Options::default(), X86_64.machine(), &[runner]);
         assert_eq!(
             job.script,
             "patience=420\nlab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
