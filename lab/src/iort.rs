@@ -25,14 +25,18 @@ const FIRMWARES: &str = "/sys/firmware/acpi/tables/IORT";
 /// The time limit of the first boot.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The table for a machine, if the cache has it.
-pub(crate) fn present(cache: &Cache, lab: &Lab, machine: &Machine) -> Result<Option<PathBuf>> {
-    let table = cache.path(name(lab, machine)?);
-    Ok(table.is_file().then_some(table))
+/// The table for a machine: from the cache, or made.
+pub(crate) fn of(cache: &Cache, lab: &Lab, machine: &'static Machine) -> Result<PathBuf> {
+    let name = name(lab, machine)?;
+    let table = cache.path(&name);
+    if table.is_file() {
+        return Ok(table);
+    }
+    make(&cache.lock()?, lab, machine, &name)
 }
 
-/// Boots the machine to read the table of its firmware, and keeps the corrected one.
-pub(crate) fn make(lock: &Lock, lab: &Lab, machine: &'static Machine) -> Result<PathBuf> {
+/// Boots a machine to read the table of its firmware, and keeps the corrected one by its name in the cache.
+fn make(lock: &Lock, lab: &Lab, machine: &'static Machine, name: &Path) -> Result<PathBuf> {
     let step = Step::start(
         format!(
             "booting {} to read its firmware's table of the SMMU",
@@ -57,7 +61,7 @@ pub(crate) fn make(lock: &Lock, lab: &Lab, machine: &'static Machine) -> Result<
     })?;
     let file = place.join("table");
     fs::write(&file, corrected(&table)?).doing(|| format!("cannot write {}", file.display()))?;
-    let kept = lock.publish(&file, name(lab, machine)?)?;
+    let kept = lock.publish(&file, name)?;
     fs::remove_dir_all(&place).unwrap_or_default();
     step.done("corrected the firmware's table of the SMMU");
     Ok(kept)

@@ -208,10 +208,10 @@ fn to_file(id: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::X86_64;
+    use crate::arch::{PC, VIRT, VIRT_WITHOUT_NESTING};
 
-    #[test]
-    fn the_command_line_has_the_devices_at_their_places() {
+    /// The command line of a boot.
+    fn line(machine: &Machine) -> String {
         let qemu = Qemu {
             path: "qemu".into(),
             iommu: "intel-iommu,intremap=on".to_owned(),
@@ -219,24 +219,61 @@ mod tests {
         let files = Files::new("/with,comma".into());
         let boot = Boot {
             qemu: &qemu,
-            kernel: Path::new("/vmlinux"),
+            kernel: Path::new("/image"),
             files: &files,
             append: "",
             interactive: false,
         };
-        let words = arguments(X86_64.machine(), boot);
-        let line = words.join(std::ffi::OsStr::new(" ")).into_string().unwrap();
-        for part in [
-            "-device intel-iommu,intremap=on",
-            "edu,addr=4.0",
-            "edu,addr=5.1",
-            "igb,bus=rp0",
-            "edu,bus=rp1",
-            "path=/with,,comma/console.log",
-            "hugepages=128 -kernel /vmlinux",
-        ] {
-            assert!(line.contains(part), "{part} is not in {line}");
+        let words = arguments(machine, boot);
+        words.join(std::ffi::OsStr::new(" ")).into_string().unwrap()
+    }
+
+    #[test]
+    fn every_machine_has_the_devices_at_their_places() {
+        for machine in [&PC, &VIRT, &VIRT_WITHOUT_NESTING] {
+            let line = line(machine);
+            for part in [
+                "edu,addr=4.0",
+                "edu,addr=5.1",
+                "igb,bus=rp0",
+                "edu,bus=rp1",
+                "path=/with,,comma/console.log",
+                "hugepages=128 -kernel /image",
+            ] {
+                assert!(line.contains(part), "{part} is not in {line}");
+            }
+            assert!(!line.contains("-mon chardev=program"));
         }
-        assert!(!line.contains("-mon chardev=program"));
+    }
+
+    #[test]
+    fn a_machine_has_its_own_board_iommu_and_ports() {
+        for (machine, parts) in [
+            (
+                &PC,
+                [
+                    "-device intel-iommu,intremap=on",
+                    "console=ttyS0 nox2apic",
+                    "-serial chardev:log",
+                ],
+            ),
+            (
+                &VIRT,
+                [
+                    "-M virt,gic-version=3,its=on,iommu=smmuv3",
+                    "console=ttyAMA0",
+                    "virtconsole,chardev=log",
+                ],
+            ),
+            (
+                &VIRT_WITHOUT_NESTING,
+                ["-M virt-9.1,", "acpi=force", "-serial chardev:console"],
+            ),
+        ] {
+            let line = line(machine);
+            for part in parts {
+                assert!(line.contains(part), "{part} is not in {line}");
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::machine::Machine;
 const ELSEWHERE: &[(&str, &[&Machine])] = &[
     // What VT-d says of itself, and refuses.
     ("vtd_lab", &[&PC]),
+    ("vtd_page_requests", &[&PC]),
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
     ("smmuv3_without_nesting", &[&VIRT_WITHOUT_NESTING]),

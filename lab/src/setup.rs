@@ -11,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::host::{self, Need, System};
 use crate::iort;
 use crate::kernel::{self, Brought};
-use crate::machine::Machine;
 use crate::progress::say;
 use crate::qemu::{BRING, Qemu};
 use crate::source;
@@ -28,16 +27,8 @@ pub(crate) struct Lab {
     pub(crate) kernel: PathBuf,
     /// The guest's shell and tools.
     pub(crate) busybox: PathBuf,
-    /// The IORT for the machine that overrides it, if there is one.
+    /// The table for the machine that overrides its IORT, if there is one.
     pub(crate) iort: Option<PathBuf>,
-}
-
-impl Lab {
-    /// The machine that overrides its IORT.
-    fn overriding(&self) -> Option<&'static Machine> {
-        let mut machines = self.arch.machines.iter();
-        machines.find(|machine| machine.overrides_iort).copied()
-    }
 }
 
 /// Debian's release whose own QEMU is too old.
@@ -50,50 +41,17 @@ pub(crate) fn prepare(options: &Options, arch: &'static Arch) -> Result<Lab> {
     let brought = options.kernel.as_deref().map(look).transpose()?;
     // A kernel that the user brought has no newer one.
     let update = options.update && brought.is_none();
-    if !update && let Some(lab) = present(options, brought.as_ref(), arch, &cache)? {
-        return Ok(lab);
-    }
-
-    let lock = cache.lock()?;
-    let qemu = present_qemu(options, arch, &cache)?;
-    let kernel = present_kernel(brought.as_ref(), arch, &cache)?.filter(|_| !update);
-    let busybox = busybox::present(&cache, arch);
-    let mut needs = host::missing(arch.needs);
-    if kernel.is_none() {
-        needs.extend(kernel::needs(arch));
-    }
-    if qemu.is_none() {
-        needs.push(arch.emulator.need);
-    }
-    let no_source =
-        brought.is_none() && kernel.is_none() && (update || source::cached(&cache).is_empty());
-    Packages::of(&cache, &needs, busybox.is_none(), no_source)?.install(&needs)?;
-
-    let qemu = match qemu {
-        Some(qemu) => qemu,
-        None => present_qemu(options, arch, &cache)?.ok_or_else(|| {
-            Error::new("there is no fit QEMU")
-                .because("the one that was installed is too old")
-                .next(BRING)
-        })?,
+    let present = match update {
+        true => None,
+        false => present(options, brought.as_ref(), arch, &cache)?,
     };
-    let busybox = busybox.map_or_else(|| busybox::fetch(&lock, arch), Ok)?;
-    let kernel = match (kernel, &brought) {
-        (Some(kernel), _) => kernel,
-        (None, Some(Brought::Image(kernel))) => kernel.clone(),
-        (None, Some(Brought::Tarball(tarball))) => kernel::make_from_tarball(&lock, arch, tarball)?,
-        (None, None) => kernel::make(&lock, arch, update)?,
+    let mut lab = match present {
+        Some(lab) => lab,
+        None => complete(options, brought.as_ref(), arch, &cache, update)?,
     };
-    let mut lab = Lab {
-        arch,
-        qemu,
-        kernel,
-        busybox,
-        iort: None,
-    };
-    if let Some(machine) = lab.overriding() {
-        let present = iort::present(&cache, &lab, machine)?;
-        lab.iort = Some(present.map_or_else(|| iort::make(&lock, &lab, machine), Ok)?);
+    let mut machines = arch.machines.iter();
+    if let Some(machine) = machines.find(|machine| machine.overrides_iort) {
+        lab.iort = Some(iort::of(&cache, &lab, machine)?);
     }
     Ok(lab)
 }
@@ -113,20 +71,60 @@ fn present(
     ) else {
         return Ok(None);
     };
-    let mut lab = Lab {
+    Ok(Some(Lab {
         arch,
         qemu,
         kernel,
         busybox,
         iort: None,
-    };
-    if let Some(machine) = lab.overriding() {
-        lab.iort = iort::present(cache, &lab, machine)?;
-        if lab.iort.is_none() {
-            return Ok(None);
-        }
+    }))
+}
+
+/// Gets what is not there, and a newer kernel if `update` is set.
+fn complete(
+    options: &Options,
+    brought: Option<&Brought>,
+    arch: &'static Arch,
+    cache: &Cache,
+    update: bool,
+) -> Result<Lab> {
+    let lock = cache.lock()?;
+    let qemu = present_qemu(options, arch, cache)?;
+    let kernel = present_kernel(brought, arch, cache)?.filter(|_| !update);
+    let busybox = busybox::present(cache, arch);
+    let mut needs = host::missing(arch.needs);
+    if kernel.is_none() {
+        needs.extend(kernel::needs(arch));
     }
-    Ok(Some(lab))
+    if qemu.is_none() {
+        needs.push(arch.emulator.need);
+    }
+    let no_source =
+        brought.is_none() && kernel.is_none() && (update || source::cached(cache).is_empty());
+    Packages::of(cache, &needs, busybox.is_none(), no_source)?.install(&needs)?;
+
+    let qemu = match qemu {
+        Some(qemu) => qemu,
+        None => present_qemu(options, arch, cache)?.ok_or_else(|| {
+            Error::new("there is no fit QEMU")
+                .because("the one that was installed is too old")
+                .next(BRING)
+        })?,
+    };
+    let busybox = busybox.map_or_else(|| busybox::fetch(&lock, arch), Ok)?;
+    let kernel = match (kernel, brought) {
+        (Some(kernel), _) => kernel,
+        (None, Some(Brought::Image(kernel))) => kernel.clone(),
+        (None, Some(Brought::Tarball(tarball))) => kernel::make_from_tarball(&lock, arch, tarball)?,
+        (None, None) => kernel::make(&lock, arch, update)?,
+    };
+    Ok(Lab {
+        arch,
+        qemu,
+        kernel,
+        busybox,
+        iort: None,
+    })
 }
 
 /// Installs what is missing of some needs.

@@ -108,6 +108,9 @@ impl IrqInfo {
 /// It holds the device open. Dropping it waits until no interrupt is being handled any more;
 /// [`disable`](Self::disable) does the same, and tells.
 ///
+/// On Arm the IOMMU translates interrupts as it does all that the device writes: they can be
+/// enabled while the device is attached, and those of a device that was detached do not arrive.
+///
 /// Since Linux 6.6 (by the character device).
 ///
 /// ```no_run

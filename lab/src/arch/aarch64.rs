@@ -95,14 +95,15 @@ pub(crate) static VIRT_WITHOUT_NESTING: Machine = Machine {
 
 fn board(board: &str) -> Vec<String> {
     let mut hardware = words(&[
-        // Processors side by side, as tests of races need them. Counting instructions (-icount) would let the clock pass
-        // over the time in which nothing happens, but takes three times as long where something does.
+        // Processors side by side, as tests of races need them. To count instructions (-icount) would let the clock pass
+        // over the time in which nothing happens; but the tests then take three times as long, and races none.
         "-accel",
         "tcg,thread=multi",
         "-smp",
         "2",
+        // Memory begins at 1 GiB; with 4 GiB there is some above 4 GiB, too.
         "-m",
-        "3G",
+        "4G",
         "-cpu",
         "max,pauth-impdef=on",
     ]);
