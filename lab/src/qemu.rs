@@ -79,13 +79,15 @@ fn look(cache: &Cache, arch: &Arch, path: &Path) -> Result<(u32, Qemu)> {
             .next(BRING)
     })?;
     let device = arch.emulator.iommu;
-    let properties = command::output(command(path).args(["-device", &format!("{device},help")]))
-        .map_err(|error| {
-            error.next(format!(
-                "the lab needs a QEMU for {} with the {device} device",
-                arch.name
-            ))
-        })?;
+    let properties = command::output(command(path).args(["-device", &format!("{device},help")]))?;
+    // Of a device that it has not got it says nothing here, and is content.
+    if properties.is_empty() {
+        return Err(
+            Error::new(format!("{} is no QEMU for {}", path.display(), arch.name))
+                .because(format!("it has no {device}"))
+                .next(BRING),
+        );
+    }
     let iommu = iommu(&arch.emulator, &properties);
     cache::create(&cache.path("qemu"))?;
     // Only a memory of what can be asked again; and whole or absent, as concurrent runs write it too.
