@@ -306,7 +306,7 @@ impl SharedBuffer {
 // SAFETY: the bytes are a mapping that lives as long as the value, at one address, readable and
 // writable. A `SharedBuffer` gives no reference into it, and becomes a `DmaBuffer`, which does,
 // only by being consumed. The file, if any, is mapped shared from its start, and sealed against
-// shrinking.
+// shrinking; a child of a fork, which has its pages as well, is refused them.
 unsafe impl DmaMemory for SharedBuffer {
     fn bytes(&self) -> NonNull<[u8]> {
         self.region.bytes()
@@ -314,6 +314,10 @@ unsafe impl DmaMemory for SharedBuffer {
 
     unsafe fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
         Some((self.pages.file.as_ref()?.as_fd(), 0))
+    }
+
+    fn check_process(&self) -> Result<()> {
+        self.home().map(drop)
     }
 }
 

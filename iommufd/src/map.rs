@@ -63,7 +63,8 @@ impl Ioas {
     /// `ENOSPC`: no free range is long enough. `EINVAL`: the length, or the place in its page, is
     /// not a multiple of [`IovaRanges::alignment`](crate::IovaRanges::alignment). `EFAULT`: the
     /// memory cannot be pinned. [`Error::LockedMemory`] (`ENOMEM`). [`Error::Empty`].
-    /// [`Error::Forked`].
+    /// [`Error::Forked`], also for memory of the parent's that a fork does not copy, as that of
+    /// [`DmaBuffer::memfd`](crate::DmaBuffer::memfd).
     #[doc(alias = "IOMMU_IOAS_MAP")]
     pub fn map(&self, memory: impl Into<DmaSlice>, access: Access) -> Result<Mapping> {
         self.map_memory(memory.into(), None, access)
@@ -118,6 +119,7 @@ impl Ioas {
         let place = Place::new(slice.len() as u64, iova, access)?;
         let ioas = &self.inner;
         // Asked of the memory, which is the user's code, before the ledger knows of the map.
+        slice.memory().check_process()?;
         let address = slice.address();
         // SAFETY: the descriptor is lent for this one mapping, which the ledger records with the
         // memory.

@@ -28,7 +28,9 @@ use crate::error::{Error, Result};
 ///   are plain data, that no allocator, kernel ring or other code relies on;
 /// - they belong to no Rust allocation and no `&` or `&mut` covers any of them, but of atomics,
 ///   whose contents anybody may change: every access is volatile or atomic;
-/// - if [`file`](Self::file) answers, it answers the same every time, and the bytes are a shared mapping of that part of the file.
+/// - if [`file`](Self::file) answers, it answers the same every time, and the bytes are a shared mapping of that part of the file;
+/// - if a fork shares the bytes with a child, in place of copying them, all of this holds for what
+///   both processes do together, or [`check_process`](Self::check_process) refuses in the child.
 ///
 /// And for the device to see what the CPU sees (nothing is undefined otherwise, but the data is
 /// lost): the memory is not discarded under a mapping, by `MADV_DONTNEED`, by punching a hole in
@@ -49,6 +51,18 @@ pub unsafe trait DmaMemory: Send + Sync + 'static {
     /// memory.
     unsafe fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
         None
+    }
+
+    /// Whether the process that is running may let devices reach the memory.
+    ///
+    /// Asked before each mapping. A child of a fork has the value as well, and can open an
+    /// `/dev/iommu` of its own; memory that both then have, and of which only one may know that
+    /// devices write it, refuses there.
+    ///
+    /// # Errors
+    /// [`Error::Forked`](crate::Error::Forked), to be passed on to who wants to map it.
+    fn check_process(&self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -171,3 +171,55 @@ fn a_buffer_in_a_file_is_used_in_the_process_that_made_it() {
     shared.write(0, 1_u64).unwrap();
     owned[0] = 1;
 }
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_child_maps_no_buffer_whose_pages_are_its_parents() {
+    let mut given = Some((
+        DmaBuffer::memfd(PAGE).unwrap(),
+        DmaBuffer::new(PAGE).unwrap(),
+    ));
+    in_child(|| {
+        // The context is the child's own: it is the memory that is not.
+        let (own, recorder) = Recorder::context();
+        let ioas = Ioas::new(&own).unwrap();
+        recorder.clear();
+        let (theirs, copied) = given.take().unwrap();
+        let (theirs, copied) = (theirs.share(), copied.share());
+        for access in [Access::Read, Access::Write, Access::ReadWrite] {
+            let refused = ioas.map_at(page(0), &theirs, access);
+            assert!(forked(&refused.unwrap_err()));
+        }
+        assert!(forked(&ioas.map(&theirs, Access::ReadWrite).unwrap_err()));
+        assert_eq!(recorder.count(), 0, "the kernel was not asked");
+        assert_eq!(ioas.mapped(), iommufd::Mapped::default());
+        // Pages that the fork has copied are the child's to share.
+        let mapping = ioas.map_at(page(0), &copied, Access::ReadWrite).unwrap();
+        let access = MockAccess::new(&ioas).unwrap();
+        access.write(page(0), &[0xee; 16]).unwrap();
+        drop(access);
+        mapping.unmap().unwrap();
+    });
+    let (theirs, copied) = given.take().unwrap();
+    assert_eq!(
+        (theirs[0], copied[0]),
+        (0, 0),
+        "the child's device wrote here"
+    );
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_grandchild_maps_no_buffer_of_the_child() {
+    in_child(|| {
+        let shared = DmaBuffer::memfd(PAGE).unwrap().share();
+        let map = || {
+            let own = Iommufd::open().unwrap();
+            let ioas = Ioas::new(&own).unwrap();
+            ioas.map(&shared, Access::ReadWrite)?.unmap()?;
+            Ok::<_, Error>(())
+        };
+        in_child(|| assert!(forked(&map().unwrap_err())));
+        map().unwrap();
+    });
+}
