@@ -134,6 +134,19 @@ impl IovaRange {
     pub const fn overlaps(self, other: Self) -> bool {
         self.start.0 <= other.last.0 && other.start.0 <= self.last.0
     }
+
+    /// What of this range is not in `other`: what comes before it, and what comes after.
+    pub(crate) fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let before = match other.start.0.checked_sub(1) {
+            Some(last) => Self::new(self.start, self.last.min(Iova(last))),
+            None => None,
+        };
+        let after = match other.last.checked_add(1) {
+            Some(start) => Self::new(self.start.max(start), self.last),
+            None => None,
+        };
+        before.into_iter().chain(after)
+    }
 }
 
 impl fmt::Debug for IovaRange {
@@ -175,6 +188,24 @@ mod tests {
         );
         assert_eq!(IovaRange::ALL.len(), None);
         assert!(IovaRange::ALL.contains(last_page));
+    }
+
+    #[test]
+    fn of_a_range_there_is_left_what_another_does_not_take() {
+        let left = |whole: IovaRange, taken| whole.without(taken).collect::<Vec<_>>();
+        let whole = range(10, 19);
+        assert_eq!(left(whole, whole), []);
+        assert_eq!(left(whole, IovaRange::ALL), []);
+        assert_eq!(left(whole, range(0, 9)), [whole]);
+        assert_eq!(left(whole, range(20, u64::MAX)), [whole]);
+        assert_eq!(left(whole, range(0, 10)), [range(11, 19)]);
+        assert_eq!(left(whole, range(19, 19)), [range(10, 18)]);
+        let middle = left(whole, range(12, 13));
+        assert_eq!(middle, [range(10, 11), range(14, 19)]);
+        assert_eq!(
+            left(IovaRange::ALL, range(0, u64::MAX - 1)),
+            [range(u64::MAX, u64::MAX)]
+        );
     }
 
     #[test]

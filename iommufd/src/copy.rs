@@ -38,11 +38,13 @@ impl Ioas {
     /// Since Linux 6.2.
     ///
     /// # Errors
-    /// [`Error::Unmapped`]: `unmap_all` or `unmap_range` has emptied the source.
+    /// [`Error::Unmapped`]: `unmap_all` or `unmap_range` has emptied the source; or somebody else has
+    /// unmapped it, and something else was then mapped in its place.
     /// [`Error::ForeignContext`]. `EPERM`: the copy could be written, and the source was mapped to
     /// be read only. `ENOSPC`: no free range is long enough. `EINVAL`: the length, or the place in
     /// its page, is not a multiple of [`IovaRanges::alignment`](crate::IovaRanges::alignment).
-    /// `EFAULT`: the memory cannot be pinned. `ENOENT`: somebody else who has the same
+    /// `EFAULT`: the memory cannot be pinned; it stays with the address space, as after
+    /// [`map`](Ioas::map), unless the copy was to be at a fixed address. `ENOENT`: somebody else who has the same
     /// `/dev/iommu` has unmapped the source. [`Error::LockedMemory`] (`ENOMEM`).
     /// [`Error::Empty`]. [`Error::Forked`].
     ///

@@ -14,10 +14,11 @@ use crate::file::WriteClaim;
 use crate::memory::DmaMemory;
 
 mod copy;
-
-pub(crate) use copy::Begun;
+mod overlap;
 mod reading;
 
+pub(crate) use copy::Begun;
+use overlap::Overlaps;
 pub(crate) use reading::Reading;
 
 /// What is held for one entry, as long as the kernel may reach it. Drop it with no lock held.
@@ -35,17 +36,34 @@ pub(crate) enum Held {
     MemoryFile(#[expect(dead_code, reason = "held, not used")] Arc<dyn DmaMemory>),
     /// A foreign memfd, whose pages the kernel keeps; claimed, if devices write it.
     File(Option<Arc<WriteClaim>>),
+    /// All of these, of which it is not known which the kernel has.
+    Several(Arc<[Held]>),
 }
 
 impl Held {
     /// Whether there is memory, or a claim, that must not be let go of.
     fn is_something(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::File(None))
+        match self {
+            Self::Nothing | Self::File(None) => false,
+            Self::Memory(_) | Self::MemoryFile(_) | Self::File(Some(_)) => true,
+            Self::Several(all) => all.iter().any(Self::is_something),
+        }
     }
 
     /// Whether the kernel knows it by a memfd alone, so that another process can have it as well.
     fn can_move(&self) -> bool {
-        matches!(self, Self::MemoryFile(_) | Self::File(_))
+        match self {
+            Self::MemoryFile(_) | Self::File(_) => true,
+            Self::Nothing | Self::Memory(_) => false,
+            Self::Several(all) => all.iter().all(Self::can_move),
+        }
+    }
+
+    /// Keeps one more of it for good, if it is something; says how many that is.
+    fn keep_for_good(&self) -> usize {
+        // Leaked on purpose: the caller counts it.
+        let kept = ManuallyDrop::new(self.clone());
+        usize::from(kept.is_something())
     }
 }
 
@@ -53,7 +71,12 @@ impl Held {
 ///
 /// Exact maps and unmaps go on side by side. A range unmap is *exclusive*: it waits until none
 /// are under way and keeps new ones out, as the kernel may free an IOVA of the range before it
-/// returns, and nothing else may take it meanwhile. A [`Reading`] keeps both out.
+/// returns, and nothing else may take it meanwhile. A [`Reading`] keeps all unmaps out.
+///
+/// The kernel never maps two things in one place. Entries overlap if somebody else has unmapped the
+/// one, such as the program to which the address space is a VFIO container, and the other was then
+/// mapped there. The entry that is stale stays until its guard is unmapped, as long as it cannot be
+/// shown that the kernel has nothing of it left.
 #[derive(Default)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
@@ -73,14 +96,23 @@ struct State {
     slots: ManuallyDrop<Vec<Slot>>,
     /// The first free slot.
     free: Option<usize>,
-    /// Exact maps and unmaps whose ioctl is under way.
-    under_way: usize,
+    /// Whether entries overlap.
+    overlaps: Overlaps,
+    /// Entries whose MAP got no answer.
+    unanswered: usize,
+    /// Exact maps whose ioctl is under way, and copies of what is mapped here.
+    maps: usize,
+    /// Exact unmaps whose ioctl is under way.
+    unmaps: usize,
     /// An exclusive operation runs or waits.
     exclusive: bool,
-    /// Readings that go on, or wait for exact operations to end.
+    /// Readings that go on, or wait for exact unmaps to end.
     readings: usize,
     /// Exact operations that wait for those.
     waiting: usize,
+    /// Copies of what is mapped here that are under way, and when the last one ended.
+    copying: usize,
+    copied: u64,
     /// Counts what comes and goes.
     version: u64,
 }
@@ -89,17 +121,57 @@ enum Slot {
     /// The next free slot.
     Free(Option<usize>),
     /// The MAP has not answered yet; the memory is held all the same.
-    Mapping(Held),
+    Mapping {
+        held: Held,
+        /// The version before it was issued.
+        begun: u64,
+    },
     /// The kernel has confirmed the MAP.
-    Mapped { range: IovaRange, held: Held },
+    Mapped {
+        range: IovaRange,
+        held: Held,
+        spell: Spell,
+    },
+    /// The kernel has answered the MAP in a way that says nothing: it may have mapped the memory,
+    /// at `range` if that was not its own choice. There is no guard.
+    Unanswered {
+        range: Option<IovaRange>,
+        held: Held,
+        spell: Spell,
+    },
     /// A range unmap has emptied the entry; its guard has not noticed yet.
     Emptied,
 }
 
+/// When a MAP was under way: the version before it was issued, and that after its answer was
+/// recorded.
+#[derive(Clone, Copy)]
+struct Spell {
+    begun: u64,
+    ended: u64,
+}
+
+impl Spell {
+    /// Whether it began when `other` had ended.
+    fn came_after(self, other: Self) -> bool {
+        self.begun >= other.ended
+    }
+}
+
+/// What an exact operation does: the two are kept out by different things.
+#[derive(Clone, Copy)]
+enum Exact {
+    Map,
+    Unmap,
+}
+
 /// What an unmap has to do.
 pub(crate) enum Unmap {
-    /// Unmap exactly this, then say so with [`Ledger::end_unmap`].
+    /// Unmap exactly this, then say so with [`Ledger::unmapped`] or [`Ledger::still_mapped`].
     Issue(IovaRange),
+    /// The same, but others are recorded there as well: end it with [`Ledger::still_mapped`], and
+    /// find out exclusively what of it is still there.
+    FindOut(IovaRange),
     /// A range unmap has done it already: there is nothing to ask of the kernel.
     Done,
 }
@@ -107,50 +179,80 @@ pub(crate) enum Unmap {
 impl Ledger {
     /// Records the memory of a MAP that is about to be issued.
     pub(crate) fn begin_map(&self, held: Held) -> EntryKey {
-        let mut state = self.shared();
-        state.under_way += 1;
-        EntryKey(state.insert(Slot::Mapping(held)))
+        let mut state = self.begin(Exact::Map);
+        state.insert_mapping(held)
     }
 
-    /// The kernel has mapped the entry at `range`.
-    pub(crate) fn mapped(&self, key: &EntryKey, range: IovaRange) {
+    /// The kernel has mapped the entry at `range`. Returns how many memories are kept for good:
+    /// they may have been copied as what was mapped there before.
+    pub(crate) fn mapped(&self, key: &EntryKey, range: IovaRange) -> usize {
         let mut state = self.state.lock();
-        if let Slot::Mapping(held) = state.replace(key, Slot::Emptied) {
-            state.replace(key, Slot::Mapped { range, held });
+        let mut kept = 0;
+        if let Slot::Mapping { held, begun } = state.replace(key, Slot::Emptied) {
+            let spell = state.spell_since(begun);
+            state.replace(key, Slot::Mapped { range, held, spell });
+            if state.copied_since(begun)
+                && !state.is_alone(key, range)
+                && let Some(Slot::Mapped { held, .. }) = state.slots.get(key.0)
+            {
+                kept = held.keep_for_good();
+            }
         }
-        self.end_shared(state);
+        self.end(state, Exact::Map);
+        kept
     }
 
     /// The kernel has refused the MAP: what was held is free, to be dropped with no lock held.
     pub(crate) fn not_mapped(&self, key: EntryKey) -> Held {
         let mut state = self.state.lock();
         let held = state.remove(key);
-        self.end_shared(state);
+        self.end(state, Exact::Map);
         held
+    }
+
+    /// The kernel may have mapped the entry, at `range` if that was not its own choice. Returns how
+    /// many memories are kept for good, as [`mapped`](Self::mapped) does.
+    pub(crate) fn unanswered(&self, key: &EntryKey, range: Option<IovaRange>) -> usize {
+        let mut state = self.state.lock();
+        let mut kept = 0;
+        if let Slot::Mapping { held, begun } = state.replace(key, Slot::Emptied) {
+            if state.copied_since(begun) {
+                kept = held.keep_for_good();
+            }
+            let spell = state.spell_since(begun);
+            state.replace(key, Slot::Unanswered { range, held, spell });
+        }
+        self.end(state, Exact::Map);
+        kept
     }
 
     /// Begins the exact unmap of an entry.
     pub(crate) fn begin_unmap(&self, key: &EntryKey) -> Unmap {
-        let mut state = self.shared();
+        let state = self.begin(Exact::Unmap);
         match state.slots.get(key.0) {
-            Some(Slot::Mapped { range, .. }) => {
-                let range = *range;
-                state.under_way += 1;
-                Unmap::Issue(range)
+            Some(&Slot::Mapped { range, .. }) => match state.is_alone(key, range) {
+                true => Unmap::Issue(range),
+                false => Unmap::FindOut(range),
+            },
+            _ => {
+                self.end(state, Exact::Unmap);
+                Unmap::Done
             }
-            _ => Unmap::Done,
         }
     }
 
     /// The kernel has confirmed the unmap that [`begin_unmap`](Self::begin_unmap) asked for: what
     /// was held is free, to be dropped with no lock held.
     pub(crate) fn unmapped(&self, key: EntryKey) -> Held {
-        self.not_mapped(key)
+        let mut state = self.state.lock();
+        let held = state.remove(key);
+        self.end(state, Exact::Unmap);
+        held
     }
 
     /// The kernel has refused that unmap: the entry stays as it is.
     pub(crate) fn still_mapped(&self) {
-        self.end_shared(self.state.lock());
+        self.end(self.state.lock(), Exact::Unmap);
     }
 
     /// Forgets an entry that has been emptied; another keeps what it holds.
@@ -163,13 +265,18 @@ impl Ledger {
     }
 
     /// Waits until no map or unmap is under way, and keeps new ones out.
+    ///
+    /// Who waits already goes first, once: else one range unmap after another would keep them out
+    /// for ever.
     pub(crate) fn exclusive(&self) -> Exclusive<'_> {
         let mut state = self.state.lock();
-        while state.exclusive {
+        let mut yielded = false;
+        while state.exclusive || (state.waiting > 0 && !yielded) {
+            yielded |= !state.exclusive;
             self.changed.wait(&mut state);
         }
         state.exclusive = true;
-        while state.under_way > 0 || state.readings > 0 {
+        while state.maps > 0 || state.unmaps > 0 || state.readings > 0 {
             self.changed.wait(&mut state);
         }
         Exclusive { ledger: self }
@@ -190,7 +297,7 @@ impl Ledger {
     pub(crate) fn first_that_cannot_move(&self) -> Option<IovaRange> {
         let state = self.state.lock();
         let stays = state.slots.iter().filter_map(|slot| match slot {
-            Slot::Mapped { range, held } if !held.can_move() => Some(*range),
+            Slot::Mapped { range, held, .. } if !held.can_move() => Some(*range),
             _ => None,
         });
         stays.min_by_key(|range| range.start())
@@ -209,12 +316,12 @@ impl Ledger {
             })
     }
 
-    /// The state, when no exclusive operation and no reading goes on or waits.
-    fn shared(&self) -> MutexGuard<'_, State> {
+    /// Begins an exact operation, when nothing that keeps it out goes on or waits.
+    fn begin(&self, exact: Exact) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        if state.is_closed() {
+        if state.is_closed_to(exact) {
             state.waiting += 1;
-            while state.is_closed() {
+            while state.is_closed_to(exact) {
                 self.changed.wait(&mut state);
             }
             state.waiting -= 1;
@@ -222,12 +329,14 @@ impl Ledger {
                 self.changed.notify_all();
             }
         }
+        *state.under_way(exact) += 1;
         state
     }
 
-    fn end_shared(&self, mut state: MutexGuard<'_, State>) {
-        state.under_way -= 1;
-        let wake = state.is_closed() && state.under_way == 0;
+    fn end(&self, mut state: MutexGuard<'_, State>, exact: Exact) {
+        let left = state.under_way(exact);
+        *left -= 1;
+        let wake = *left == 0 && state.is_closed_to(Exact::Unmap);
         drop(state);
         if wake {
             self.changed.notify_all();
@@ -261,6 +370,66 @@ impl Exclusive<'_> {
             .replace(key, Slot::Emptied)
             .into_held()
     }
+
+    /// Where the kernel can still have something of an entry: at all of its range, but where
+    /// another was mapped after it.
+    pub(crate) fn left_of(&self, key: &EntryKey) -> Vec<IovaRange> {
+        let state = self.ledger.state.lock();
+        let (range, spell) = match state.slots.get(key.0) {
+            Some(&Slot::Mapped { range, spell, .. }) => (range, spell),
+            Some(&Slot::Unanswered {
+                range: Some(range),
+                spell,
+                ..
+            }) => (range, spell),
+            _ => return Vec::new(),
+        };
+        let after = state
+            .others_over(key, range)
+            .filter(|(_, other)| other.came_after(spell));
+        after.fold(vec![range], |left, (taken, _)| {
+            left.iter().flat_map(|part| part.without(taken)).collect()
+        })
+    }
+
+    /// Whether another MAP, of which an unmap might be, was under way at the same time as that of
+    /// an entry.
+    pub(crate) fn is_disputed(&self, key: &EntryKey) -> bool {
+        let state = self.ledger.state.lock();
+        let Some(&Slot::Unanswered {
+            range: Some(range),
+            spell,
+            ..
+        }) = state.slots.get(key.0)
+        else {
+            return false;
+        };
+        let mut others = state.others_over(key, range);
+        others.any(|(_, other)| !other.came_after(spell) && !spell.came_after(other))
+    }
+
+    /// The kernel has nothing left in `range`: what was held for entries whose MAP got no answer, and
+    /// that can only be there, is free, to be dropped when this right is.
+    pub(crate) fn nothing_left_in(&self, range: IovaRange) -> Vec<Held> {
+        let mut state = self.ledger.state.lock();
+        let within = |(index, slot): (usize, &Slot)| match slot {
+            Slot::Unanswered { range: place, .. } => {
+                let only_there = range.contains(place.unwrap_or(IovaRange::ALL));
+                only_there.then_some((EntryKey(index), place.is_some()))
+            }
+            _ => None,
+        };
+        let entries: Vec<_> = state.slots.iter().enumerate().filter_map(within).collect();
+        let free = entries.into_iter().map(|(key, has_place)| {
+            if has_place {
+                // Somebody may be about to find out what is there, and to forget the entry then.
+                state.replace(&key, Slot::Emptied).into_held()
+            } else {
+                state.remove(key)
+            }
+        });
+        free.collect()
+    }
 }
 
 impl Drop for Exclusive<'_> {
@@ -271,9 +440,59 @@ impl Drop for Exclusive<'_> {
 }
 
 impl State {
-    /// Whether exact operations have to wait.
-    fn is_closed(&self) -> bool {
-        self.exclusive || self.readings > 0
+    /// Whether such operations have to wait.
+    fn is_closed_to(&self, exact: Exact) -> bool {
+        match exact {
+            Exact::Map => self.exclusive,
+            Exact::Unmap => self.exclusive || self.readings > 0,
+        }
+    }
+
+    fn under_way(&mut self, exact: Exact) -> &mut usize {
+        match exact {
+            Exact::Map => &mut self.maps,
+            Exact::Unmap => &mut self.unmaps,
+        }
+    }
+
+    fn insert_mapping(&mut self, held: Held) -> EntryKey {
+        let begun = self.version;
+        EntryKey(self.insert(Slot::Mapping { held, begun }))
+    }
+
+    /// From `begun` until now, when what has ended has been counted.
+    fn spell_since(&self, begun: u64) -> Spell {
+        Spell {
+            begun,
+            ended: self.version,
+        }
+    }
+
+    /// Whether anything that is mapped here was copied, or is, since the version was `begun`.
+    fn copied_since(&self, begun: u64) -> bool {
+        self.copying > 0 || self.copied > begun
+    }
+
+    /// Whether no other mapping is recorded over the `range` of an entry.
+    fn is_alone(&self, key: &EntryKey, range: IovaRange) -> bool {
+        !self.overlaps.found() || self.others_over(key, range).next().is_none()
+    }
+
+    /// The other mappings that are recorded over the `range` of an entry.
+    fn others_over(
+        &self,
+        key: &EntryKey,
+        range: IovaRange,
+    ) -> impl Iterator<Item = (IovaRange, Spell)> {
+        let others = self.slots.iter().enumerate();
+        others.filter_map(move |(index, slot)| match slot {
+            &Slot::Mapped {
+                range: other,
+                spell,
+                ..
+            } if index != key.0 && other.overlaps(range) => Some((other, spell)),
+            _ => None,
+        })
     }
 
     fn insert(&mut self, slot: Slot) -> usize {
@@ -294,10 +513,20 @@ impl State {
 
     fn replace(&mut self, key: &EntryKey, slot: Slot) -> Slot {
         self.version = self.version.wrapping_add(1);
-        match self.slots.get_mut(key.0) {
-            Some(place) => std::mem::replace(place, slot),
-            None => Slot::Emptied,
+        let Some(place) = self.slots.get_mut(key.0) else {
+            return Slot::Emptied;
+        };
+        match place {
+            Slot::Mapped { range, .. } => self.overlaps.removed(*range),
+            Slot::Unanswered { .. } => self.unanswered -= 1,
+            _ => {}
         }
+        match &slot {
+            Slot::Mapped { range, .. } => self.overlaps.added(*range),
+            Slot::Unanswered { .. } => self.unanswered += 1,
+            _ => {}
+        }
+        std::mem::replace(place, slot)
     }
 
     fn remove(&mut self, key: EntryKey) -> Held {
@@ -323,7 +552,9 @@ impl State {
 impl Slot {
     fn into_held(self) -> Held {
         match self {
-            Self::Mapping(held) | Self::Mapped { held, .. } => held,
+            Self::Mapping { held, .. }
+            | Self::Mapped { held, .. }
+            | Self::Unanswered { held, .. } => held,
             Self::Free(_) | Self::Emptied => Held::Nothing,
         }
     }
@@ -432,5 +663,105 @@ mod tests {
             assert_eq!(told.recv().unwrap(), "exclusive");
             assert_eq!(told.recv().unwrap(), "map");
         });
+    }
+
+    #[test]
+    fn who_waits_already_goes_before_the_next_exclusive_operation() {
+        let ledger = Ledger::default();
+        let (tell, told) = mpsc::channel();
+        let first = ledger.exclusive();
+        std::thread::scope(|threads| {
+            // The exclusive operation waits longest, so it is woken first.
+            threads.spawn(|| {
+                let exclusive = ledger.exclusive();
+                tell.send("exclusive").unwrap();
+                drop(exclusive);
+            });
+            let soon = Duration::from_millis(50);
+            std::thread::sleep(soon);
+            threads.spawn(|| {
+                let key = ledger.begin_map(Held::Nothing);
+                tell.send("map").unwrap();
+                ledger.mapped(&key, page(1));
+            });
+            std::thread::sleep(soon);
+            drop(first);
+            assert_eq!(told.recv().unwrap(), "map");
+            assert_eq!(told.recv().unwrap(), "exclusive");
+        });
+    }
+
+    #[test]
+    fn where_another_was_mapped_after_it_nothing_of_a_mapping_is_left() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let whole = IovaRange::with_len(Iova::new(0), 4 * 4096).unwrap();
+        let stale = map(&ledger, &memory, whole);
+        assert!(matches!(ledger.begin_unmap(&stale), Unmap::Issue(_)));
+        ledger.still_mapped();
+        let concurrent = ledger.begin_map(Held::Nothing);
+        let successor = map(&ledger, &memory, page(1));
+        let lost = ledger.begin_map(Held::Nothing);
+        ledger.mapped(&concurrent, page(9));
+        ledger.unanswered(&lost, Some(page(9)));
+        for key in [&stale, &successor] {
+            assert!(matches!(ledger.begin_unmap(key), Unmap::FindOut(_)));
+            ledger.still_mapped();
+        }
+        let exclusive = ledger.exclusive();
+        let rest = IovaRange::new(Iova::new(2 * 4096), whole.last()).unwrap();
+        assert_eq!(exclusive.left_of(&stale), [page(0), rest]);
+        assert_eq!(exclusive.left_of(&successor), [page(1)]);
+        assert_eq!(exclusive.left_of(&concurrent), [page(9)]);
+        assert_eq!(exclusive.left_of(&lost), [page(9)]);
+        assert!(exclusive.is_disputed(&lost), "one of the two is there");
+        drop(exclusive.emptied(&stale));
+        assert_eq!(exclusive.left_of(&stale), [], "it is another's place now");
+        drop(exclusive);
+        assert!(matches!(ledger.begin_unmap(&successor), Unmap::Issue(_)));
+        drop(ledger.unmapped(successor));
+    }
+
+    #[test]
+    fn a_map_without_an_answer_is_kept_until_all_is_unmapped() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let lose = |range| {
+            let key = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
+            ledger.unanswered(&key, range);
+        };
+        lose(None);
+        lose(Some(page(1)));
+        assert_eq!(Arc::strong_count(&memory), 3);
+        assert_eq!(ledger.totals(), (0, 0));
+        let exclusive = ledger.exclusive();
+        assert!(exclusive.touching(IovaRange::ALL).is_empty());
+        for (range, left) in [(page(2), 3), (page(1), 2), (IovaRange::ALL, 1)] {
+            drop(exclusive.nothing_left_in(range));
+            assert_eq!(Arc::strong_count(&memory), left);
+        }
+        drop(exclusive);
+        lose(None);
+        assert_eq!(ledger.drain().len(), 1);
+    }
+
+    #[test]
+    fn who_finds_out_what_is_there_does_not_find_another_in_the_entrys_place() {
+        let (ledger, memory) = (Ledger::default(), memory());
+        let lost = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
+        ledger.unanswered(&lost, Some(page(1)));
+        // A range unmap comes first, and a map after it.
+        drop(ledger.exclusive().nothing_left_in(IovaRange::ALL));
+        assert_eq!(Arc::strong_count(&memory), 1);
+        let other = map(&ledger, &memory, page(1));
+        let exclusive = ledger.exclusive();
+        assert!(!exclusive.is_disputed(&lost));
+        assert_eq!(exclusive.left_of(&lost), []);
+        drop(exclusive.emptied(&lost));
+        drop(exclusive);
+        ledger.forget(lost);
+        assert_eq!(ledger.totals(), (1, 4096));
+        assert_eq!(Arc::strong_count(&memory), 2);
+        assert!(matches!(ledger.begin_unmap(&other), Unmap::Issue(_)));
+        drop(ledger.unmapped(other));
+        assert_eq!(Arc::strong_count(&memory), 1);
     }
 }

@@ -3,7 +3,7 @@
 // UNSAFETY: tells the kernel where the memory of a mapping is.
 #![expect(
     unsafe_code,
-    reason = "issues IOMMU_IOAS_MAP for memory that the ledger holds"
+    reason = "issues IOMMU_IOAS_MAP and its like for memory that the ledger holds"
 )]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -62,9 +62,11 @@ impl Ioas {
     /// # Errors
     /// `ENOSPC`: no free range is long enough. `EINVAL`: the length, or the place in its page, is
     /// not a multiple of [`IovaRanges::alignment`](crate::IovaRanges::alignment). `EFAULT`: the
-    /// memory cannot be pinned. [`Error::LockedMemory`] (`ENOMEM`). [`Error::Empty`].
-    /// [`Error::Forked`], also for memory of the parent's that a fork does not copy, as that of
-    /// [`DmaBuffer::memfd`](crate::DmaBuffer::memfd).
+    /// memory cannot be pinned; the kernel answers the same if it has mapped the memory and cannot
+    /// write where, so it stays with the address space until [`unmap_all`](Ioas::unmap_all), and is
+    /// counted ([`Leaks::mappings`](crate::Leaks::mappings)). [`Error::LockedMemory`] (`ENOMEM`).
+    /// [`Error::Empty`]. [`Error::Forked`], also for memory of the parent's that a fork does not
+    /// copy, as that of [`DmaBuffer::memfd`](crate::DmaBuffer::memfd).
     #[doc(alias = "IOMMU_IOAS_MAP")]
     pub fn map(&self, memory: impl Into<DmaSlice>, access: Access) -> Result<Mapping> {
         self.map_memory(memory.into(), None, access)
@@ -74,8 +76,10 @@ impl Ioas {
     ///
     /// # Errors
     /// `EEXIST`: something is mapped there. `EINVAL`: also if the addresses are not all in
-    /// [`iova_ranges`](Ioas::iova_ranges). `EOVERFLOW`: the end passes the address space's. Else
-    /// as for [`map`](Ioas::map).
+    /// [`iova_ranges`](Ioas::iova_ranges). `EOVERFLOW`: the end passes the address space's. `EFAULT`:
+    /// the memory cannot be pinned; whatever the kernel has mapped all the same is unmapped again,
+    /// and only if it keeps that, the memory stays, as after [`map`](Ioas::map). Else as for
+    /// [`map`](Ioas::map).
     #[doc(alias = "IOMMU_IOAS_MAP_FIXED_IOVA")]
     pub fn map_at(
         &self,
@@ -100,8 +104,8 @@ impl Ioas {
     ///
     /// # Errors
     /// `EINVAL`: the file is no memfd or dma-buf, or the range passes its end (found out only
-    /// when pages are pinned). [`Error::Unsupported`] before Linux 6.13. Else as for
-    /// [`map`](Ioas::map).
+    /// when pages are pinned). [`Error::NotWritable`]. [`Error::Unsupported`] before Linux 6.13.
+    /// Else as for [`map`](Ioas::map).
     #[doc(alias = "IOMMU_IOAS_MAP_FILE")]
     pub fn map_file(&self, file: FileRange<'_>, access: Access) -> Result<Mapping> {
         self.map_foreign_file(file, None, access)
@@ -130,7 +134,9 @@ impl Ioas {
         {
             let held = Held::MemoryFile(Arc::clone(memory));
             match ioas.record(&place, holding(held), |notices| {
-                ioas.issue_file(&place, file, start, notices)
+                // SAFETY: the ledger has an entry with the memory whose pages these are, and keeps it
+                // as it keeps memory that is mapped by its address: see below. `slice` lies within it.
+                unsafe { ioas.issue_file(&place, file, start, notices) }
             }) {
                 // A kernel from before 6.13: the same pages have an address as well.
                 Err(Error::Unsupported { .. }) => {
@@ -165,8 +171,13 @@ impl Ioas {
             },
         };
         self.inner.record(&place, holding(held), |notices| {
-            self.inner
-                .issue_file(&place, file.file, file.start, notices)
+            // SAFETY: a file of others, that this process may write if devices shall: whoever makes
+            // slices of its pages has promised that nobody writes it. The ledger has an entry with
+            // the claim that keeps it from being sealed.
+            unsafe {
+                self.inner
+                    .issue_file(&place, file.file, file.start, notices)
+            }
         })
     }
 
@@ -224,6 +235,12 @@ impl Place {
             len,
         })
     }
+
+    /// The addresses, if the kernel does not choose them.
+    fn fixed(&self) -> Option<IovaRange> {
+        let fixed = self.flags & sys::IOMMU_IOAS_MAP_FIXED_IOVA != 0;
+        fixed.then(|| IovaRange::saturating(Iova::new(self.iova), self.len))
+    }
 }
 
 impl IoasInner {
@@ -245,8 +262,21 @@ impl IoasInner {
         match answer {
             Ok(iova) => {
                 let range = IovaRange::saturating(iova, place.len);
-                self.ledger().mapped(&entry, range);
+                let kept = self.ledger().mapped(&entry, range);
+                self.context().memories_stay(kept);
                 Ok(Mapping::new(self, entry, range))
+            }
+            // The kernel answers so as well when it has mapped the memory and could not say where.
+            Err(refused) if refused.errno == Errno::FAULT => {
+                let held = self.undo_unanswered(entry, place.fixed(), &mut notices);
+                let stays = held.is_none();
+                _released = held.unwrap_or(Held::Nothing);
+                drop(notices);
+                let error = self.explain(place, &refused);
+                if stays {
+                    self.context().mapping_stays(&error);
+                }
+                Err(error)
             }
             Err(refused) => {
                 _released = self.ledger().not_mapped(entry);
@@ -278,7 +308,12 @@ impl IoasInner {
         answered(nr::IOAS_MAP.describe(), answer, arg.iova)
     }
 
-    fn issue_file(
+    /// # Safety
+    /// The `place.len` bytes from `start` on in `file` are not covered by a Rust reference until the
+    /// kernel has confirmed that the mapping, or its address space, is gone; or whoever has the
+    /// reference has promised by himself that nobody writes to the file. If devices are to write
+    /// them, this process may.
+    unsafe fn issue_file(
         &self,
         place: &Place,
         file: BorrowedFd<'_>,

@@ -86,8 +86,10 @@ impl Mapping {
     /// Unmaps it. On return no device reaches the memory through it any more.
     ///
     /// # Errors
-    /// The kernel's refusal, with the mapping as it was: `EBUSY`: a hardware queue uses the
-    /// memory; `EDEADLK`: an emulated device pins it. [`Error::Forked`].
+    /// The kernel's refusal, with the mapping. `EBUSY`: a hardware queue uses the memory; the mapping
+    /// is as it was. `EDEADLK`: an emulated device pins the memory and does not let go of it; what
+    /// is pinned stays so, but no emulated device can pin or access the mapping anew, from then on
+    /// until it is unmapped (`EINVAL`). [`Error::Forked`].
     #[doc(alias = "IOMMU_IOAS_UNMAP")]
     pub fn unmap(mut self) -> Result<(), Refused<Self>> {
         match self.undo() {
@@ -147,8 +149,9 @@ impl IoasInner {
         // Dropped after the notices: so an observer hears of things in their order.
         let _released: Held;
         let mut notices = self.context().notices();
-        let range = match self.ledger().begin_unmap(&entry) {
-            Unmap::Issue(range) => range,
+        let (range, alone) = match self.ledger().begin_unmap(&entry) {
+            Unmap::Issue(range) => (range, true),
+            Unmap::FindOut(range) => (range, false),
             Unmap::Done => {
                 self.ledger().forget(entry);
                 return Ok(());
@@ -158,43 +161,68 @@ impl IoasInner {
             self.ledger().still_mapped();
             return Err((entry, error));
         }
-        let answer = self.issue_unmap(range, &mut notices);
-        match answer {
-            Ok(_) => _released = self.ledger().unmapped(entry),
-            Err(error) => {
-                self.ledger().still_mapped();
-                if !is_missing(&error) {
-                    return Err((entry, error));
+        if alone {
+            match self.issue_unmap(range, &mut notices) {
+                Ok(_) => {
+                    _released = self.ledger().unmapped(entry);
+                    return Ok(());
                 }
-                match self.settle(&entry, range, &mut notices) {
-                    Ok(held) => _released = held,
-                    Err(error) => return Err((entry, error)),
+                Err(error) => {
+                    self.ledger().still_mapped();
+                    if !says_nothing(&error) {
+                        return Err((entry, error));
+                    }
                 }
-                self.ledger().forget(entry);
             }
+        } else {
+            self.ledger().still_mapped();
         }
+        match self.settle(&entry, &mut notices) {
+            Ok(held) => _released = held,
+            Err(error) => return Err((entry, error)),
+        }
+        self.ledger().forget(entry);
         Ok(())
     }
 
-    /// The kernel does not find a mapping that the ledger has: somebody else who holds the same
-    /// `/dev/iommu` has unmapped it, or the kernel has not looked (as with faults injected into
-    /// it). Makes sure that it is gone, and that what is asked for again is not another mapping
-    /// that has taken its place. What was held is free, to be dropped with no lock held.
-    fn settle(
-        &self,
-        entry: &EntryKey,
-        range: IovaRange,
-        notices: &mut Notices<'_>,
-    ) -> Result<Held> {
+    /// The kernel does not find a mapping that the ledger has, or another is recorded in its place:
+    /// somebody else who holds the same `/dev/iommu` has unmapped it, or the kernel has not looked
+    /// (as with faults injected into it). Makes sure that it is gone, and that what is asked for
+    /// is not another mapping that has taken its place. What was held is free, to be dropped with
+    /// no lock held.
+    fn settle(&self, entry: &EntryKey, notices: &mut Notices<'_>) -> Result<Held> {
+        // Nobody can take the place now.
         let exclusive = self.ledger().exclusive();
-        if matches!(exclusive.touching(range).as_slice(), [(key, _)] if key == entry) {
-            // It is still there, nobody else has the range, and nobody can take it now.
-            match self.issue_unmap(range, notices) {
-                Err(error) if !is_missing(&error) => return Err(error),
-                _ => {}
-            }
+        for part in exclusive.left_of(entry) {
+            self.unmap_surely(part, notices)?;
         }
         Ok(exclusive.emptied(entry))
+    }
+
+    /// The kernel has refused to map `entry`, or has mapped it and could not say so. Undoes that,
+    /// where its place is known: at `range`. Then what was held is free, to be dropped with no lock
+    /// held; else it stays with the address space: `None`.
+    pub(crate) fn undo_unanswered(
+        &self,
+        entry: EntryKey,
+        range: Option<IovaRange>,
+        notices: &mut Notices<'_>,
+    ) -> Option<Held> {
+        let kept = self.ledger().unanswered(&entry, range);
+        self.context().memories_stay(kept);
+        range?;
+        let exclusive = self.ledger().exclusive();
+        if exclusive.is_disputed(&entry) {
+            // What is there is most likely the other.
+            return None;
+        }
+        for part in exclusive.left_of(&entry) {
+            self.unmap_surely(part, notices).ok()?;
+        }
+        let held = exclusive.emptied(&entry);
+        drop(exclusive);
+        self.ledger().forget(entry);
+        Some(held)
     }
 
     /// Unmaps all entries within `range`; returns how many bytes that was.
@@ -222,15 +250,18 @@ impl IoasInner {
                 mapping: *mapping,
             });
         }
-        if entries.is_empty() {
+        // What others have mapped is theirs; but all is all.
+        if entries.is_empty() && range != IovaRange::ALL {
             return Ok(0);
         }
         first(&entries, &mut notices)?;
         match self.issue_unmap(range, &mut notices) {
             Ok(bytes) => {
                 released.extend(entries.iter().map(|(key, _)| exclusive.emptied(key)));
+                released.extend(exclusive.nothing_left_in(range));
                 Ok(bytes)
             }
+            Err(error) if entries.is_empty() => Err(error),
             Err(_) => self.unmap_each(&exclusive, &entries, &mut released, &mut notices),
         }
     }
@@ -247,18 +278,13 @@ impl IoasInner {
         let mut unmapped = 0_u64;
         let mut kept = Vec::new();
         for (key, range) in entries {
-            let answer = match self.issue_unmap(*range, notices) {
-                // As in `settle`.
-                Err(error) if is_missing(&error) => self.issue_unmap(*range, notices),
-                answer => answer,
-            };
-            match answer {
-                Err(Error::Kernel(reason)) if reason.errno != Errno::NOENT => {
+            match self.unmap_surely(*range, notices) {
+                Ok(()) => {}
+                Err(Error::Kernel(reason)) => {
                     kept.push((range.start(), reason));
                     continue;
                 }
-                Err(error) if !is_missing(&error) => return Err(error),
-                _ => {}
+                Err(error) => return Err(error),
             }
             released.push(exclusive.emptied(key));
             unmapped = unmapped.saturating_add(range.len().unwrap_or(u64::MAX));
@@ -274,6 +300,19 @@ impl IoasInner {
         }
     }
 
+    /// Sees to it that nothing is mapped at `range`: the kernel has said so, or has not found anything
+    /// twice. (A fault injected into the kernel makes it answer so once.)
+    fn unmap_surely(&self, range: IovaRange, notices: &mut Notices<'_>) -> Result<()> {
+        match self.issue_unmap(range, notices) {
+            Err(error) if says_nothing(&error) => {}
+            answer => return answer.map(drop),
+        }
+        match self.issue_unmap(range, notices) {
+            Err(error) if is_missing(&error) => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+
     fn issue_unmap(&self, range: IovaRange, notices: &mut Notices<'_>) -> Result<u64> {
         let mut arg = sys::iommu_ioas_unmap::sized();
         arg.ioas_id = self.id();
@@ -284,6 +323,12 @@ impl IoasInner {
             .call_noting(&nr::IOAS_UNMAP, &mut arg, notices)?;
         Ok(arg.length)
     }
+}
+
+/// Whether the kernel leaves open if a mapping is gone: it has not found it, or could not write its
+/// answer.
+fn says_nothing(error: &Error) -> bool {
+    is_missing(error) || error.errno() == Some(Errno::FAULT)
 }
 
 /// Whether the kernel says that there is no such mapping.

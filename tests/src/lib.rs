@@ -26,6 +26,7 @@ pub mod guest;
 pub mod guest_memory;
 pub mod hw_info;
 pub mod ids;
+pub mod lost_answer;
 pub mod memory;
 pub mod mock;
 pub mod mtty;

@@ -4,16 +4,16 @@ use std::ptr::NonNull;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::{Access, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
-use iommufd_sys::vfio::VFIO_TYPE1_IOMMU;
+use iommufd::{Access, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
+use iommufd_sys::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_TYPE1_IOMMU};
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
 use tests::faults::{Points, sweep};
 use tests::fork::in_child;
 use tests::memory::Living;
-use tests::mock::{MockDevice, check_pins};
+use tests::mock::{MockAccess, MockDevice, check_pins};
 use tests::observe::Recorder;
-use tests::raw::compat::{set_iommu, unmap_dma};
+use tests::raw::compat::{map_dma, set_iommu, unmap_dma};
 use tests::within::within;
 use tests::{ids, raw, refused};
 
@@ -156,6 +156,130 @@ fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
     assert_eq!(living.count(), 0);
     let left = raw::unmap(&iommufd, ids::of(&ioas), 0, u64::MAX);
     assert_eq!(left, Ok(0), "nothing is left in the kernel");
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_mapping_whose_place_another_has_taken_is_not_copied() {
+    let iommufd = Iommufd::open().unwrap();
+    let (ioas, window) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    let [one, two] = [(), ()].map(|()| DmaBuffer::new(PAGE).unwrap().share());
+    let stale = ioas.map_at(page(0), &one, Access::ReadWrite).unwrap();
+    unmap_dma(&iommufd, 24, 0, page(0).get(), PAGE as u64).unwrap();
+    let successor = ioas.map_at(page(0), &two, Access::ReadWrite).unwrap();
+    // The kernel would copy what is there now; to hold the memory of the other would be no help.
+    for (to, at) in [(&window, 0), (&ioas, 5)] {
+        for source in [&stale, &successor] {
+            let refused = to.copy_at(page(at), source, Access::ReadWrite);
+            assert!(matches!(refused, Err(Error::Unmapped { .. })));
+        }
+    }
+    successor.unmap().unwrap();
+    let mut two = DmaBuffer::reclaim(two).unwrap();
+    two[0] = 1;
+    let access = MockAccess::new(&window).unwrap();
+    assert!(access.write(page(0), &[0xee; 16]).is_err());
+    assert_eq!(two[0], 1);
+    // What nobody has taken the place of any more is asked for again.
+    refused(window.copy(&stale, Access::Read), Errno::NOENT);
+    drop(access);
+    stale.unmap().unwrap();
+    DmaBuffer::reclaim(one).unwrap();
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn unmapping_what_a_container_has_unmapped_takes_nothing_of_what_came_after() {
+    let (iommufd, recorder) = Recorder::context();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    let living = Living::new();
+    let map = |first, count| {
+        let memory = living.memory(count * PAGE);
+        let mapping = ioas.map_at(page(first), &memory, Access::Read).unwrap();
+        (mapping, memory)
+    };
+    let unmap = |first, count: u64| {
+        let bytes = count * PAGE as u64;
+        assert_eq!(
+            unmap_dma(&iommufd, 24, 0, page(first).get(), bytes),
+            Ok(bytes)
+        );
+    };
+    // All of the first is gone, and of the second a part.
+    let (whole, of_whole) = map(0, 2);
+    unmap(0, 2);
+    let (cut, of_cut) = map(4, 4);
+    unmap(5, 2);
+    let successors = [map(0, 2), map(5, 1), map(6, 1)];
+    recorder.clear();
+    whole.unmap().unwrap();
+    assert_eq!(recorder.count(), 0, "another has its place: it is gone");
+    cut.unmap().unwrap();
+    assert_eq!(
+        recorder.answers(),
+        [("IOMMU_IOAS_UNMAP", Ok(())); 2],
+        "before and behind what came after"
+    );
+    for memory in [of_whole, of_cut] {
+        check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    }
+    assert_eq!(living.count(), 3);
+    assert_eq!(ioas.mapped(), tests::at::mapped(3, 4 * PAGE as u64));
+    for (mapping, memory) in successors {
+        device.check_map(mapping.iova(), memory.bytes()).unwrap();
+        mapping.unmap().unwrap();
+        check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    }
+    assert_eq!(living.count(), 0);
+    assert_eq!(raw::unmap(&iommufd, ids::of(&ioas), 0, u64::MAX), Ok(0));
+}
+
+/// The stale one comes last in the books: what is unmapped must be what the kernel has.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn unmapping_what_came_after_unmaps_it_though_a_stale_mapping_has_its_place_in_the_books() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    let living = Living::new();
+    let memory = living.memory(PAGE);
+    let map = || ioas.map_at(page(0), &memory, Access::Read).unwrap();
+    let stale = map();
+    unmap_dma(&iommufd, 24, 0, page(0).get(), PAGE as u64).unwrap();
+    let successor = map();
+    check_pins(&iommufd, memory.bytes(), 1).unwrap();
+    successor.unmap().unwrap();
+    check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    stale.unmap().unwrap();
+    drop(memory);
+    assert_eq!(living.count(), 0);
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn unmapping_all_unmaps_what_a_container_has_mapped_too() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    let living = Living::new();
+    let flags = VFIO_DMA_MAP_FLAG_READ;
+    let map = || map_dma(&iommufd, 32, flags, &living.memory(PAGE), page(0).get());
+    map().unwrap();
+    // The ledger is empty. A range is left to whose it is, all is all.
+    let error = ioas.unmap_range(tests::at::pages(0, 9)).unwrap_err();
+    assert!(matches!(error, Error::NothingMapped { .. }), "{error}");
+    assert_eq!(map(), Err(Errno::EXIST));
+    assert_eq!(ioas.unmap_all().unwrap(), PAGE as u64);
+    assert_eq!(ioas.unmap_all().unwrap(), 0);
+    map().unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading what devices have written: into bitmaps of every shape, from mappings with and without holes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use iommufd::{
     Access, DirtyBitmap, DmaBuffer, DmaSlice, Error, Granule, HugePage, Iova, IovaRange,
@@ -401,4 +402,35 @@ fn a_read_whose_table_a_stranger_has_destroyed_says_what_was_not_read() {
     // The stop and the destroy are refused as well.
     drop(tracking);
     assert_eq!(space.iommufd.leaks().objects, 1);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_read_does_not_wait_for_a_map_that_takes_long() {
+    let space = Space::new();
+    let _mapped = space.map(0, 4);
+    let tracking = space.hwpt.track_dirty().unwrap();
+    let large = DmaBuffer::new(128 << 20).unwrap().share();
+    // The machine can be busy with something else just then.
+    let overtaken = (0..10).any(|_| {
+        space.write([2]);
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let map = scope.spawn(|| {
+                let at = Iova::new(0x2000_0000);
+                let mapping = space.ioas.map_at(at, &large, Access::ReadWrite).unwrap();
+                (begun.elapsed(), mapping)
+            });
+            std::thread::sleep(Duration::from_millis(3));
+            assert_eq!(take(&tracking), [2]);
+            let read = begun.elapsed();
+            // An unmap does not wait for it either.
+            space.map(10, 1);
+            let unmapped = begun.elapsed();
+            let (mapped, mapping) = map.join().unwrap();
+            mapping.unmap().unwrap();
+            2 * read < mapped && unmapped < mapped
+        })
+    });
+    assert!(overtaken, "each time the map came first");
 }

@@ -76,7 +76,7 @@ fn a_mapping_by_file_that_fails_is_no_mapping() {
         let ioas = Ioas::new(iommufd)?;
         let _attachment = device.attach(&ioas)?;
         let shared = DmaBuffer::memfd(8 * PAGE)?.share();
-        let result = nth.armed(|| ioas.map(&shared, Access::ReadWrite));
+        let result = nth.armed(|| ioas.map_at(page(0), &shared, Access::ReadWrite));
         assert_eq!(ioas.mapped().mappings, usize::from(result.is_ok()));
         let result = result.map(drop);
         DmaBuffer::reclaim(shared)?;

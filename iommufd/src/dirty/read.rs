@@ -33,7 +33,7 @@ impl Tracked {
             scratch.snapshot.reset();
             let mut rest = bitmap.range();
             loop {
-                // For one ioctl at a time: maps and unmaps that wait go on in between.
+                // For one ioctl at a time: unmaps that wait go on in between.
                 let reading = ioas.ledger().reading();
                 if scratch.snapshot.renew(&reading, rest) {
                     for mapping in scratch.snapshot.mappings() {

@@ -20,7 +20,7 @@ impl Mapping {
     /// the last read, or nobody did.
     ///
     /// # Errors
-    /// With the mapping as it was, and every dirty bit still in the page tables; bits that were
+    /// With the mapping, and every dirty bit still in the page tables; bits that were
     /// read are set in `bitmap` nevertheless. [`Error::NotTracked`]: no table is tracked, so nobody
     /// knows what is dirty. [`Error::NotCovered`]: `bitmap` does not cover all of the mapping.
     /// [`Error::NotRead`]: the kernel refused a read; nothing is unmapped. Else as for
@@ -54,7 +54,7 @@ impl Ioas {
     /// are tracked, and unmaps it. Returns how many bytes were mapped.
     ///
     /// As [`Mapping::unmap_reading_dirty`] for [`unmap_range`](Self::unmap_range). All is read
-    /// before anything is unmapped.
+    /// before anything is unmapped; but not what others have mapped there, which is unmapped too.
     ///
     /// # Errors
     /// [`Error::NotTracked`]; [`Error::NotCovered`]; [`Error::NotRead`]; with nothing unmapped. If

@@ -1,38 +1,48 @@
 //! Copies: entries of one ledger that hold what an entry of another holds.
 
-use std::ptr;
+use std::{iter, ptr};
 
-use super::{EntryKey, Held, Ledger, Slot};
+use super::{EntryKey, Exact, Held, Ledger, Slot};
 
 /// The entry of a map or copy that is about to be issued, and what is visited until it has
 /// returned.
 pub(crate) type Begun<'s> = (EntryKey, Option<Visit<'s>>);
 
-/// An exact operation that only looks at the mappings of a ledger: as long as it lives none of
-/// them is unmapped as part of a range, and no other takes its place.
+/// A copy of what is mapped in a ledger is under way: as long as it lives none of it is unmapped as
+/// part of a range.
 #[must_use = "what was looked at can be unmapped when this is dropped"]
 pub(crate) struct Visit<'l> {
     ledger: &'l Ledger,
+    /// Whether it is an exact operation by itself, or that of the copy's own entry.
+    by_itself: bool,
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.ledger.end_shared(self.ledger.state.lock());
+        let mut state = self.ledger.state.lock();
+        state.copying -= 1;
+        state.version = state.version.wrapping_add(1);
+        state.copied = state.version;
+        if self.by_itself {
+            self.ledger.end(state, Exact::Map);
+        }
     }
 }
 
 impl Ledger {
     /// Records, for a COPY that is about to be issued, the memory that the entry `key` of `source`
-    /// holds. `None`: a range unmap has emptied it.
+    /// holds. `None`: a range unmap has emptied it, or another mapping has taken its place.
     ///
-    /// The entry is ended as that of a map is. The visit, if `source` is another ledger, must last
-    /// until the COPY has returned: what the kernel copies is then what was recorded here.
+    /// The entry is ended as that of a map is. The visit must last until the COPY has returned:
+    /// what the kernel copies is then what was recorded here. Should another mapping take the
+    /// source's place meanwhile, [`Ledger::mapped`] finds that out.
     pub(crate) fn begin_copy<'s>(&self, source: &'s Self, key: &EntryKey) -> Option<Begun<'s>> {
         let visit = self.enter_with(source);
         match source.held(key) {
-            Some(held) => Some((self.insert(held), visit)),
+            Some(held) => Some((self.state.lock().insert_mapping(held), Some(visit))),
             None => {
-                self.end_shared(self.state.lock());
+                drop(visit);
+                self.end(self.state.lock(), Exact::Map);
                 None
             }
         }
@@ -44,40 +54,52 @@ impl Ledger {
     /// waiting. So the two are taken by address: the one who waits then has the lower, and whoever
     /// has the higher waits for nothing. One ledger is entered once: an exclusive operation may
     /// be waiting for the first entry to end, and the second would wait for it.
-    fn enter_with<'s>(&self, other: &'s Self) -> Option<Visit<'s>> {
+    fn enter_with<'s>(&self, other: &'s Self) -> Visit<'s> {
         if ptr::eq(self, other) {
-            self.enter();
-            None
+            self.begin(Exact::Map).copying += 1;
+            Visit {
+                ledger: other,
+                by_itself: false,
+            }
         } else if ptr::from_ref(self) < ptr::from_ref(other) {
-            self.enter();
-            Some(other.visit())
+            drop(self.begin(Exact::Map));
+            other.visit()
         } else {
             let visit = other.visit();
-            self.enter();
-            Some(visit)
+            drop(self.begin(Exact::Map));
+            visit
         }
     }
 
     fn visit(&self) -> Visit<'_> {
-        self.enter();
-        Visit { ledger: self }
-    }
-
-    /// Begins an exact operation, when no exclusive one runs or waits.
-    fn enter(&self) {
-        self.shared().under_way += 1;
-    }
-
-    fn insert(&self, held: Held) -> EntryKey {
-        EntryKey(self.state.lock().insert(Slot::Mapping(held)))
-    }
-
-    /// What an entry holds that the kernel has mapped.
-    fn held(&self, key: &EntryKey) -> Option<Held> {
-        match self.state.lock().slots.get(key.0) {
-            Some(Slot::Mapped { held, .. }) => Some(held.clone()),
-            _ => None,
+        self.begin(Exact::Map).copying += 1;
+        Visit {
+            ledger: self,
+            by_itself: true,
         }
+    }
+
+    /// What an entry holds that the kernel has mapped, if nothing else was mapped in its place; and
+    /// what the kernel may have mapped there without having said so.
+    fn held(&self, key: &EntryKey) -> Option<Held> {
+        let state = self.state.lock();
+        let Some(Slot::Mapped { range, held, .. }) = state.slots.get(key.0) else {
+            return None;
+        };
+        if !state.is_alone(key, *range) {
+            return None;
+        }
+        if state.unanswered == 0 {
+            return Some(held.clone());
+        }
+        let unanswered = state.slots.iter().filter_map(|slot| match slot {
+            Slot::Unanswered {
+                range: place, held, ..
+            } if place.is_none_or(|place| place.overlaps(*range)) => Some(held),
+            _ => None,
+        });
+        let all = iter::once(held).chain(unanswered).cloned();
+        Some(Held::Several(all.collect()))
     }
 }
 
@@ -201,5 +223,69 @@ mod tests {
             told.recv_timeout(Duration::from_secs(60))
                 .expect("a deadlock");
         }
+    }
+
+    /// Maps where something is recorded, which somebody else must have unmapped.
+    fn map_over(ledger: &Ledger, range: IovaRange) -> (EntryKey, Arc<dyn DmaMemory>, usize) {
+        let memory: Arc<dyn DmaMemory> = DmaBuffer::new(4096).unwrap().share();
+        let key = ledger.begin_map(Held::Memory(Arc::clone(&memory)));
+        let kept = ledger.mapped(&key, range);
+        (key, memory, kept)
+    }
+
+    #[test]
+    fn what_another_has_taken_the_place_of_is_not_copied() {
+        let (one, two) = (Ledger::default(), Ledger::default());
+        let (stale, memory) = map(&one, page(1));
+        let (other, successor, kept) = map_over(&one, page(1));
+        assert_eq!(kept, 0, "nothing was copied meanwhile");
+        for to in [&one, &two] {
+            assert!(copy(to, &one, &stale, page(5)).is_none());
+            assert!(copy(to, &one, &other, page(5)).is_none());
+        }
+        assert_eq!(Arc::strong_count(&memory), 2);
+        assert_eq!(Arc::strong_count(&successor), 2);
+        drop((one.exclusive(), two.exclusive()));
+    }
+
+    #[test]
+    fn what_may_have_been_copied_in_the_place_of_another_is_kept_for_good() {
+        let (one, two) = (Ledger::default(), Ledger::default());
+        let (stale, _memory) = map(&one, page(1));
+        let (begun, _) = map(&one, page(2));
+        // The kernel has mapped the successor, and the copy comes before that is recorded.
+        let late: Arc<dyn DmaMemory> = DmaBuffer::new(4096).unwrap().share();
+        let successor = one.begin_map(Held::Memory(Arc::clone(&late)));
+        let copied = copy(&two, &one, &stale, page(1)).unwrap();
+        assert_eq!(one.mapped(&successor, page(1)), 1);
+        drop(two.exclusive().emptied(&copied));
+        drop(one.exclusive().emptied(&successor));
+        assert_eq!(Arc::strong_count(&late), 2, "whoever has it mapped");
+        // What lies elsewhere is none of that.
+        let late = one.begin_map(Held::Nothing);
+        copy(&two, &one, &begun, page(1)).unwrap();
+        assert_eq!(one.mapped(&late, page(3)), 0);
+    }
+
+    #[test]
+    fn a_copy_holds_what_may_be_in_the_place_of_its_source() {
+        let (one, two) = (Ledger::default(), Ledger::default());
+        let (source, memory) = map(&one, page(1));
+        let lost: Arc<dyn DmaMemory> = DmaBuffer::new(4096).unwrap().share();
+        let anywhere = one.begin_map(Held::Memory(Arc::clone(&lost)));
+        assert_eq!(one.unanswered(&anywhere, None), 0);
+        let elsewhere = one.begin_map(Held::Memory(Arc::clone(&lost)));
+        assert_eq!(one.unanswered(&elsewhere, Some(page(9))), 0);
+        let copied = copy(&two, &one, &source, page(1)).unwrap();
+        assert_eq!(Arc::strong_count(&memory), 3);
+        assert_eq!(Arc::strong_count(&lost), 4);
+        drop(two.exclusive().emptied(&copied));
+        assert_eq!(Arc::strong_count(&lost), 3);
+        drop(one.exclusive().nothing_left_in(IovaRange::ALL));
+        assert_eq!(Arc::strong_count(&lost), 1);
+        // If it may have been copied, it is not known what holds it.
+        let anywhere = one.begin_map(Held::Memory(Arc::clone(&lost)));
+        copy(&two, &one, &source, page(2)).unwrap();
+        assert_eq!(one.unanswered(&anywhere, None), 1);
     }
 }

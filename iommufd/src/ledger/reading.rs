@@ -3,24 +3,26 @@
 use super::Ledger;
 use crate::address::IovaRange;
 
-/// The right to rely on what is mapped: while it lives nothing is mapped or unmapped, in the kernel
-/// either. There can be several at once.
+/// The right to rely on what is mapped: while it lives nothing is unmapped, in the kernel either.
+/// There can be several at once.
 ///
-/// The kernel keeps maps and unmaps waiting while it looks at page tables, so for the length of one
-/// ioctl this costs nothing. Exact operations that wait go first when it ends.
+/// What is mapped meanwhile takes nothing from what there is. So maps go on, which can take long: a
+/// reading that waited for them would keep everybody else waiting with it. The kernel keeps unmaps
+/// waiting while it looks at page tables, so for the length of one ioctl this costs little. Exact
+/// unmaps that wait go first when it ends.
 pub(crate) struct Reading<'l> {
     ledger: &'l Ledger,
 }
 
 impl Ledger {
-    /// Waits until no map or unmap is under way, and keeps new ones out.
+    /// Waits until no unmap is under way, and keeps new ones out.
     pub(crate) fn reading(&self) -> Reading<'_> {
         let mut state = self.state.lock();
         while state.exclusive || state.waiting > 0 {
             self.changed.wait(&mut state);
         }
         state.readings += 1;
-        while state.under_way > 0 {
+        while state.unmaps > 0 {
             self.changed.wait(&mut state);
         }
         Reading { ledger: self }
@@ -60,29 +62,36 @@ mod tests {
 
     use super::*;
     use crate::address::Iova;
-    use crate::ledger::{Held, Unmap};
+    use crate::ledger::{EntryKey, Held, Unmap};
 
     fn page(number: u64) -> IovaRange {
         IovaRange::with_len(Iova::new(number * 4096), 4096).unwrap()
     }
 
+    fn mapped(ledger: &Ledger, number: u64) -> EntryKey {
+        let key = ledger.begin_map(Held::Nothing);
+        ledger.mapped(&key, page(number));
+        key
+    }
+
     #[test]
-    fn readings_go_on_side_by_side_and_keep_maps_and_range_unmaps_waiting() {
+    fn readings_go_on_side_by_side_and_keep_unmaps_waiting() {
         let ledger = Ledger::default();
         let soon = Duration::from_millis(50);
         let (tell, told) = mpsc::channel();
+        let key = mapped(&ledger, 1);
         let (one, two) = (ledger.reading(), ledger.reading());
         std::thread::scope(|threads| {
             threads.spawn(|| {
-                let key = ledger.begin_map(Held::Nothing);
-                ledger.mapped(&key, page(1));
-                tell.send("map").unwrap();
+                assert!(matches!(ledger.begin_unmap(&key), Unmap::Issue(_)));
+                ledger.still_mapped();
+                tell.send("unmap").unwrap();
             });
             assert!(told.recv_timeout(soon).is_err());
             drop(one);
             assert!(told.recv_timeout(soon).is_err());
             drop(two);
-            assert_eq!(told.recv().unwrap(), "map");
+            assert_eq!(told.recv().unwrap(), "unmap");
             let reading = ledger.reading();
             threads.spawn(|| {
                 drop(ledger.exclusive());
@@ -95,10 +104,33 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_waits_for_what_is_under_way_and_lets_who_waits_go_first() {
+    fn a_reading_waits_for_no_map_and_no_map_waits_for_it() {
+        let ledger = Ledger::default();
+        let (tell, told) = mpsc::channel();
+        // On a thread of its own, as it would wait for ever if it waited.
+        std::thread::spawn(move || {
+            let slow = ledger.begin_map(Held::Nothing);
+            let reading = ledger.reading();
+            mapped(&ledger, 2);
+            let (copy, visit) = ledger.begin_copy(&ledger, &mapped(&ledger, 3)).unwrap();
+            drop(visit);
+            drop(ledger.not_mapped(copy));
+            let mut seen = Vec::new();
+            reading.add_touching(IovaRange::ALL, &mut seen);
+            drop(reading);
+            ledger.mapped(&slow, page(1));
+            tell.send(seen).unwrap();
+        });
+        let seen = told.recv_timeout(Duration::from_secs(10));
+        assert_eq!(seen.expect("it waited"), [page(2), page(3)]);
+    }
+
+    #[test]
+    fn a_reading_waits_for_an_unmap_and_lets_who_waits_go_first() {
         let ledger = Ledger::default();
         let soon = Duration::from_millis(50);
-        let under_way = ledger.begin_map(Held::Nothing);
+        let (one, two) = (mapped(&ledger, 1), mapped(&ledger, 2));
+        assert!(matches!(ledger.begin_unmap(&one), Unmap::Issue(_)));
         let (tell, told) = mpsc::channel();
         std::thread::scope(|threads| {
             let spawn_reading = || {
@@ -113,15 +145,15 @@ mod tests {
             };
             spawn_reading();
             assert!(told.recv_timeout(soon).is_err());
-            ledger.mapped(&under_way, page(1));
+            drop(ledger.unmapped(one));
             assert_eq!(told.recv().unwrap(), 1);
             threads.spawn(|| {
-                let key = ledger.begin_map(Held::Nothing);
-                ledger.mapped(&key, page(2));
+                assert!(matches!(ledger.begin_unmap(&two), Unmap::Issue(_)));
+                drop(ledger.unmapped(two));
             });
             std::thread::sleep(soon);
             spawn_reading();
-            assert_eq!(told.recv().unwrap(), 2, "the map waited longer");
+            assert_eq!(told.recv().unwrap(), 0, "the unmap waited longer");
         });
     }
 
