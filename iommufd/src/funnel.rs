@@ -188,6 +188,7 @@ pub(crate) fn veventq_alloc(
     fd: BorrowedFd<'_>,
     arg: &mut sys::iommu_veventq_alloc,
 ) -> Result<OwnedFd, Errno> {
+    arg.out_veventq_fd = NO_FILE;
     // SAFETY: numbers: no address.
     unsafe { issue(fd, &nr::VEVENTQ_ALLOC, arg) }?;
     // SAFETY: the ioctl has succeeded, so this is the number of the file that it has opened.
@@ -199,11 +200,15 @@ pub(crate) fn fault_queue_alloc(
     fd: BorrowedFd<'_>,
     arg: &mut sys::iommu_fault_alloc,
 ) -> Result<OwnedFd, Errno> {
+    arg.out_fault_fd = NO_FILE;
     // SAFETY: flags, and the numbers that come back: no address.
     unsafe { issue(fd, &nr::FAULT_QUEUE_ALLOC, arg) }?;
     // SAFETY: the ioctl has succeeded, so this is the number of the file that it has opened.
     unsafe { new_file(arg.out_fault_fd) }
 }
+
+/// The number of no file: what is read back if the kernel has filled in none.
+const NO_FILE: u32 = u32::MAX;
 
 /// Takes over a file that the kernel has opened.
 ///
@@ -335,6 +340,13 @@ mod tests {
     use zerocopy::FromBytes;
 
     use super::*;
+
+    #[test]
+    fn what_the_kernel_has_not_filled_in_is_no_file() {
+        // SAFETY: the number of no file, so there is nothing that somebody else could own.
+        let taken = unsafe { new_file(NO_FILE) };
+        assert_eq!(taken.unwrap_err(), Errno::BADF);
+    }
 
     #[test]
     fn a_dirty_bitmap_that_the_kernel_could_write_past_is_refused_before_the_ioctl() {

@@ -5,7 +5,7 @@ use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 
 use crate::context::{Context, Iommufd, IommufdBuilder};
-use crate::error::{Accounting, Result};
+use crate::error::{Accounting, Error, Result};
 use crate::ioas::Ioas;
 
 /// The kernel's number for how pinned memory counts.
@@ -186,8 +186,12 @@ impl Context {
         arg.option_id = option;
         arg.op = op(sys::IOMMU_OPTION_OP_GET);
         arg.object_id = object;
+        arg.val64 = UNANSWERED;
         self.call(&nr::OPTION, &mut arg)?;
-        Ok(arg.val64)
+        match arg.val64 {
+            UNANSWERED => Err(Error::NotIommufd),
+            value => Ok(value),
+        }
     }
 
     fn set_option(&self, option: u32, object: u32, value: u64) -> Result<()> {
@@ -199,6 +203,10 @@ impl Context {
         self.call(&nr::OPTION, &mut arg)
     }
 }
+
+/// The value of no option: a file that answers every ioctl with success, and fills in nothing, is no
+/// iommufd, and what it would seem to hand out (files, ids) is none of its making.
+const UNANSWERED: u64 = u64::MAX;
 
 /// The constants for operations are those of a C enum; the fields that take them have 16 bits.
 pub(crate) fn op(constant: u32) -> u16 {

@@ -38,6 +38,7 @@ pub mod raw;
 pub mod torn;
 pub mod victim;
 pub mod within;
+pub mod yes;
 
 use rustix::io::Errno;
 

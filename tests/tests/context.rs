@@ -11,6 +11,7 @@ use tests::memory::Living;
 use tests::mock::MockDevice;
 use tests::observe::Recorder;
 use tests::refused;
+use tests::yes::YesFile;
 
 #[test]
 fn a_file_that_is_no_iommufd_is_refused() {
@@ -26,6 +27,15 @@ fn a_file_that_is_no_iommufd_is_refused() {
     let error = Iommufd::builder()
         .open_at(Path::new("/dev/null"))
         .unwrap_err();
+    assert!(matches!(error, Error::NotIommufd), "{error}");
+}
+
+#[test]
+#[ignore = "needs to mount a file system: cargo lab test"]
+fn a_file_that_answers_every_ioctl_and_fills_in_nothing_is_refused() {
+    let file = YesFile::mount();
+    let opened = Iommufd::builder().open_at(file.path());
+    let error = opened.unwrap_err();
     assert!(matches!(error, Error::NotIommufd), "{error}");
 }
 
