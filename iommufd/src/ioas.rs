@@ -163,9 +163,14 @@ impl Ioas {
         }
     }
 
-    /// How much is mapped, as far as it was mapped through this handle of the context.
+    /// How much is mapped, as far as it was mapped through this handle of the context. Nothing, in
+    /// a child of a fork.
     #[must_use]
     pub fn mapped(&self) -> Mapped {
+        if self.inner.context().check_process().is_err() {
+            // A thread that a child of a fork has not may have the ledger locked.
+            return Mapped::default();
+        }
         let (mappings, bytes) = self.inner.ledger().totals();
         Mapped { mappings, bytes }
     }

@@ -34,6 +34,8 @@ fn in_a_child_every_call_is_refused_and_no_ioctl_is_made() {
         let range = iommufd::FileRange::new(&file, 0..PAGE as u64);
         assert!(forked(&ioas.map_file(range, Access::Read).unwrap_err()));
         assert!(forked(&ioas.unmap_all().unwrap_err()));
+        // It cannot tell, as it cannot look: the ledger may be locked by a thread that is not here.
+        assert_eq!(ioas.mapped(), iommufd::Mapped::default());
         assert!(forked(&ioas.unmap_range(mapping.range()).unwrap_err()));
         assert!(forked(&HwPt::new(&ioas, &device).unwrap_err()));
         assert!(forked(&device.hw_info().unwrap_err()));
