@@ -28,8 +28,8 @@ use crate::paging::{Options, PagingTable};
 /// ```
 ///
 /// Cloning gives another handle. The table holds its address space; an attachment holds the table.
-/// Dropping the last handle destroys it, which can wait up to a minute for ioctls of others that
-/// are under way; [`try_destroy`](Self::try_destroy) does the same, and tells.
+/// Dropping the last handle destroys it; [`try_destroy`](Self::try_destroy) does the same, and
+/// tells. The kernel refuses at once (`EBUSY`) while an ioctl of somebody else is using it.
 ///
 /// # System calls
 /// `IOMMU_HWPT_ALLOC` and `IOMMU_DESTROY`.

@@ -29,8 +29,8 @@ const MOST_RANGES: usize = 1 << 16;
 /// guards; page tables and mappings hold the address space.
 ///
 /// Dropping the last handle destroys it, and unmaps what is left in it: like any unmap that can
-/// take long, and it can wait up to a minute for ioctls of others that are under way.
-/// [`try_destroy`](Self::try_destroy) does the same where waiting is all right, and tells.
+/// take long. [`try_destroy`](Self::try_destroy) does the same where waiting is all right, and
+/// tells. The kernel refuses at once (`EBUSY`) while an ioctl of somebody else is using it.
 ///
 /// # System calls
 /// `IOMMU_IOAS_ALLOC`, `IOMMU_IOAS_IOVA_RANGES`, `IOMMU_IOAS_ALLOW_IOVAS`, `IOMMU_IOAS_MAP`,
@@ -135,7 +135,8 @@ impl Ioas {
         })
     }
 
-    /// Unmaps everything. Returns how many bytes were mapped.
+    /// Unmaps everything, whoever has mapped it: also what a program mapped to which the context is
+    /// a [VFIO container](Iommufd::set_compat_ioas). Returns how many bytes were mapped.
     ///
     /// Their [`Mapping`](crate::Mapping) guards stay, emptied: dropping them asks the kernel for
     /// nothing. Waits for maps and unmaps of this address space that are under way, and keeps
@@ -143,18 +144,25 @@ impl Ioas {
     ///
     /// # Errors
     /// [`Error::PartlyUnmapped`] if the kernel kept something (`EBUSY`: a hardware queue uses it;
-    /// `EDEADLK`: an emulated device pins it); [`Error::Forked`].
+    /// `EDEADLK`: an emulated device pins it, and cannot pin it anew, as after a refused
+    /// [`Mapping::unmap`](crate::Mapping::unmap)); the kernel's refusal itself, if nothing was mapped
+    /// that the SDK knows of; [`Error::Forked`].
     pub fn unmap_all(&self) -> Result<u64> {
         self.inner.unmap_within(IovaRange::ALL)
     }
 
     /// Unmaps all that lies in `range`. Returns how many bytes were mapped.
     ///
+    /// The kernel is asked only if a [`Mapping`](crate::Mapping) was made there. It then unmaps what
+    /// others have mapped in the range as well, such as a program to which the context is a
+    /// [VFIO container](Iommufd::set_compat_ioas).
+    ///
     /// Otherwise as [`unmap_all`](Self::unmap_all).
     ///
     /// # Errors
     /// [`Error::PartlyCovered`], with nothing done, if a mapping lies in the range only in part;
-    /// [`Error::NothingMapped`]; else as for [`unmap_all`](Self::unmap_all).
+    /// [`Error::NothingMapped`], with the kernel not asked, if no mapping that the SDK knows of does;
+    /// else as for [`unmap_all`](Self::unmap_all).
     #[doc(alias = "IOMMU_IOAS_UNMAP")]
     pub fn unmap_range(&self, range: IovaRange) -> Result<u64> {
         match self.inner.unmap_within(range)? {

@@ -31,8 +31,8 @@ use crate::viommu::{Viommu, ViommuInner};
 /// through the [`Viommu`] for one that nests on that (SMMUv3).
 ///
 /// Cloning gives another handle. It holds the parent, or the virtual IOMMU; an attachment holds it.
-/// Dropping the last handle destroys it, which can wait up to a minute for ioctls of others that
-/// are under way; [`try_destroy`](Self::try_destroy) does the same, and tells.
+/// Dropping the last handle destroys it; [`try_destroy`](Self::try_destroy) does the same, and
+/// tells. The kernel refuses at once (`EBUSY`) while an ioctl of somebody else is using it.
 ///
 /// # System calls
 /// `IOMMU_HWPT_ALLOC`, `IOMMU_HWPT_INVALIDATE` and `IOMMU_DESTROY`.

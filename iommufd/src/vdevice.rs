@@ -40,9 +40,9 @@ use crate::viommu::{Viommu, ViommuInner};
 /// ```
 ///
 /// Cloning gives another handle. It holds the virtual IOMMU and the device; an attachment
-/// [`through`](Self::through) a guest's tables holds it. Dropping the last handle destroys it, which
-/// can wait up to a minute for ioctls of others that are under way;
-/// [`try_destroy`](Self::try_destroy) does the same, and tells.
+/// [`through`](Self::through) a guest's tables holds it. Dropping the last handle destroys it;
+/// [`try_destroy`](Self::try_destroy) does the same, and tells. The kernel refuses at once (`EBUSY`)
+/// while an ioctl of somebody else is using it.
 ///
 /// If the device goes all the same, as when somebody with a duplicate of its file unbinds it, the
 /// kernel destroys this with it, and keeps its id from being used again: there is nothing left to

@@ -23,8 +23,8 @@ use crate::object::{Object, destroy_last, equal_by};
 /// A guest with devices behind several physical IOMMUs has a virtual one for each.
 ///
 /// Cloning gives another handle. It holds its parent; all that is made of it holds it. Dropping the
-/// last handle destroys it, which can wait up to a minute for ioctls of others that are under way;
-/// [`try_destroy`](Self::try_destroy) does the same, and tells.
+/// last handle destroys it; [`try_destroy`](Self::try_destroy) does the same, and tells. The kernel
+/// refuses at once (`EBUSY`) while an ioctl of somebody else is using it.
 ///
 /// # System calls
 /// `IOMMU_VIOMMU_ALLOC`, `IOMMU_HWPT_INVALIDATE` and `IOMMU_DESTROY`.
