@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::help;
 
 /// The exit status for a command line that makes no sense.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 /// The commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,14 +243,14 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
             command,
             "`cargo lab run` needs the name of a program",
         )),
-        (Command::Run | Command::Shell, _) | (_, []) => Ok(()),
+        (Command::Run | Command::Shell, _) | (Command::Demo, [_]) | (_, []) => Ok(()),
         (Command::Test, [name, ..]) => Err(misused(
             command,
             &format!(
                 "`cargo lab test` takes no `{name}`; to run a part of the tests: --filter {name}"
             ),
         )),
-        (_, [word, ..]) => Err(misused(
+        (Command::Demo, [_, word, ..]) | (_, [word, ..]) => Err(misused(
             command,
             &format!("`cargo lab {}` takes no `{word}`", command.name()),
         )),
@@ -337,7 +337,7 @@ mod tests {
             "run --timeout",
             "run --arch riscv64 prog",
             "setup --update=1",
-            "demo x",
+            "demo x y",
         ] {
             assert_eq!(parsed(line).unwrap_err().exit_status(), USAGE, "{line}");
         }

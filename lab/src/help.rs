@@ -47,7 +47,9 @@ pub(crate) fn commands() -> String {
 
 fn summary(command: Command) -> &'static str {
     match command {
-        Command::Demo => "run the first example: a DMA engine and a userspace buffer",
+        Command::Demo => {
+            "run an example: a DMA engine and a userspace buffer, or a guest's own tables"
+        }
         Command::Test => "run all tests: those of the host, then those that need the lab's kernel",
         Command::Run => "run one program in the lab",
         Command::Shell => "boot to a prompt",
@@ -60,7 +62,8 @@ fn summary(command: Command) -> &'static str {
 /// How a command is called.
 pub(crate) fn usage(command: Command) -> String {
     let rest = match command {
-        Command::Demo | Command::Setup | Command::Source => "[OPTIONS]",
+        Command::Demo => "[OPTIONS] [dma|nested]",
+        Command::Setup | Command::Source => "[OPTIONS]",
         Command::Test => "[--filter NAME] [OPTIONS]",
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
@@ -85,9 +88,11 @@ pub(crate) fn of(command: Command) -> String {
 }
 
 const DEMO: &str = "
-Sets up what is missing, boots, gives a DMA engine (an `edu`) to vfio-pci and runs the example `dma_buffer` on it. The
-first time takes about five minutes, most of it for building a kernel; after that, seconds. Ends with status 0 only if
-the example did what it says. Its time limit is 120 s.
+Sets up what is missing, boots, gives a DMA engine (an `edu`) to vfio-pci and runs an example on it:
+  dma      `dma_buffer`: a buffer of the program's own; what runs if none is named
+  nested   `nested_smmuv3`: plays a VMM and its guest, whose own tables translate in hardware (aarch64)
+The first time takes some minutes, most of it for building a kernel; after that, seconds. Ends with status 0 only if the
+example did what it says. Its time limit is 120 s.
 ";
 
 const TEST: &str = "

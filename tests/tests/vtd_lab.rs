@@ -2,8 +2,7 @@
 //! nests nor records.
 
 use iommufd::{
-    AmdInfo, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent, Smmuv3Info,
-    VendorInfo, VtdInfo,
+    AmdInfo, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent, Smmuv3Info, VendorInfo, VtdInfo,
 };
 use rustix::io::Errno;
 use tests::edu::{bind, device, lone};
