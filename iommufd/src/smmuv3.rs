@@ -41,6 +41,9 @@
 //! make no event, so a VMM that finds one makes the guest's `C_BAD_STE` itself
 //! ([`Ste::reduce`](smmuv3_types::Ste::reduce) says when).
 //!
+//! A VMM that emulates the whole SMMU need not do this by hand: the [`relay`] takes the guest's
+//! commands and registers, and does it.
+//!
 //! MSIs: a device behind the guest's stage 1 sends them to an address that the guest's tables
 //! translate to one in [`MSI_WINDOW`], where the kernel has put the interrupt controller.
 //!
@@ -53,6 +56,7 @@
 #[cfg(test)]
 mod bytes;
 mod demands;
+pub mod relay;
 mod stale;
 mod tegra241;
 

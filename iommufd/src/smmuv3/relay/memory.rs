@@ -1,0 +1,28 @@
+//! The guest's memory, as the relay reads it.
+
+use smmuv3_types::Ipa;
+
+/// The guest's memory, by guest physical address: what the relay reads commands and stream tables
+/// from. It never writes.
+pub trait GuestMemory {
+    /// Fills `bytes` with what is at `address`.
+    ///
+    /// The relay asks for 8, 16 or 64 bytes, at an address that is a multiple of their number.
+    /// Other processors of the guest may write there at the same time. So each aligned word of 64
+    /// bits should be read at once: a word that is torn is one that the guest never wrote.
+    ///
+    /// # Errors
+    /// Not all of it is memory.
+    fn read(&self, address: Ipa, bytes: &mut [u8]) -> Result<(), Unreadable>;
+}
+
+/// There is no memory at an address of the guest's, or not that much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the address is not one of the guest's memory")]
+pub struct Unreadable;
+
+impl<M: GuestMemory + ?Sized> GuestMemory for &M {
+    fn read(&self, address: Ipa, bytes: &mut [u8]) -> Result<(), Unreadable> {
+        M::read(self, address, bytes)
+    }
+}

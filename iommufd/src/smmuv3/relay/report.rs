@@ -1,0 +1,97 @@
+//! What the VMM is told of what went wrong.
+
+use std::collections::VecDeque;
+
+use smmuv3_types::StreamId;
+
+use super::Place;
+
+/// Something that the host refused, and what the relay did about it. Errors of the guest's are not
+/// here: the guest is told of those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report<E> {
+    /// So many reports came before the next, and were dropped, as nobody took them.
+    Lost(u64),
+    /// A batch was refused. All translations and context descriptors of the guest were invalidated
+    /// in its place.
+    BatchRefused {
+        /// How many commands it had.
+        commands: usize,
+        /// Why.
+        error: E,
+    },
+    /// The translations of the guest could not be invalidated at all. Every stream that was
+    /// translated is blocked. Before one is translated again, all are invalidated.
+    TranslationsStale {
+        /// Why.
+        error: E,
+    },
+    /// The context descriptors of a stream, or what the device has cached itself, could not be
+    /// invalidated. The stream is blocked.
+    StreamStale {
+        /// Which stream.
+        stream: StreamId,
+        /// Why.
+        error: E,
+    },
+    /// A device could not be put where the guest wants it. It is blocked until the guest configures
+    /// its stream anew.
+    PlaceRefused {
+        /// The device's stream.
+        stream: Option<StreamId>,
+        /// Where it was to be.
+        place: Place,
+        /// Why.
+        error: E,
+    },
+    /// A device could not be blocked: it is where it was. No `CMD_SYNC` completes before it is.
+    NotBlocked {
+        /// The device's stream.
+        stream: Option<StreamId>,
+        /// Why.
+        error: E,
+    },
+    /// Page requests could not be answered as the guest has said.
+    AnswerRefused {
+        /// The device's stream.
+        stream: StreamId,
+        /// Why.
+        error: E,
+    },
+}
+
+/// The reports that nobody has taken yet: as many as there is room for, the oldest first.
+#[derive(Debug)]
+pub(super) struct Reports<E> {
+    list: VecDeque<Report<E>>,
+    lost: u64,
+}
+
+impl<E> Reports<E> {
+    /// A guest can make reports faster than they are taken.
+    pub(super) const MOST: usize = 64;
+
+    pub(super) fn new() -> Self {
+        Self {
+            list: VecDeque::new(),
+            lost: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, report: Report<E>) {
+        if self.list.len() >= Self::MOST {
+            let _oldest = self.list.pop_front();
+            self.lost = self.lost.saturating_add(1);
+        }
+        self.list.push_back(report);
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Report<E>> {
+        let lost = match std::mem::take(&mut self.lost) {
+            0 => None,
+            lost => Some(Report::Lost(lost)),
+        };
+        lost.into_iter().chain(self.list.drain(..)).collect()
+    }
+}
