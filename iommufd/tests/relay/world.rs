@@ -83,10 +83,13 @@ impl Memory {
             .collect()
     }
 
-    /// What is there, as the hardware reads it.
+    /// What is there, as the hardware reads it. Where there is nothing it is 0.
     pub(crate) fn word(&self, address: u64) -> u64 {
         let inner = self.0.borrow();
-        u64::from_le_bytes(inner.bytes[address as usize..][..8].try_into().unwrap())
+        let bytes = inner.bytes.get(address as usize..).unwrap_or_default();
+        bytes
+            .first_chunk()
+            .map_or(0, |word| u64::from_le_bytes(*word))
     }
 
     pub(crate) fn last_read(&self, address: u64) -> u64 {
