@@ -116,9 +116,9 @@ fn an_entry_that_is_what_it_was_still_makes_its_descriptors_forgotten() {
 fn the_host_is_given_what_the_guest_was_offered_and_no_more() {
     let (mut guest, _ports) = Guest::with_streams(&[(1, Ste::valid(StreamConfig::Abort))]);
     let everything = Ste::from_words([
-        u64::MAX & !(0b1110 | 0xf_ffff_ffff_ffc0 | 0x1f << 59) | 0b1010 | 0x4040,
+        !(0b1110 | 0xf_ffff_ffff_ffc0 | 0x1f << 59) | 0b1010 | 0x4040,
         // Split-stage ATS would be an error, and stalls cannot be told apart.
-        u64::MAX & !(3 << 28 | 3 << 30),
+        !(3 << 28 | 3 << 30),
         u64::MAX,
         u64::MAX,
         u64::MAX,
@@ -195,8 +195,7 @@ fn of_a_stream_that_is_not_translated_there_is_nothing_to_forget() {
 
 #[test]
 fn a_device_with_ats_off_is_not_asked_to_forget() {
-    let (mut guest, _ports) =
-        Guest::with_streams(&[(1, stage1(0)), (2, with_ats(stage1(1)))]);
+    let (mut guest, _ports) = Guest::with_streams(&[(1, stage1(0)), (2, with_ats(stage1(1)))]);
     assert_eq!(guest.forwards(&[atc(1), atc(2)]), [atc(2)]);
     // The guest turns it off, and on.
     guest.write_ste(2, &stage1(1));
@@ -307,22 +306,38 @@ fn a_table_of_two_levels_is_walked() {
     let mut guest = Guest::new();
     let array = Ipa::new(0x3000).unwrap();
     // 8 entries of the 64 that there could be.
-    let first = L1StreamDescriptor::default().with_l2_ptr(array).with_span(4);
+    let first = L1StreamDescriptor::default()
+        .with_l2_ptr(array)
+        .with_span(4);
     guest.memory.write(0x2800, &first.to_bytes());
     let cfg = StrtabBaseCfg::from_bits(1 << 16 | 6 << 6 | 4);
-    assert!(guest.relay.set_stream_table(StrtabBase::from_bits(0x2800), cfg));
+    assert!(
+        guest
+            .relay
+            .set_stream_table(StrtabBase::from_bits(0x2800), cfg)
+    );
     guest.memory.write(0x3000 + 7 * 64, &stage1(0).to_bytes());
     let _ports = [7, 8].map(|number| guest.plug(number, Some(number)));
     guest.cr0(on());
-    assert_eq!(guest.model.place(Dev(7)), Place::Translated(nested(stage1(0))));
-    assert_eq!(guest.model.place(Dev(8)), Place::Blocked, "beyond the array");
+    assert_eq!(
+        guest.model.place(Dev(7)),
+        Place::Translated(nested(stage1(0)))
+    );
+    assert_eq!(
+        guest.model.place(Dev(8)),
+        Place::Blocked,
+        "beyond the array"
+    );
 }
 
 #[test]
 fn an_illegal_command_does_nothing() {
     let (mut guest, _ports) = Guest::with_streams(&[(1, stage1(0))]);
     for words in [[0xff, 0], [0x20, 0], [0x28, 0], [0x46 | 3 << 12, 0]] {
-        assert!(guest.relay.take(words, &guest.memory).is_err(), "{words:x?}");
+        assert!(
+            guest.relay.take(words, &guest.memory).is_err(),
+            "{words:x?}"
+        );
     }
     assert_eq!(guest.carries_out(&[sync()]), []);
 }

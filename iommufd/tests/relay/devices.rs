@@ -1,10 +1,18 @@
 //! Devices come, are numbered, and go.
 
-use iommufd::smmuv3::relay::{Place, PortError};
+use iommufd::smmuv3::relay::{Kernel, PendingSync, Place, Port, PortError, Relay};
 use smmuv3_types::{Gbpa, Ste, StreamConfig};
 
 use crate::guest::{Guest, cfgi_cd_all, cfgi_ste, nested, on, stage1, stream};
 use crate::model::{Call, Dev, Refusal};
+
+#[test]
+fn a_relay_goes_to_another_thread() {
+    fn goes<T: Send + 'static>() {}
+    goes::<Relay<Kernel>>();
+    goes::<Port>();
+    goes::<PendingSync>();
+}
 
 #[test]
 fn a_device_without_a_number_follows_gbpa_and_then_waits() {
@@ -35,7 +43,10 @@ fn a_device_that_gets_its_number_is_configured_by_the_table() {
     guest.relay.assign(&port, number, &guest.memory).unwrap();
     assert_eq!(guest.relay.stream(&port), number);
     assert_eq!(guest.model.name(Dev(1)), number);
-    assert_eq!(guest.model.place(Dev(1)), Place::Translated(nested(stage1(0))));
+    assert_eq!(
+        guest.model.place(Dev(1)),
+        Place::Translated(nested(stage1(0)))
+    );
     guest.model.calls();
     guest.relay.assign(&port, number, &guest.memory).unwrap();
     assert_eq!(guest.model.calls(), [], "it has it");
@@ -47,7 +58,10 @@ fn a_device_that_is_moved_is_done_with_its_old_number_first() {
     guest.write_ste(2, &stage1(1));
     let _taken = guest.take(cfgi_cd_all(1));
     let number = Some(stream(2));
-    guest.relay.assign(&ports[0], number, &guest.memory).unwrap();
+    guest
+        .relay
+        .assign(&ports[0], number, &guest.memory)
+        .unwrap();
     let calls = guest.model.calls();
     assert!(matches!(calls[0], Call::Invalidate(_)));
     assert_eq!(
@@ -94,7 +108,10 @@ fn a_device_comes_back_blocked_and_with_no_number() {
     );
     // It can come again, with the same number.
     let _port = guest.plug(1, Some(1));
-    assert_eq!(guest.model.place(device), Place::Translated(nested(stage1(0))));
+    assert_eq!(
+        guest.model.place(device),
+        Place::Translated(nested(stage1(0)))
+    );
 }
 
 #[test]
@@ -142,14 +159,18 @@ fn a_port_is_of_its_relay_only() {
 #[test]
 fn a_host_that_refuses_a_number_leaves_the_device_where_it_is_safe() {
     let (mut guest, ports) = Guest::with_streams(&[(1, stage1(0)), (2, stage1(1))]);
-    guest.model.refuse(|call| matches!(call, Call::Name(_, Some(_))));
+    guest
+        .model
+        .refuse(|call| matches!(call, Call::Name(_, Some(_))));
     let refused = guest
         .relay
         .assign(&ports[0], Some(stream(5)), &guest.memory);
     assert_eq!(refused, Err(PortError::Name(Refusal)));
     assert_eq!(guest.relay.stream(&ports[0]), None);
     assert_eq!(guest.model.place(Dev(1)), Place::Blocked);
-    guest.model.refuse(|call| matches!(call, Call::Name(_, None)));
+    guest
+        .model
+        .refuse(|call| matches!(call, Call::Name(_, None)));
     let refused = guest
         .relay
         .assign(&ports[1], Some(stream(6)), &guest.memory);

@@ -4,9 +4,7 @@
 //! device at stream 0x3.
 
 use iommufd::smmuv3::relay::{Place, Port, Stop};
-use smmuv3_types::{
-    Cr0, Cr2, Gbpa, NestedConfig, Ste, StrtabBase, StrtabBaseCfg, SyncSignal,
-};
+use smmuv3_types::{Cr0, Cr2, Gbpa, NestedConfig, Ste, StrtabBase, StrtabBaseCfg, SyncSignal};
 
 use crate::guest::{Guest, limits, offered, stream};
 use crate::model::{Call, Dev};
@@ -91,7 +89,10 @@ impl Linux {
         // The probe: 256 entries that abort.
         for number in 0..16 {
             let abort = [1, 0, 0, 0, 0, 0, 0, 0];
-            linux.guest.memory.write_words(LEVEL_2 + 64 * number, &abort);
+            linux
+                .guest
+                .memory
+                .write_words(LEVEL_2 + 64 * number, &abort);
         }
         linux.guest.memory.write_words(LEVEL_1, &[LEVEL_2 | 9]);
         assert_eq!(linux.place(), Place::Blocked);

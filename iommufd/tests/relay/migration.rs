@@ -145,6 +145,8 @@ fn a_relay_that_was_used_imports_nothing() {
         assert_eq!(refused, Err(ImportError::NotFresh));
     }
     let mut there = destination(&source);
+    let _taken = there.take(sync());
+    there.relay.reset(Gbpa::default());
     there.relay.import(&state, &there.memory).unwrap();
     let again = there.relay.import(&state, &there.memory);
     assert_eq!(again, Err(ImportError::NotFresh));
@@ -191,7 +193,11 @@ fn bytes_that_are_no_state_are_told_from_one() {
     assert_eq!(with(record(0) + 4, 4), bad(1), "of no kind");
     assert_eq!(with(record(0) + 8, 0xd), bad(1), "stage 2");
     assert_eq!(with(record(0) + 32, 1), bad(1), "no words of an entry");
-    assert_eq!(with(record(2) + 8, 0x10), bad(3), "an event of another kind");
+    assert_eq!(
+        with(record(2) + 8, 0x10),
+        bad(3),
+        "an event of another kind"
+    );
     assert_eq!(with(record(2) + 12, 9), bad(3), "another's event");
 }
 

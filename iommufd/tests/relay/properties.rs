@@ -498,8 +498,20 @@ fn nothing_stale_is_used_on_a_host_that_refuses() {
         block: 10,
         name: 10,
     };
-    let syncs = runs(200..280, limits(), failures);
+    let syncs = runs(200..260, limits(), failures);
     assert!(syncs > 200, "{syncs}");
+    let failures = Failures {
+        block: 70,
+        ..failures
+    };
+    let syncs = runs(300..340, limits(), failures);
+    assert!(syncs > 100, "{syncs}");
+    let failures = Failures {
+        invalidate: 30,
+        ..Failures::default()
+    };
+    let syncs = runs(400..500, limits(), failures);
+    assert!(syncs > 100, "{syncs}");
 }
 
 #[test]

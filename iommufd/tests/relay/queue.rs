@@ -71,7 +71,10 @@ fn a_bad_command_stops_the_queue_at_its_index() {
         assert_eq!((ran.stop, ran.signals.len()), (Stop::Idle, 1));
         let wanted = [2, 9, 3].map(nh_asid);
         let done = guest.model.invalidations();
-        assert_eq!(done[done.len().saturating_sub(3)..], wanted[3 - done.len().min(3)..]);
+        assert_eq!(
+            done[done.len().saturating_sub(3)..],
+            wanted[3 - done.len().min(3)..]
+        );
         assert_eq!(guest.errors.active(), GlobalErrors::empty());
     }
 }

@@ -85,22 +85,38 @@ fn a_reset_forgets_what_the_guest_has_said() {
 #[test]
 fn what_no_kernel_does_is_not_offered() {
     let cases = [
-        (0, "SMMU_IDR0.S1P", IdRegisters {
-            idr0: offered().idr0.with_s1p(false),
-            ..offered()
-        }),
-        (1, "SMMU_IDR0.S2P", IdRegisters {
-            idr0: offered().idr0.with_s2p(true),
-            ..offered()
-        }),
-        (1, "SMMU_IDR0.Hyp", IdRegisters {
-            idr0: offered().idr0.with_hyp(true),
-            ..offered()
-        }),
-        (1, "SMMU_IDR3.MPAM", IdRegisters {
-            idr3: offered().idr3.with_mpam(true),
-            ..offered()
-        }),
+        (
+            0,
+            "SMMU_IDR0.S1P",
+            IdRegisters {
+                idr0: offered().idr0.with_s1p(false),
+                ..offered()
+            },
+        ),
+        (
+            1,
+            "SMMU_IDR0.S2P",
+            IdRegisters {
+                idr0: offered().idr0.with_s2p(true),
+                ..offered()
+            },
+        ),
+        (
+            1,
+            "SMMU_IDR0.Hyp",
+            IdRegisters {
+                idr0: offered().idr0.with_hyp(true),
+                ..offered()
+            },
+        ),
+        (
+            1,
+            "SMMU_IDR3.MPAM",
+            IdRegisters {
+                idr3: offered().idr3.with_mpam(true),
+                ..offered()
+            },
+        ),
     ];
     for (kind, field, registers) in cases {
         let model = Model::new(&Memory::new(), limits(), 0);

@@ -54,7 +54,12 @@ fn a_stall_is_told_with_all_that_is_known() {
     let (mut guest, _ports) = Guest::with_streams(&[(1, stage1(0))]);
     let cases = [
         (Permissions::READ, true, false, false),
-        (Permissions::WRITE | Permissions::PRIVILEGED, false, false, true),
+        (
+            Permissions::WRITE | Permissions::PRIVILEGED,
+            false,
+            false,
+            true,
+        ),
         (Permissions::READ | Permissions::EXEC, true, true, false),
     ];
     for (tag, (permissions, read, instruction, privileged)) in (0..).zip(cases) {
@@ -127,7 +132,11 @@ fn a_retry_finds_what_was_invalidated_before() {
     assert!(
         matches!(
             calls[..],
-            [Call::Invalidate(_), Call::Answer(10, SUCCESS), Call::Invalidate(_)]
+            [
+                Call::Invalidate(_),
+                Call::Answer(10, SUCCESS),
+                Call::Invalidate(_)
+            ]
         ),
         "{calls:?}"
     );
@@ -183,7 +192,10 @@ fn requests_by_pri_are_told_together_and_answered_by_their_index() {
         ],
     ];
     assert_eq!(words, wanted);
-    let bytes: Vec<_> = wanted[1].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let bytes: Vec<_> = wanted[1]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
     assert_eq!(records[1].to_bytes()[..], bytes);
     guest.carries_out(&[
         pri_resp(1, 0x154, PriResponse::Success),
@@ -237,7 +249,10 @@ fn a_device_that_leaves_its_tables_has_its_requests_answered() {
     assert_eq!(guest.model.answers(), []);
     // One that gets another number, or is unplugged, does not.
     let number = Some(stream(5));
-    guest.relay.assign(&ports[0], number, &guest.memory).unwrap();
+    guest
+        .relay
+        .assign(&ports[0], number, &guest.memory)
+        .unwrap();
     assert_eq!(guest.model.answers(), [(10, INVALID)]);
     let _device = guest.relay.unplug(ports.remove(1)).unwrap();
     assert_eq!(guest.model.answers(), [(20, INVALID)]);

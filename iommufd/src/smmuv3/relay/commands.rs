@@ -49,6 +49,7 @@ impl<H: Host> Relay<H> {
         command: &Command,
         memory: &(impl GuestMemory + ?Sized),
     ) -> Option<PendingSync> {
+        self.used = true;
         if let Some(streams) = configures(command) {
             self.reconfigure(streams, memory);
             return None;

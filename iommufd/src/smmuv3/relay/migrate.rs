@@ -20,7 +20,7 @@ pub struct Quiesced<'r, H: Host> {
 #[non_exhaustive]
 pub enum ImportError {
     /// The guest has used the relay already.
-    #[error("a state can only be imported into a relay that was not used yet")]
+    #[error("a state can only be imported into a relay that is new, or was reset")]
     NotFresh,
     /// The guest was offered another SMMU.
     #[error("the state is of an SMMU that has other identification registers")]
@@ -53,8 +53,8 @@ impl<H: Host> Relay<H> {
         })
     }
 
-    /// Goes on where another relay has come to rest. This one is new: the guest has written no
-    /// register and no command. Devices may have been plugged, and others may be plugged after.
+    /// Goes on where another relay has come to rest. This one is new, or was
+    /// [`reset`](Self::reset): since then the guest has written no register and no command. Devices may have been plugged, and others may be plugged after.
     ///
     /// A device whose stream was configured is put where it was by what was saved, not by what the
     /// guest's table says now. What the host refuses leaves the stream blocked, with a
@@ -99,10 +99,7 @@ impl<H: Host> Relay<H> {
             gbpa: self.registers.gbpa,
             ..Default::default()
         };
-        self.registers != at_reset
-            || self.syncs != 0
-            || !self.batch.is_empty()
-            || !self.remembered.is_empty()
+        self.used || self.registers != at_reset || !self.remembered.is_empty()
     }
 
     fn state(&self) -> State {

@@ -82,6 +82,7 @@ impl<H: Host> Relay<H> {
             ..Registers::default()
         };
         self.remembered.clear();
+        self.used = false;
         for plugged in self.devices.values_mut() {
             plugged.configure(Configuration::Unread, false);
             plugged.requests.clear();

@@ -78,7 +78,6 @@ impl State {
     pub fn to_bytes(&self) -> Vec<u8> {
         let offered = &self.offered;
         let registers = &self.registers;
-        let base = registers.strtab_base.bits();
         let mut bytes = Vec::with_capacity(HEAD + STREAM * self.streams.len());
         let mut put = |word: u32| bytes.extend(word.to_le_bytes());
         put(MAGIC);
@@ -90,10 +89,10 @@ impl State {
         put(registers.cr2.bits());
         put(registers.gbpa.bits());
         put(registers.strtab_base_cfg.bits());
-        put((base & u64::from(u32::MAX)) as u32);
-        put((base >> 32) as u32);
-        // A relay has one device for a stream, so there are fewer than 2^32.
-        put(u32::try_from(self.streams.len()).unwrap_or(u32::MAX));
+        bytes.extend(registers.strtab_base.bits().to_le_bytes());
+        // There are no more than 2^32 streams, and not so many devices.
+        let count = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
+        bytes.extend(count.to_le_bytes());
         for (stream, saved) in &self.streams {
             let (kind, words) = saved.encode();
             bytes.extend(stream.get().to_le_bytes());
@@ -188,12 +187,11 @@ impl Saved {
     }
 
     fn decode(record: &[u8; STREAM]) -> Result<(StreamId, Self), BadState> {
-        let (words, _) = record.as_chunks::<8>();
-        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-        let mut next = || words.next().unwrap_or_default();
-        let first = next();
-        let stream = StreamId::new((first & u64::from(u32::MAX)) as u32);
-        let words = [next(), next(), next(), next()];
+        let (numbers, _) = record.as_chunks::<4>();
+        let number = |index: usize| numbers.get(index).map_or(0, |it| u32::from_le_bytes(*it));
+        let word = |index| u64::from(number(index)) | u64::from(number(index + 1)) << 32;
+        let stream = StreamId::new(number(0));
+        let words = [word(2), word(4), word(6), word(8)];
         let event = EventRecord::from_words(words);
         let is_event = event.stream() == stream
             && matches!(
@@ -201,7 +199,7 @@ impl Saved {
                 Some(EventKind::BadSte | EventKind::SteFetch | EventKind::BadStreamId)
             );
         let bad = BadState::Stream(stream);
-        let (configuration, event) = match ((first >> 32) as u32, words) {
+        let (configuration, event) = match (number(1), words) {
             (ENTRY, [first, second, 0, 0]) => {
                 let entry = NestedSte::from_words([first, second]).map_err(|_| bad)?;
                 (Configuration::Entry(entry), None)
