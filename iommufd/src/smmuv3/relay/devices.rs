@@ -144,8 +144,9 @@ impl<H: Host> Relay<H> {
     ///
     /// # Errors
     /// With [`PortError::ForeignPort`] and [`PortError::StreamTaken`] nothing has happened. With
-    /// [`PortError::NotBlocked`] the device has its old number. With [`PortError::Name`] it is
-    /// blocked, and has its old number or none: [`stream`](Self::stream) says which.
+    /// [`PortError::NotBlocked`] the device has its old number. With [`PortError::Name`] it has its
+    /// old number or none ([`stream`](Self::stream) says which), and is not translated; while the
+    /// SMMU is on and the number is gone, it is blocked.
     pub fn assign(
         &mut self,
         port: &Port,
