@@ -75,6 +75,7 @@ fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
             bytes = asked.data(address, len as usize).to_vec();
         }
         match name {
+            "OPTION" => asked.arg[16..24].fill(0),
             "HWPT_INVALIDATE" => {
                 let len = asked.u32(20) * asked.u32(24);
                 bytes = asked.data(8, len as usize).to_vec();
