@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use examples::edu::{BUFFER_LEN, Edu};
-use iommufd::{Access, Attachment, DmaBuffer, Ioas, Iommufd, Iova, SharedBuffer};
+use iommufd::{Access, Attachment, DmaBuffer, FaultQueue, HwPt, Ioas, Iommufd, Iova, SharedBuffer};
 use vfio::{BarMapping, Cdev, Device, PciAddress};
 
 use crate::observe::Recorder;
@@ -108,6 +108,23 @@ pub fn attached(address: PciAddress) -> (Device, Attachment) {
     let ioas = Ioas::new(device.iommu().iommufd()).unwrap();
     let attachment = device.attach(&ioas).unwrap();
     (device, attachment)
+}
+
+/// Attaches a device to the tables that there are for all of them, for PASIDs and not, and detaches it again.
+pub fn attaches_to_tables(device: &Device, ioas: &Ioas) {
+    for pasid in [false, true] {
+        let builder = HwPt::builder(ioas, device.iommu());
+        let table = builder.pasid(pasid).allocate().unwrap();
+        device.attach(&table).unwrap().detach().unwrap();
+        table.try_destroy().unwrap();
+    }
+}
+
+/// A table for a device whose page requests go to `queue`.
+#[must_use]
+pub fn taking_page_requests(device: &Device, ioas: &Ioas, queue: &FaultQueue) -> HwPt {
+    let builder = HwPt::builder(ioas, device.iommu());
+    builder.fault_queue(queue).allocate().unwrap()
 }
 
 /// Asserts that nothing holds the function any more: it can be bound elsewhere, and closed.

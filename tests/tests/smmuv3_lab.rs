@@ -8,7 +8,7 @@ use iommufd::{
 };
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
-use tests::edu::{attached, bind, device, lone};
+use tests::edu::{attached, attaches_to_tables, bind, device, lone, taking_page_requests};
 use tests::hw_info::not_offered;
 use tests::{ids, raw, refused};
 use vfio::{Error, IrqKind};
@@ -76,11 +76,7 @@ fn what_the_smmu_has_not_is_refused_and_nothing_else_is() {
     refused(recorded.allocate(), Errno::OPNOTSUPP);
     assert_eq!(raw::objects(&iommufd), before);
 
-    for pasid in [false, true] {
-        let table = HwPt::builder(&ioas, iommu).pasid(pasid).allocate().unwrap();
-        device.attach(&table).unwrap().detach().unwrap();
-        table.try_destroy().unwrap();
-    }
+    attaches_to_tables(&device, &ioas);
     let parent = NestParent::new(&ioas, iommu).unwrap();
     device.attach(&parent).unwrap().detach().unwrap();
     parent.try_destroy().unwrap();
@@ -96,8 +92,7 @@ fn a_device_without_page_requests_is_attached_to_a_table_that_takes_them() {
     let device = bind(lone(), &iommufd);
     let ioas = Ioas::new(&iommufd).unwrap();
     let queue = FaultQueue::new(&iommufd).unwrap();
-    let builder = HwPt::builder(&ioas, device.iommu());
-    let table = builder.fault_queue(&queue).allocate().unwrap();
+    let table = taking_page_requests(&device, &ioas, &queue);
     let mut attachment = device.attach(&table).unwrap();
     attachment.replace(&ioas).unwrap();
     attachment.replace(&table).unwrap();

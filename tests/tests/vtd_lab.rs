@@ -5,7 +5,7 @@ use iommufd::{
     AmdInfo, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent, Smmuv3Info, VendorInfo, VtdInfo,
 };
 use rustix::io::Errno;
-use tests::edu::{bind, device, lone};
+use tests::edu::{attaches_to_tables, bind, device, lone};
 use tests::hw_info::not_offered;
 use tests::{raw, refused};
 
@@ -46,11 +46,7 @@ fn what_the_iommu_has_not_is_refused_and_nothing_else_is() {
     refused(recorded.allocate(), Errno::OPNOTSUPP);
     assert_eq!(raw::objects(&iommufd), before);
 
-    for pasid in [false, true] {
-        let table = HwPt::builder(&ioas, iommu).pasid(pasid).allocate().unwrap();
-        device.attach(&table).unwrap().detach().unwrap();
-        table.try_destroy().unwrap();
-    }
+    attaches_to_tables(&device, &ioas);
     assert_eq!(raw::objects(&iommufd), before);
     assert_eq!(iommufd.leaks(), Leaks::default());
 }

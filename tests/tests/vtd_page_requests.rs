@@ -1,9 +1,9 @@
 //! Page requests of real devices: of those that have none.
 
 use examples::edu::{BUFFER_LEN, Edu};
-use iommufd::{Access, DmaBuffer, FaultQueue, HwPt, Ioas, Iommufd, Leaks, Target};
+use iommufd::{Access, DmaBuffer, FaultQueue, Ioas, Iommufd, Leaks, Target};
 use rustix::io::Errno;
-use tests::edu::{bind, lone, pair, reaches};
+use tests::edu::{bind, lone, pair, reaches, taking_page_requests};
 use tests::refused;
 
 /// Whether a device has page requests the kernel looks at when it is attached.
@@ -14,10 +14,7 @@ fn a_device_without_page_requests_is_not_attached_to_a_table_that_takes_them() {
     let device = bind(lone(), &iommufd);
     let ioas = Ioas::new(&iommufd).unwrap();
     let queue = FaultQueue::new(&iommufd).unwrap();
-    let table = HwPt::builder(&ioas, device.iommu())
-        .fault_queue(&queue)
-        .allocate()
-        .unwrap();
+    let table = taking_page_requests(&device, &ioas, &queue);
     refused(device.attach(&table), Errno::NODEV);
     // Nothing is lost by it, and an attached device goes on where it is: VT-d's driver stops it first, and looks then.
     let mut attachment = device.attach(&ioas).unwrap();
@@ -47,10 +44,7 @@ fn a_group_that_is_not_moved_goes_on_where_it_was() {
     let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
     let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
     let queue = FaultQueue::new(&iommufd).unwrap();
-    let table = HwPt::builder(&ioas, pair[0].iommu())
-        .fault_queue(&queue)
-        .allocate()
-        .unwrap();
+    let table = taking_page_requests(&pair[0], &ioas, &queue);
     let attachments = [&pair[0], &pair[1]].map(|device| device.attach(&ioas).unwrap());
     let edus = [&pair[0], &pair[1]].map(|device| Edu::new(device).unwrap());
     refused(pair[1].iommu().group().replace(&table), Errno::NODEV);
