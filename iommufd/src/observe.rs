@@ -72,9 +72,11 @@ pub struct Leaks {
     /// Objects whose destroy, attachments whose detach, dirty trackings whose stop, and groups of page
     /// requests whose answer was refused in a drop.
     pub objects: u64,
-    /// Mappings whose unmap was refused in a drop; their memory is kept until the IOAS goes.
+    /// Mappings whose unmap was refused in a drop, and maps that the kernel answered with `EFAULT`, of
+    /// which it may have kept the mapping; their memory is kept until the IOAS goes.
     pub mappings: u64,
-    /// Pieces of memory that are kept for good, as their IOAS could not be destroyed.
+    /// Pieces of memory that are kept for good, as their IOAS could not be destroyed, or as they may
+    /// have been copied in the place of another mapping.
     pub memories: u64,
 }
 
