@@ -151,6 +151,11 @@ impl<'a> AddressSpace<'a> {
         Ok(Cd::stage1(asid, self.geometry, self.root, output, mair)?)
     }
 
+    /// Where its first table is.
+    pub fn root(&self) -> Ipa {
+        self.root
+    }
+
     /// Where the context descriptor is.
     pub fn descriptor(&self) -> Ipa {
         self.descriptor
@@ -161,12 +166,19 @@ impl<'a> AddressSpace<'a> {
     /// # Errors
     /// [`Error::NoMemory`].
     pub fn entry(&self) -> Result<Ste, Error> {
+        Ok(NestedSte::translate(self.stage1()?).ste())
+    }
+
+    /// What such an entry says of stage 1.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`].
+    pub fn stage1(&self) -> Result<Stage1, Error> {
         let pointer =
             ContextPointer::new(self.descriptor).ok_or(Error::NoMemory(self.descriptor))?;
-        let stage1 = Stage1::new(CdTable::single(pointer))
+        Ok(Stage1::new(CdTable::single(pointer))
             .with_cacheability(Cacheability::WriteBack, Cacheability::WriteBack)
-            .with_shareability(Shareability::Inner);
-        Ok(NestedSte::translate(stage1).ste())
+            .with_shareability(Shareability::Inner))
     }
 
     /// Maps the page at `from` to the one at `to`.
@@ -174,12 +186,19 @@ impl<'a> AddressSpace<'a> {
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Descriptor`].
     pub fn map(&self, from: InputAddress, to: Ipa) -> Result<(), Error> {
-        let leaf = LeafDescriptor::new(Granule::Kib4, Level::Level3, to)?
+        self.set(from, Self::page(to)?)
+    }
+
+    /// The descriptor of a page at `to` that devices may read and write, of this address space only.
+    ///
+    /// # Errors
+    /// [`Error::Descriptor`].
+    pub fn page(to: Ipa) -> Result<LeafDescriptor, Error> {
+        Ok(LeafDescriptor::new(Granule::Kib4, Level::Level3, to)?
             .with_unprivileged(true)
             .with_sh(Shareability::Inner)
             .with_ng(true)
-            .with_af(true);
-        self.set(from, leaf)
+            .with_af(true))
     }
 
     /// Makes `leaf` the descriptor of the page at `from`.

@@ -11,6 +11,14 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     ("vtd_page_requests", &[&PC]),
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
+    // What it does for a guest with tables of its own.
+    ("smmuv3_translation", &[&VIRT]),
+    ("smmuv3_invalidation", &[&VIRT]),
+    ("smmuv3_events", &[&VIRT]),
+    ("smmuv3_msi", &[&VIRT]),
+    ("smmuv3_refusals", &[&VIRT]),
+    ("smmuv3_lifetimes", &[&VIRT]),
+    ("smmuv3_unplug", &[&VIRT]),
     ("smmuv3_without_nesting", &[&VIRT_WITHOUT_NESTING]),
 ];
 

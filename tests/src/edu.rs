@@ -243,15 +243,25 @@ fn changes(memory: &SharedBuffer, store: impl Fn()) -> bool {
 
 /// Starts what [`Edu::store`] does, without waiting for the end, which comes after 100 ms and without an interrupt.
 pub fn start_store(registers: &BarMapping, to: Iova, len: usize) {
-    registers.write(0x80, 0x4_0000_u64).unwrap();
-    registers.write(0x88, to.get()).unwrap();
+    start(registers, 0x4_0000, to.get(), len, 0b011);
+}
+
+/// Starts what [`Edu::fetch`] does, in the same way.
+pub fn start_fetch(registers: &BarMapping, from: Iova, len: usize) {
+    start(registers, from.get(), 0x4_0000, len, 0b001);
+}
+
+fn start(registers: &BarMapping, from: u64, to: u64, len: usize, command: u64) {
+    assert!(len <= BUFFER_LEN, "QEMU stops");
+    registers.write(0x80, from).unwrap();
+    registers.write(0x88, to).unwrap();
     registers.write(0x90, len as u64).unwrap();
-    registers.store_release(0x98, 0b011_u64).unwrap();
+    registers.store_release(0x98, command).unwrap();
 }
 
 /// Waits for the end of what was started.
 pub fn wait_until_idle(registers: &BarMapping) {
-    while registers.read::<u64>(0x98).unwrap() & 1 != 0 {
+    while registers.load_acquire::<u64>(0x98).unwrap() & 1 != 0 {
         thread::sleep(Duration::from_millis(5));
     }
 }
