@@ -88,8 +88,8 @@ pub struct Guest {
     pub engine: Engine,
     /// The device, as the guest knows it.
     pub vdevice: VDevice<Smmuv3>,
-    /// What the guest is told.
-    pub events: RefCell<VEventQueue<EventRecord>>,
+    /// What the guest is told, while there is a queue.
+    pub events: RefCell<Option<VEventQueue<EventRecord>>>,
     /// The guest's share of the SMMU.
     pub smmu: Viommu<Smmuv3>,
     /// Stage 2.
@@ -136,7 +136,7 @@ impl Guest {
         Self {
             engine,
             vdevice,
-            events: RefCell::new(events),
+            events: RefCell::new(Some(events)),
             smmu,
             parent,
             ram,
@@ -183,6 +183,15 @@ impl Guest {
     /// Attaches the device to this address space.
     pub fn enter(&self, space: &AddressSpace<'_>) -> Attachment {
         self.attach(&translate(space))
+    }
+
+    /// Another device, as the guest knows it. All devices of an IOMMU group have to be known before one of them is
+    /// attached: the kernel attaches the group.
+    #[must_use]
+    pub fn knows(&self, address: PciAddress, number: StreamId) -> (Device, VDevice<Smmuv3>) {
+        let device = edu::bind(address, &self.iommufd);
+        let vdevice = VDevice::new(&self.smmu, device.iommu(), number).unwrap();
+        (device, vdevice)
     }
 
     /// What the host's SMMU has.
@@ -241,6 +250,7 @@ impl Guest {
     #[track_caller]
     pub fn told(&self) -> Vec<VEvent<EventRecord>> {
         let mut queue = self.events.borrow_mut();
+        let queue = queue.as_mut().expect("a queue");
         assert!(queue.wait(Some(PATIENCE)).unwrap(), "no event came");
         let mut events = Vec::new();
         while queue.wait(Some(QUIET)).unwrap() {
@@ -271,6 +281,7 @@ impl Guest {
     #[track_caller]
     pub fn told_nothing(&self) {
         let mut queue = self.events.borrow_mut();
+        let queue = queue.as_mut().expect("a queue");
         assert!(!queue.wait(Some(QUIET)).unwrap(), "{:?}", queue.read());
     }
 }
