@@ -137,9 +137,27 @@ impl Edu {
     /// # Errors
     /// As for [`fetch`](Self::fetch).
     pub fn interrupt(&self) -> Result<(), Error> {
-        self.registers.write(INTERRUPT_RAISE, 1_u32)?;
+        self.raise()?;
         self.wait()?;
         Ok(())
+    }
+
+    /// Has the device raise its interrupt, which may not arrive.
+    ///
+    /// # Errors
+    /// As for [`BarMapping::write`].
+    pub fn raise(&self) -> Result<(), Error> {
+        Ok(self.registers.write(INTERRUPT_RAISE, 1_u32)?)
+    }
+
+    /// Tells the device that its interrupts are handled. Returns what they were for.
+    ///
+    /// # Errors
+    /// As for [`BarMapping::read`] and [`BarMapping::write`].
+    pub fn acknowledge(&self) -> Result<u32, Error> {
+        let raised = self.registers.read(INTERRUPT_STATUS)?;
+        self.registers.write(INTERRUPT_ACKNOWLEDGE, raised)?;
+        Ok(raised)
     }
 
     /// The interrupt, for those who wait for it themselves.
@@ -171,9 +189,7 @@ impl Edu {
         if self.interrupts.vector(0)?.wait(PATIENCE)?.is_none() {
             return Err(Error::NoInterrupt);
         }
-        let raised = self.registers.read(INTERRUPT_STATUS)?;
-        self.registers.write(INTERRUPT_ACKNOWLEDGE, raised)?;
-        Ok(raised)
+        self.acknowledge()
     }
 }
 
