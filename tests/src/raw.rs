@@ -207,6 +207,17 @@ pub fn hw_queue_alloc(
     Ok(arg.out_hw_queue_id)
 }
 
+/// Attaches the VFIO device `file` to what has the id `pt`, or moves it there.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_attach(file: &impl AsFd, pt: u32) -> Result<(), Errno> {
+    let mut arg = vfio_sys::vfio_device_attach_iommufd_pt::sized();
+    arg.pt_id = pt;
+    // SAFETY: no address; for the ids see `sized`.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_ATTACH_IOMMUFD_PT, &mut arg) }
+}
+
 /// Attaches a PASID of the VFIO device `file` to what has the id `pt`, or moves it there.
 ///
 /// # Errors

@@ -120,6 +120,13 @@ impl Guest {
     pub fn with(address: PciAddress, depth: u32) -> Self {
         let (iommufd, recorder) = Recorder::context();
         let device = edu::bind(address, &iommufd);
+        Self::of(device, recorder, depth)
+    }
+
+    /// A guest with an engine that is bound already, in a context with this recorder.
+    #[must_use]
+    pub fn of(device: Device, recorder: Arc<Recorder>, depth: u32) -> Self {
+        let iommufd = device.iommu().iommufd().clone();
         let ioas = Ioas::new(&iommufd).unwrap();
         let memory = Memory::new(RAM, PAGES).unwrap();
         let ram = ioas
