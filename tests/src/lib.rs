@@ -37,6 +37,7 @@ pub mod pasids;
 pub mod raw;
 pub mod smmu;
 pub mod torn;
+pub mod unplug;
 pub mod victim;
 pub mod within;
 pub mod yes;

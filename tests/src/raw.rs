@@ -231,6 +231,19 @@ pub fn vfio_attach_pasid(file: &impl AsFd, pasid: u32, pt: u32) -> Result<(), Er
     unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_ATTACH_IOMMUFD_PT, &mut arg) }
 }
 
+/// Has the kernel signal the eventfd of the interrupt at `index` of the VFIO device `file`, as if there were a cause.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_signal(file: &impl AsFd, index: u32) -> Result<(), Errno> {
+    let mut arg = vfio_sys::vfio_irq_set::sized();
+    arg.flags = vfio_sys::VFIO_IRQ_SET_DATA_NONE | vfio_sys::VFIO_IRQ_SET_ACTION_TRIGGER;
+    arg.index = index;
+    arg.count = 1;
+    // SAFETY: no address, and no data behind the argument.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_SET_IRQS, &mut arg) }
+}
+
 /// Detaches a PASID of the VFIO device `file`.
 ///
 /// # Errors

@@ -133,8 +133,7 @@ impl Guest {
             .map_at(Iova::new(RAM.get()), memory.shared(), Access::ReadWrite)
             .unwrap();
         let parent = NestParent::new(&ioas, device.iommu()).unwrap();
-        let (smmu, events) =
-            Viommu::<Smmuv3>::with_events(&parent, device.iommu(), depth).unwrap();
+        let (smmu, events) = Viommu::<Smmuv3>::with_events(&parent, device.iommu(), depth).unwrap();
         let vdevice = VDevice::new(&smmu, device.iommu(), STREAM).unwrap();
         let engine = Engine::new(&device);
         let page = memory.page().unwrap();
@@ -248,7 +247,11 @@ impl Guest {
         };
         let mut pages = pages.iter().filter(there);
         let page = pages.next().copied();
-        assert_eq!(pages.next(), None, "a write in two pages, one of them {page:?}");
+        assert_eq!(
+            pages.next(),
+            None,
+            "a write in two pages, one of them {page:?}"
+        );
         page
     }
 

@@ -7,8 +7,8 @@ use examples::guest::{AddressSpace, PAGE};
 use iommufd::smmuv3::Invalidation;
 use iommufd::{VEvent, VEventQueue};
 use smmuv3_types::{
-    AccessAttributes, Asid, CdTable, CdTableFormat, ContextPointer, Event, Fault, InputAddress, Ipa,
-    LeafDescriptor, NestedSte, Requester, Stage1, SubstreamBits,
+    AccessAttributes, Asid, CdTable, CdTableFormat, ContextPointer, Event, Fault, InputAddress,
+    Ipa, LeafDescriptor, NestedSte, Requester, Stage1, SubstreamBits,
 };
 use tests::edu::lone;
 use tests::smmu::{Guest, STREAM, VA, further, within};
@@ -51,7 +51,11 @@ fn an_address_without_a_translation_is_told_with_the_kind_of_the_access() {
 }
 
 /// A page of the guest's that a descriptor like this is for.
-fn set(guest: &Guest, space: &AddressSpace<'_>, change: impl Fn(LeafDescriptor) -> LeafDescriptor) -> Ipa {
+fn set(
+    guest: &Guest,
+    space: &AddressSpace<'_>,
+    change: impl Fn(LeafDescriptor) -> LeafDescriptor,
+) -> Ipa {
     let page = guest.page();
     let leaf = AddressSpace::page(page).unwrap();
     space.set(VA, change(leaf)).unwrap();
@@ -161,7 +165,10 @@ fn faults_that_a_guest_does_not_want_recorded_are_not_told() {
     let space = guest.space(1);
     let context = space.context(Asid::new(1)).unwrap();
     let at = space.descriptor();
-    guest.memory.write(at, &context.with_r(false).to_bytes()).unwrap();
+    guest
+        .memory
+        .write(at, &context.with_r(false).to_bytes())
+        .unwrap();
     let _attachment = guest.enter(&space);
     guest.engine.store(VA, 8);
     guest.told_nothing();
@@ -182,7 +189,13 @@ fn what_a_full_queue_has_no_room_for_is_counted_and_then_it_works_again() {
         guest.engine.store(VA, 8);
     }
     let told = guest.told();
-    let [VEvent::Event(first), VEvent::Event(second), VEvent::Event(third), VEvent::Lost(lost)] = told[..] else {
+    let [
+        VEvent::Event(first),
+        VEvent::Event(second),
+        VEvent::Event(third),
+        VEvent::Lost(lost),
+    ] = told[..]
+    else {
         panic!("{told:?}");
     };
     for (record, part) in [(first, 0), (second, 4), (third, 0)] {

@@ -9,8 +9,8 @@ use iommufd::smmuv3::{Invalidation, StaleAsids, StreamId};
 use iommufd::{Access, Error, Iova};
 use rustix::io::Errno;
 use smmuv3_types::{Asid, InputAddress, Ipa, TlbiGranule, TlbiLevel, TlbiRange};
-use tests::refused;
 use tests::edu::pair;
+use tests::refused;
 use tests::smmu::{Guest, STREAM, VA, further, translate};
 
 const OWN: Asid = Asid::new(1);
@@ -153,8 +153,14 @@ fn a_context_descriptor_is_read_again_when_its_stream_is_invalidated() {
     let mut old = first;
     assert_eq!(guest.lands(VA, &[first]), Some(first));
     for (asid, command) in [
-        (2, Invalidation::cfgi_cd(STREAM, None, true, limits).unwrap()),
-        (3, Invalidation::cfgi_cd(STREAM, None, false, limits).unwrap()),
+        (
+            2,
+            Invalidation::cfgi_cd(STREAM, None, true, limits).unwrap(),
+        ),
+        (
+            3,
+            Invalidation::cfgi_cd(STREAM, None, false, limits).unwrap(),
+        ),
         (4, Invalidation::cfgi_cd_all(STREAM)),
     ] {
         let next = guest.space(asid);
@@ -231,7 +237,14 @@ fn of_a_batch_with_a_refused_command_no_more_is_told_done_than_was() {
     let (old, new) = moving.moved();
     let refusal = guest.smmu.invalidate(&[here, stranger]).unwrap_err();
     assert!(
-        matches!(refusal, Error::InvalidationRefused { done: 0, refused: 1, .. }),
+        matches!(
+            refusal,
+            Error::InvalidationRefused {
+                done: 0,
+                refused: 1,
+                ..
+            }
+        ),
         "{refusal}"
     );
     refused(Err::<(), _>(refusal), Errno::IO);
@@ -241,7 +254,14 @@ fn of_a_batch_with_a_refused_command_no_more_is_told_done_than_was() {
     batch.extend([here, stranger, here]);
     let refusal = guest.smmu.invalidate(&batch).unwrap_err();
     assert!(
-        matches!(refusal, Error::InvalidationRefused { done: 0, refused: 64, .. }),
+        matches!(
+            refusal,
+            Error::InvalidationRefused {
+                done: 0,
+                refused: 64,
+                ..
+            }
+        ),
         "{refusal}"
     );
     assert_eq!(moving.seen(), Some(new), "the first 63 were issued");
@@ -286,8 +306,11 @@ fn what_outlives_a_table_is_invalidated_if_whoever_moves_the_device_says_so() {
     for (space, page) in spaces.iter().zip(pages) {
         space.map(VA, page).unwrap();
     }
-    let tables = spaces.each_ref().map(|space| guest.table(&translate(space)));
-    let to = |place: usize, stale: &StaleAsids| guest.vdevice.through(&tables[place], stale.clone());
+    let tables = spaces
+        .each_ref()
+        .map(|space| guest.table(&translate(space)));
+    let to =
+        |place: usize, stale: &StaleAsids| guest.vdevice.through(&tables[place], stale.clone());
     let seen = || guest.lands(VA, &pages).unwrap();
     let mut attachment = guest.enter(&spaces[0]);
     assert_eq!(seen(), pages[0]);
@@ -305,7 +328,9 @@ fn what_outlives_a_table_is_invalidated_if_whoever_moves_the_device_says_so() {
         assert_eq!(seen() == pages[place], is_seen, "{stale:?}");
         // Back to the table in whose place the hardware has the other's pages.
         if !is_seen {
-            attachment.replace(to(1 - place, &StaleAsids::GuestInvalidates)).unwrap();
+            attachment
+                .replace(to(1 - place, &StaleAsids::GuestInvalidates))
+                .unwrap();
         }
     }
 
@@ -327,7 +352,10 @@ fn a_guest_invalidates_nothing_of_another_guest() {
     let neighbour = Guest::with(one, 16);
     let _whole_group = neighbour.knows(other, StreamId::new(0x43));
     let (space, theirs) = (guest.space(OWN.get()), neighbour.space(OWN.get()));
-    let (moving, other) = (Moving::new(&guest, &space), Moving::new(&neighbour, &theirs));
+    let (moving, other) = (
+        Moving::new(&guest, &space),
+        Moving::new(&neighbour, &theirs),
+    );
     let _attachments = (guest.enter(&space), neighbour.enter(&theirs));
     let (_, new) = moving.moved();
     let (old, _) = other.moved();

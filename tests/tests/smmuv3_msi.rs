@@ -140,14 +140,13 @@ fn the_window_is_not_for_memory_while_a_device_is_there() {
     let memory = memory_with(&[0; 4096]);
     let _attachment = guest.attach(&NestedSte::bypass());
     let ranges = guest.ioas.iova_ranges().unwrap();
-    let meets = |range: IovaRange| {
-        range.start() <= MSI_WINDOW.last() && MSI_WINDOW.start() <= range.last()
-    };
+    let meets =
+        |range: IovaRange| range.start() <= MSI_WINDOW.last() && MSI_WINDOW.start() <= range.last();
     assert!(!ranges.iter().any(meets), "{ranges:?}");
     let touches = |place: u64| {
-        ranges.iter().any(|range| {
-            [range.start(), range.last()].contains(&Iova::new(place))
-        })
+        ranges
+            .iter()
+            .any(|range| [range.start(), range.last()].contains(&Iova::new(place)))
     };
     assert!(touches(MSI_WINDOW.start().get() - 1) && touches(MSI_WINDOW.last().get() + 1));
     let last_page = Iova::new(MSI_WINDOW.last().get() - 0xfff);
@@ -155,7 +154,12 @@ fn the_window_is_not_for_memory_while_a_device_is_there() {
         refused(guest.ioas.map_at(at, &memory, Access::Read), Errno::INVAL);
     }
     let behind = Iova::new(MSI_WINDOW.last().get() + 1);
-    guest.ioas.map_at(behind, &memory, Access::Read).unwrap().unmap().unwrap();
+    guest
+        .ioas
+        .map_at(behind, &memory, Access::Read)
+        .unwrap()
+        .unmap()
+        .unwrap();
 }
 
 /// As it is without any guest: there the kernel alone translates.

@@ -2,8 +2,9 @@
 
 use examples::edu::BUFFER_LEN;
 use examples::guest::PAGE;
+use iommufd::smmuv3::{Invalidation, StaleAsids};
 use iommufd::{Access, Iova};
-use smmuv3_types::{InputAddress, Ipa, Level, NestedSte, TableDescriptor};
+use smmuv3_types::{EventKind, Granule, InputAddress, Ipa, Level, NestedSte, TableDescriptor};
 use tests::edu::{memory_with, pattern};
 use tests::smmu::{Guest, RAM, VA, further, translate, within};
 
@@ -80,7 +81,9 @@ fn stage_2_is_the_limit_whatever_the_guests_tables_say() {
     // Beside the guest's memory there is some that is not the guest's, and some that it may only read.
     let (outside, read_only) = (0x5000_0000, 0x6000_0000);
     let memory = memory_with(&[0; PAGE]);
-    let mapping = guest.ioas.map_at(Iova::new(read_only), &memory, Access::Read);
+    let mapping = guest
+        .ioas
+        .map_at(Iova::new(read_only), &memory, Access::Read);
     let mapping = mapping.unwrap();
     let own = guest.page();
     space.map(VA, Ipa::new(outside).unwrap()).unwrap();
@@ -89,7 +92,12 @@ fn stage_2_is_the_limit_whatever_the_guests_tables_say() {
     let _attachment = guest.enter(&space);
     guest.engine.store(VA, 8);
     guest.engine.store(next, 8);
-    assert_eq!(memory.read::<u64>((VA.get() % PAGE as u64) as usize).unwrap(), 0);
+    assert_eq!(
+        memory
+            .read::<u64>((VA.get() % PAGE as u64) as usize)
+            .unwrap(),
+        0
+    );
     mapping.unmap().unwrap();
     // Such faults are the host's to know, not the guest's: they tell of addresses that a guest has never heard of.
     guest.told_nothing();
@@ -109,7 +117,13 @@ fn tables_that_are_unmapped_under_the_hardware_end_the_guests_dma_and_nothing_el
     let attachment = guest.enter(&space);
     assert_eq!(guest.lands(VA, &[page]), Some(page));
     let start = guest.ram.iova();
-    let Guest { ram, ioas, memory, engine, .. } = guest;
+    let Guest {
+        ram,
+        ioas,
+        memory,
+        engine,
+        ..
+    } = guest;
     ram.unmap().unwrap();
     let read = |at| memory.read::<8>(within(at, VA)).unwrap();
     memory.write(within(page, VA), &[0; 8]).unwrap();
@@ -117,7 +131,9 @@ fn tables_that_are_unmapped_under_the_hardware_end_the_guests_dma_and_nothing_el
     assert_eq!(read(page), [0; 8]);
     // And it begins again when they are back.
     assert_eq!(start.get(), RAM.get());
-    let _ram = ioas.map_at(start, memory.shared(), Access::ReadWrite).unwrap();
+    let _ram = ioas
+        .map_at(start, memory.shared(), Access::ReadWrite)
+        .unwrap();
     engine.store(VA, 8);
     assert_eq!(read(page), pattern(7)[..8]);
     attachment.detach().unwrap();
@@ -132,7 +148,7 @@ fn a_device_is_moved_between_entries_of_all_kinds() {
     one.map(VA, first).unwrap();
     other.map(VA, second).unwrap();
     let through = |entry: &NestedSte| {
-        let stale = iommufd::smmuv3::StaleAsids::GuestInvalidates;
+        let stale = StaleAsids::GuestInvalidates;
         guest.vdevice.through(&guest.table(entry), stale)
     };
     let mut attachment = guest.attach(&NestedSte::bypass());
@@ -166,13 +182,13 @@ fn every_level_of_the_guests_tables_is_walked() {
         let index = 511 & (VA.get() >> (39 - 9 * u64::from(level.number())));
         let at = table.checked_add(index * 8).unwrap();
         let bytes = guest.memory.read::<8>(at).unwrap();
-        guest.invalidate(&[iommufd::smmuv3::Invalidation::tlbi_nh_all()]);
+        guest.invalidate(&[Invalidation::tlbi_nh_all()]);
         guest.memory.write(at, &[0; 8]).unwrap();
         assert_eq!(guest.lands(VA, &[page]), None, "{level:?}");
         let fault = guest.event();
-        assert_eq!(fault.kind(), smmuv3_types::EventKind::Translation);
+        assert_eq!(fault.kind(), EventKind::Translation);
         guest.memory.write(at, &bytes).unwrap();
         assert_eq!(guest.lands(VA, &[page]), Some(page), "{level:?}");
-        table = TableDescriptor::from_bytes(&bytes).table(smmuv3_types::Granule::Kib4, false);
+        table = TableDescriptor::from_bytes(&bytes).table(Granule::Kib4, false);
     }
 }

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::holders::Tally;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
+use crate::signal::EnabledSignals;
 
 /// The bound device, shared by all that acts on it: the last one closes the file, which detaches
 /// and unbinds.
@@ -37,6 +38,8 @@ pub(crate) struct Bound {
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
     pub(crate) interrupts: EnabledKind,
+    /// Which kinds of signals are enabled, or are being enabled or disabled.
+    pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
     pub(crate) config_edits: Mutex<()>,
 }
@@ -73,6 +76,7 @@ pub(crate) fn bind(
         iommufd: iommufd.clone(),
         tally: Tally::default(),
         interrupts: EnabledKind::default(),
+        signals: EnabledSignals::default(),
         config_edits: Mutex::new(()),
     });
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;

@@ -55,7 +55,9 @@ pub(crate) fn of_map(errno: Errno) -> &'static str {
 /// The cause of a failure around an eventfd.
 pub(crate) fn of_eventfd(errno: Errno) -> &'static str {
     match errno {
-        Errno::MFILE | Errno::NFILE => "too many open files: each interrupt vector needs one",
+        Errno::MFILE | Errno::NFILE => {
+            "too many open files: each interrupt vector and signal needs one"
+        }
         Errno::NOMEM => "the kernel is out of memory",
         _ => "not a documented answer of this call",
     }
@@ -164,7 +166,8 @@ fn irq_info(errno: Errno) -> Option<&'static str> {
 fn set_irqs(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::INVAL => {
-            "interrupts of another kind are enabled, the device has fewer, or an eventfd is not one"
+            "interrupts of another kind are enabled, the device has fewer or none of this kind, or an \
+             eventfd is not one"
         }
         Errno::NOTTY => "interrupts of this kind cannot do this",
         Errno::BADF => "an eventfd is not open",

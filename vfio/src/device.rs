@@ -15,6 +15,7 @@ use crate::holders::{Hold, Holders, Kind};
 use crate::info::DeviceInfo;
 use crate::irq::{Interrupts, IrqInfo, IrqKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
+use crate::signal::{Signal, SignalKind};
 
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
@@ -194,6 +195,14 @@ impl Device {
         Interrupts::enable(self, IrqKind::MsiX, count)
     }
 
+    /// Has the kernel tell of the device, such as that it is to be unplugged.
+    ///
+    /// # Errors
+    /// As for [`Signal::enable`].
+    pub fn signal(&self, kind: SignalKind) -> Result<Signal> {
+        Signal::enable(self, kind)
+    }
+
     /// Resets the device, and nothing else.
     ///
     /// Registers are as after power-on, and bus mastering may be off. Attachment and mappings of
@@ -286,6 +295,7 @@ impl Inner {
                 .interrupts
                 .get()
                 .filter(|_| tally.interrupts() > 0),
+            signals: tally.signals(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::holders::Holders;
 use crate::irq::IrqKind;
 use crate::readiness::Blocker;
 use crate::region::RegionIndex;
+use crate::signal::SignalKind;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -249,6 +250,14 @@ pub enum Error {
         vector: u32,
         /// How many are enabled.
         enabled: u32,
+    },
+
+    /// The kernel tells this of the device already: there is one [`Signal`](crate::Signal) of a kind.
+    #[error("there is a signal of the device's {kind}s already")]
+    #[non_exhaustive]
+    SignalEnabled {
+        /// The kind.
+        kind: SignalKind,
     },
 
     /// The device is not closed: something still holds it.

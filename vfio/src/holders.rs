@@ -26,6 +26,8 @@ pub struct Holders {
     pub regions: usize,
     /// Interrupts that are enabled.
     pub interrupts: Option<IrqKind>,
+    /// Signals that are enabled.
+    pub signals: usize,
 }
 
 impl Holders {
@@ -46,6 +48,7 @@ impl fmt::Display for Holders {
         for (count, one, many) in [
             (self.mappings, "mapped region", "mapped regions"),
             (self.regions, "open region", "open regions"),
+            (self.signals, "signal", "signals"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -69,6 +72,7 @@ pub(crate) struct Tally {
     mappings: AtomicUsize,
     regions: AtomicUsize,
     interrupts: AtomicUsize,
+    signals: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -77,6 +81,7 @@ pub(crate) enum Kind {
     Mapping,
     Region,
     Interrupts,
+    Signal,
 }
 
 impl Tally {
@@ -92,10 +97,15 @@ impl Tally {
         self.interrupts.load(Ordering::Acquire)
     }
 
+    pub(crate) fn signals(&self) -> usize {
+        self.signals.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.mappings()
             .saturating_add(self.regions())
             .saturating_add(self.interrupts())
+            .saturating_add(self.signals())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -103,6 +113,7 @@ impl Tally {
             Kind::Mapping => &self.mappings,
             Kind::Region => &self.regions,
             Kind::Interrupts => &self.interrupts,
+            Kind::Signal => &self.signals,
         }
     }
 }
@@ -155,10 +166,11 @@ mod tests {
         assert_eq!(holders.to_string(), "its attachment");
         holders.interrupts = Some(IrqKind::Msi);
         holders.mappings = 2;
+        holders.signals = 1;
         holders.devices = 1;
         assert_eq!(
             holders.to_string(),
-            "its attachment, its MSI interrupts, 2 mapped regions and 1 other handle"
+            "its attachment, its MSI interrupts, 2 mapped regions, 1 signal and 1 other handle"
         );
     }
 }

@@ -1,25 +1,20 @@
 //! Interrupts, each vector an eventfd.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bitflags::bitflags;
-use iommufd::KernelError;
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::Errno;
 
 use crate::bound::Bound;
-use crate::buffer::AlignedBytes;
-use crate::cause;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
+use crate::eventfd;
 use crate::holders::{Hold, Kind};
-use crate::query::malformed;
 
 /// The kinds of interrupts that a PCI function raises by writing to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,14 +171,10 @@ impl Interrupts {
         if TRANSLATED && device.iommu().group().attached() == 0 {
             return Err(Error::InterruptsUnattached { kind });
         }
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let eventfds = (0..count)
-            .map(|_| eventfd(0, flags).map_err(|errno| refused("eventfd", errno)))
+            .map(|_| eventfd::create())
             .collect::<Result<Vec<_>>>()?;
-        let mut arg = request(kind, &eventfds).ok_or(malformed(
-            "the list of eventfds",
-            "longer than a request can be",
-        ))?;
+        let mut arg = eventfd::request(kind.index(), &eventfds)?;
         match bound.sized(&nr::DEVICE_SET_IRQS, &mut arg)? {
             0 => {}
             // The kernel has enabled nothing, and says how many there could be.
@@ -258,10 +249,7 @@ impl Interrupts {
         if !self.enabled {
             return Ok(());
         }
-        let mut arg = request(self.kind, &[]).ok_or(malformed(
-            "the list of eventfds",
-            "longer than a request can be",
-        ))?;
+        let mut arg = eventfd::request(self.kind.index(), &[])?;
         let bound = self.hold.bound();
         bound.sized(&nr::DEVICE_SET_IRQS, &mut arg)?;
         self.enabled = false;
@@ -275,15 +263,8 @@ impl Drop for Interrupts {
         // After a refusal the interrupts count as enabled: no others can be enabled, and the
         // kernel, which has its own references to the eventfds, disables them when the device is
         // closed.
-        match self.stop() {
-            Ok(()) | Err(Error::Iommufd(iommufd::Error::Forked)) => {}
-            Err(Error::Iommufd(error)) => {
-                let iommufd = self.hold.bound().iommufd();
-                iommufd.refused_drop("interrupts", &error);
-            }
-            // Only the kernel refuses.
-            Err(_) => {}
-        }
+        let disabled = self.stop();
+        eventfd::refused_drop(self.hold.bound(), "interrupts", disabled);
     }
 }
 
@@ -367,24 +348,7 @@ impl Vector<'_> {
     /// # Errors
     /// [`iommufd::Error::Forked`]; `ENOMEM`.
     pub fn wait(&self, timeout: Duration) -> Result<Option<u64>> {
-        // A time that no clock reaches is no limit.
-        let deadline = Instant::now().checked_add(timeout);
-        loop {
-            if let Some(count) = self.take()? {
-                return Ok(Some(count));
-            }
-            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(None);
-            }
-            let left = left.map(timespec);
-            let mut files = [PollFd::from_borrowed_fd(self.eventfd, PollFlags::IN)];
-            match poll(&mut files, left.as_ref()) {
-                // Time over, a signal, or an interrupt: the next round tells.
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(refused("poll", errno)),
-            }
-        }
+        eventfd::wait(self.interrupts.hold.bound(), self.eventfd, timeout)
     }
 
     /// How often the interrupt has fired since it was last asked for, without waiting; `None` if it
@@ -393,15 +357,7 @@ impl Vector<'_> {
     /// # Errors
     /// [`iommufd::Error::Forked`].
     pub fn take(&self) -> Result<Option<u64>> {
-        // In a child of a fork the counts are the parent's.
-        self.interrupts.hold.bound().fd()?;
-        let mut count = [0; size_of::<u64>()];
-        match rustix::io::read(self.eventfd, &mut count) {
-            Ok(moved) if moved == count.len() => Ok(Some(u64::from_ne_bytes(count))),
-            Ok(_) => Err(malformed("an eventfd", "its count is cut short")),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(errno) => Err(refused("read of an eventfd", errno)),
-        }
+        eventfd::take(self.interrupts.hold.bound(), self.eventfd)
     }
 }
 
@@ -417,66 +373,9 @@ impl fmt::Debug for Vector<'_> {
     }
 }
 
-/// A request to have these eventfds signalled, from vector 0 on; with none, to disable them all.
-fn request(kind: IrqKind, eventfds: &[OwnedFd]) -> Option<AlignedBytes> {
-    let numbers: Vec<i32> = eventfds.iter().map(AsRawFd::as_raw_fd).collect();
-    let mut head = sys::vfio_irq_set::sized();
-    head.index = kind.index();
-    head.count = u32::try_from(numbers.len()).ok()?;
-    head.flags = sys::VFIO_IRQ_SET_ACTION_TRIGGER
-        | if numbers.is_empty() {
-            sys::VFIO_IRQ_SET_DATA_NONE
-        } else {
-            sys::VFIO_IRQ_SET_DATA_EVENTFD
-        };
-    let len = size_of_val(&head).checked_add(size_of_val(&*numbers))?;
-    let mut arg = AlignedBytes::zeroed(len);
-    arg.put(0, &head)?;
-    arg.put(size_of_val(&head), &*numbers)?;
-    Some(arg)
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
-}
-
-fn refused(operation: &'static str, errno: Errno) -> Error {
-    KernelError::new(operation, errno, cause::of_eventfd(errno)).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_names_every_eventfd() {
-        let flags = EventfdFlags::CLOEXEC;
-        let eventfds = [eventfd(0, flags).unwrap(), eventfd(0, flags).unwrap()];
-        let arg = request(IrqKind::MsiX, &eventfds).unwrap();
-        let words: Vec<i32> = arg
-            .bytes()
-            .as_chunks()
-            .0
-            .iter()
-            .map(|word| i32::from_ne_bytes(*word))
-            .collect();
-        let numbers = [eventfds[0].as_raw_fd(), eventfds[1].as_raw_fd()];
-        // argsz is written when the request is made; trigger | eventfd, MSI-X, from 0, two.
-        assert_eq!(words[1..7], [0x24, 2, 0, 2, numbers[0], numbers[1]]);
-    }
-
-    #[test]
-    fn a_request_to_disable_has_no_vectors() {
-        let arg = request(IrqKind::Msi, &[]).unwrap();
-        let head: sys::vfio_irq_set = arg.head().unwrap();
-        assert_eq!(
-            (head.flags, head.index, head.start, head.count),
-            (0x21, 1, 0, 0)
-        );
-    }
 
     #[test]
     fn one_kind_is_claimed_at_a_time() {

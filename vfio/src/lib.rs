@@ -5,7 +5,8 @@
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
-//! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds.
+//! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
+//!   has failed, or is to be unplugged.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.
@@ -56,6 +57,7 @@ mod cdev;
 mod config;
 mod device;
 mod error;
+mod eventfd;
 mod holders;
 mod ids;
 mod info;
@@ -64,6 +66,7 @@ mod irq;
 mod query;
 mod readiness;
 mod region;
+mod signal;
 mod sysfs;
 
 pub use address::{InvalidPciAddress, PciAddress};
@@ -80,3 +83,4 @@ pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
+pub use signal::{Signal, SignalKind};
