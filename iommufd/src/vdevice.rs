@@ -20,7 +20,9 @@ use crate::viommu::{Viommu, ViommuInner};
 /// A device behind a virtual IOMMU, by the number that the guest has for it (on Arm its vSID).
 ///
 /// By that number the guest invalidates what the device has cached, and is told what it did. There
-/// is one for a device at most. Make it before the device is attached to the guest's tables:
+/// is one for a device at most. Make it before the device is attached to the guest's tables; of a
+/// group of devices, one for each, before the first is attached: the kernel attaches the group
+/// (SMMUv3's driver answers `ENOENT` while one has none).
 ///
 /// ```no_run
 /// # use iommufd::format::ViommuKind;

@@ -125,7 +125,7 @@ fn attach(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NOENT => {
             "the page table or address space is gone, or a translating nested table lacks a vDEVICE \
-             of this device"
+             of this device or of another of its IOMMU group"
         }
         Errno::INVAL => {
             "another device of the IOMMU group is attached elsewhere, or the IOMMU of the device \

@@ -5,10 +5,11 @@ use smmuv3_types::{Asid, Invalidation, InvalidationLimits};
 /// What becomes of the ASIDs that outlive a table.
 ///
 /// The SMMU tags translations of stage 1 with the ASIDs in the guest's context descriptors. When a
-/// device leaves a table, the kernel does not invalidate them. A table that comes after it, for this
-/// device or for another behind the same [`NestParent`](crate::NestParent), and uses one of these
-/// ASIDs for other page tables, would be given the translations of before. So whoever brings a
-/// device to a table says what becomes of them: see [`VDevice::through`](crate::VDevice::through).
+/// device leaves a table, the kernel does not invalidate them (Linux 7.3 does, but only when no
+/// device is left on the same [`NestParent`](crate::NestParent)). A table that comes after it, for
+/// this device or for another behind the same parent, and uses one of these ASIDs for other page
+/// tables, would be given the translations of before. So whoever brings a device to a table says
+/// what becomes of them: see [`VDevice::through`](crate::VDevice::through).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StaleAsids {
     /// The tables are a guest's, which invalidates by itself before it uses an ASID again, and its
