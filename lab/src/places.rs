@@ -11,6 +11,7 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     ("vtd_page_requests", &[&PC]),
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
+    ("smmuv3_relay", &[&VIRT]),
     // What it does for a guest with tables of its own.
     ("smmuv3_translation", &[&VIRT]),
     ("smmuv3_invalidation", &[&VIRT]),
