@@ -13,7 +13,9 @@ use iommufd::{
     Access, Attachment, Ioas, Iommufd, Iova, Mapping, NestParent, NestedHwPt, VDevice, VEvent,
     VEventQueue, Viommu,
 };
-use smmuv3_types::{Asid, Event, InputAddress, InvalidationLimits, Ipa, NestedSte, StreamId};
+use smmuv3_types::{
+    Asid, Event, InputAddress, InvalidationLimits, Ipa, LeafDescriptor, NestedSte, StreamId,
+};
 use vfio::{BarMapping, Device, PciAddress, RegionIndex};
 
 use crate::edu::{self, pattern};
@@ -170,6 +172,19 @@ impl Guest {
     #[must_use]
     pub fn space(&self, asid: u16) -> AddressSpace<'_> {
         AddressSpace::new(&self.memory, Asid::new(asid)).unwrap()
+    }
+
+    /// Maps a page at [`VA`] by a descriptor with this change.
+    #[must_use]
+    pub fn maps(
+        &self,
+        space: &AddressSpace<'_>,
+        change: impl FnOnce(LeafDescriptor) -> LeafDescriptor,
+    ) -> Ipa {
+        let page = self.page();
+        let leaf = AddressSpace::page(page).unwrap();
+        space.set(VA, change(leaf)).unwrap();
+        page
     }
 
     /// A table by this entry of the guest's stream table.

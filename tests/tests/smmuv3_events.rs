@@ -3,12 +3,12 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use examples::guest::{AddressSpace, PAGE};
+use examples::guest::PAGE;
 use iommufd::smmuv3::Invalidation;
 use iommufd::{VEvent, VEventQueue};
 use smmuv3_types::{
     AccessAttributes, Asid, CdTable, CdTableFormat, ContextPointer, Event, Fault, InputAddress,
-    Ipa, LeafDescriptor, NestedSte, Requester, Stage1, SubstreamBits,
+    Ipa, NestedSte, Requester, Stage1, SubstreamBits,
 };
 use tests::edu::lone;
 use tests::smmu::{Guest, STREAM, VA, further, within};
@@ -50,24 +50,12 @@ fn an_address_without_a_translation_is_told_with_the_kind_of_the_access() {
     assert_eq!(guest.event(), Event::Translation(fault(beyond, false)));
 }
 
-/// A page of the guest's that a descriptor like this is for.
-fn set(
-    guest: &Guest,
-    space: &AddressSpace<'_>,
-    change: impl Fn(LeafDescriptor) -> LeafDescriptor,
-) -> Ipa {
-    let page = guest.page();
-    let leaf = AddressSpace::page(page).unwrap();
-    space.set(VA, change(leaf)).unwrap();
-    page
-}
-
 #[test]
 #[ignore = "needs an SMMUv3 that nests: cargo lab test --arch aarch64"]
 fn a_page_that_may_only_be_read_is_read_and_a_write_to_it_is_told() {
     let guest = Guest::new();
     let space = guest.space(1);
-    let page = set(&guest, &space, |leaf| leaf.with_read_only(true));
+    let page = guest.maps(&space, |leaf| leaf.with_read_only(true));
     let copy = guest.page();
     let next = further(VA, PAGE as u64);
     space.map(next, copy).unwrap();
@@ -93,7 +81,7 @@ fn a_page_that_may_only_be_read_is_read_and_a_write_to_it_is_told() {
 fn a_page_without_an_access_flag_is_told_and_used_when_it_has_it() {
     let guest = Guest::new();
     let space = guest.space(1);
-    let page = set(&guest, &space, |leaf| leaf.with_af(false));
+    let page = guest.maps(&space, |leaf| leaf.with_af(false));
     let _attachment = guest.enter(&space);
     assert_eq!(guest.lands(VA, &[page]), None);
     assert_eq!(guest.event(), Event::Access(fault(VA, false)));

@@ -4,6 +4,8 @@
 //! QEMU keeps every translation that it has used, and every context descriptor. Only so do these tests show that it is
 //! the invalidation that makes the difference.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use examples::guest::{AddressSpace, Memory, PAGE};
 use iommufd::smmuv3::{Invalidation, StaleAsids, StreamId};
 use iommufd::{Access, Error, Iova};

@@ -1,5 +1,7 @@
 //! Interrupts of a device that a guest's tables translate for: its writes to the interrupt controller go through them.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::time::Duration;
 
 use examples::edu::Edu;
