@@ -1,7 +1,9 @@
 //! The relay over the kernel and the lab's SMMUv3: a guest's driver writes registers, tables and commands, and the
 //! device's DMA goes where they say.
 
-use std::sync::Arc;
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use std::rc::Rc;
 use std::time::Duration;
 
 use examples::guest::{AddressSpace, Memory};
@@ -29,7 +31,7 @@ const COMMANDS: QueueSize = match QueueSize::from_log2(8) {
 const LOG2_STREAMS: u8 = 6;
 const SYNC: Command = Command::Sync(SyncSignal::None);
 
-struct Ram(Arc<Memory>);
+struct Ram(Rc<Memory>);
 
 impl GuestMemory for Ram {
     fn read(&self, address: Ipa, bytes: &mut [u8]) -> Result<(), Unreadable> {
@@ -90,7 +92,7 @@ impl Machine {
         let features = Features::new(vouched.offer(&wanted).unwrap()).unwrap();
         let mut relay = Relay::new(Kernel::new(&smmu), features).unwrap();
         let (table, queue) = (memory.page().unwrap(), memory.page().unwrap());
-        let memory = Ram(Arc::new(memory));
+        let memory = Ram(Rc::new(memory));
         let port = relay
             .plug(RelayedDevice::new(iommu.clone()), None, &memory)
             .unwrap();
@@ -194,7 +196,7 @@ fn of_page(page: Ipa) -> InputAddress {
 fn a_device_is_where_the_guests_registers_and_tables_say() {
     let (mut machine, port) = Machine::new();
     let [first, second] = [(); 2].map(|()| machine.memory.0.page().unwrap());
-    let memory = Arc::clone(&machine.memory.0);
+    let memory = Rc::clone(&machine.memory.0);
     let entry_of = |asid, to| {
         let space = AddressSpace::new(&memory, Asid::new(asid)).unwrap();
         space.map(VA, to).unwrap();
@@ -277,7 +279,7 @@ fn what_a_guest_invalidates_is_gone_when_its_sync_is_complete() {
         .assign(&port, Some(STREAM), &machine.memory)
         .unwrap();
     machine.relay.take_event();
-    let memory = Arc::clone(&machine.memory.0);
+    let memory = Rc::clone(&machine.memory.0);
     let space = AddressSpace::new(&memory, Asid::new(1)).unwrap();
     space.map(VA, first).unwrap();
     machine.write_entry(&space.entry().unwrap());
