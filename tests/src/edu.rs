@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, Attachment, DmaBuffer, FaultQueue, HwPt, Ioas, Iommufd, Iova, SharedBuffer};
-use vfio::{BarMapping, Cdev, Device, PciAddress};
+use vfio::{BarMapping, Cdev, Device, PciAddress, RegionIndex};
 
 use crate::observe::Recorder;
 
@@ -223,15 +223,6 @@ pub fn reaches(edu: &Edu, to: Iova, memory: &SharedBuffer) -> bool {
     changes(memory, || edu.store(to, 8).unwrap())
 }
 
-/// The same of the engine with these registers, whose interrupt may not arrive either.
-#[must_use]
-pub fn reaches_unheard(registers: &BarMapping, to: Iova, memory: &SharedBuffer) -> bool {
-    changes(memory, || {
-        start_store(registers, to, 8);
-        wait_until_idle(registers);
-    })
-}
-
 fn changes(memory: &SharedBuffer, store: impl Fn()) -> bool {
     // What the engine has in its buffer is unknown here: two values, one of which must differ.
     [0_u64, u64::MAX].into_iter().any(|before| {
@@ -241,28 +232,50 @@ fn changes(memory: &SharedBuffer, store: impl Fn()) -> bool {
     })
 }
 
-/// Starts what [`Edu::store`] does, without waiting for the end, which comes after 100 ms and without an interrupt.
-pub fn start_store(registers: &BarMapping, to: Iova, len: usize) {
-    start(registers, 0x4_0000, to.get(), len, 0b011);
-}
+/// An engine whose interrupts nobody waits for: not every machine has them for a device that is not attached.
+#[derive(Debug)]
+pub struct Unheard(BarMapping);
 
-/// Starts what [`Edu::fetch`] does, in the same way.
-pub fn start_fetch(registers: &BarMapping, from: Iova, len: usize) {
-    start(registers, from.get(), 0x4_0000, len, 0b001);
-}
+impl Unheard {
+    /// The engine that `device` is.
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        device.config().unwrap().enable_bus_master().unwrap();
+        Self(device.map_bar(RegionIndex::BAR0).unwrap())
+    }
 
-fn start(registers: &BarMapping, from: u64, to: u64, len: usize, command: u64) {
-    assert!(len <= BUFFER_LEN, "QEMU stops");
-    registers.write(0x80, from).unwrap();
-    registers.write(0x88, to).unwrap();
-    registers.write(0x90, len as u64).unwrap();
-    registers.store_release(0x98, command).unwrap();
-}
+    /// Starts what [`Edu::store`] does. The end comes after 100 ms.
+    pub fn start_store(&self, to: Iova, len: usize) {
+        self.start(0x4_0000, to.get(), len, 0b011);
+    }
 
-/// Waits for the end of what was started.
-pub fn wait_until_idle(registers: &BarMapping) {
-    while registers.load_acquire::<u64>(0x98).unwrap() & 1 != 0 {
-        thread::sleep(Duration::from_millis(5));
+    /// Starts what [`Edu::fetch`] does, in the same way.
+    pub fn start_fetch(&self, from: Iova, len: usize) {
+        self.start(from.get(), 0x4_0000, len, 0b001);
+    }
+
+    fn start(&self, from: u64, to: u64, len: usize, command: u64) {
+        assert!(len <= BUFFER_LEN, "QEMU stops");
+        self.0.write(0x80, from).unwrap();
+        self.0.write(0x88, to).unwrap();
+        self.0.write(0x90, len as u64).unwrap();
+        self.0.store_release(0x98, command).unwrap();
+    }
+
+    /// Waits for the end of what was started.
+    pub fn wait_until_idle(&self) {
+        while self.0.load_acquire::<u64>(0x98).unwrap() & 1 != 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// As [`reaches`].
+    #[must_use]
+    pub fn reaches(&self, to: Iova, memory: &SharedBuffer) -> bool {
+        changes(memory, || {
+            self.start_store(to, 8);
+            self.wait_until_idle();
+        })
     }
 }
 

@@ -16,9 +16,9 @@ use iommufd::{
 use smmuv3_types::{
     Asid, Event, InputAddress, InvalidationLimits, Ipa, LeafDescriptor, NestedSte, StreamId,
 };
-use vfio::{BarMapping, Device, PciAddress, RegionIndex};
+use vfio::{Device, PciAddress};
 
-use crate::edu::{self, pattern};
+use crate::edu::{self, Unheard, pattern};
 use crate::observe::Recorder;
 
 /// Where a guest's memory begins.
@@ -37,25 +37,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// For what is not to come, or has come together with something else.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// A DMA engine without its interrupt.
+/// A DMA engine without its interrupt, by the addresses of a guest's.
 #[derive(Debug)]
-pub struct Engine {
-    registers: BarMapping,
-}
+pub struct Engine(Unheard);
 
 impl Engine {
     /// The engine that `device` is.
     #[must_use]
     pub fn new(device: &Device) -> Self {
-        let registers = device.map_bar(RegionIndex::BAR0).unwrap();
-        edu::wait_until_idle(&registers);
-        device.config().unwrap().enable_bus_master().unwrap();
-        Self { registers }
+        let engine = Unheard::new(device);
+        engine.wait_until_idle();
+        Self(engine)
     }
 
     /// Has it read `len` bytes of memory into its buffer.
     pub fn fetch(&self, from: InputAddress, len: usize) {
-        edu::start_fetch(&self.registers, Iova::new(from.get()), len);
+        self.0.start_fetch(Iova::new(from.get()), len);
         self.wait();
     }
 
@@ -67,12 +64,12 @@ impl Engine {
 
     /// Starts a store, which is done 100 ms later.
     pub fn start_store(&self, to: InputAddress, len: usize) {
-        edu::start_store(&self.registers, Iova::new(to.get()), len);
+        self.0.start_store(Iova::new(to.get()), len);
     }
 
     /// Waits for what was started.
     pub fn wait(&self) {
-        edu::wait_until_idle(&self.registers);
+        self.0.wait_until_idle();
     }
 
     /// Fills its buffer from the page at `from`, where the device is attached for that alone.

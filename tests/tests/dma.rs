@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use examples::edu::BUFFER_LEN;
 use iommufd::{Access, DmaBuffer, DmaSlice, FileRange, HugePage, HwPt, Ioas, Iova};
-use tests::edu::{
-    INTERRUPTS, Rig, contents, memory_with, pattern, reaches_unheard, start_store, wait_until_idle,
-};
-use vfio::RegionIndex;
+use tests::edu::{INTERRUPTS, Rig, Unheard, contents, memory_with, pattern};
 
 /// Above 4 GiB, where an address that is cut to 32 bits would show.
 const HIGH: Iova = Iova::new(0x12_3456_7000);
@@ -163,16 +160,16 @@ fn after_an_unmap_the_device_is_blocked_in_both_directions() {
 fn an_unmap_under_a_running_transfer_is_final_when_it_returns() {
     let rig = Rig::new();
     rig.load(&pattern(8));
-    let registers = rig.device.map_bar(RegionIndex::BAR0).unwrap();
+    let edu = Unheard::new(&rig.device);
     for wait in [0, 50, 95, 99, 100, 101, 105] {
         let memory = memory_with(&pattern(1));
         let mapping = rig.ioas.map(&memory, Access::ReadWrite).unwrap();
-        start_store(&registers, mapping.iova(), BUFFER_LEN);
+        edu.start_store(mapping.iova(), BUFFER_LEN);
         thread::sleep(Duration::from_millis(wait));
         mapping.unmap().unwrap();
         // From here on nothing may change, whenever the transfer comes.
         memory.write_bytes(0, &pattern(2)).unwrap();
-        wait_until_idle(&registers);
+        edu.wait_until_idle();
         assert_eq!(contents(&memory), pattern(2), "unmapped after {wait} ms");
         DmaBuffer::reclaim(memory).unwrap();
     }
@@ -208,8 +205,7 @@ fn a_detached_device_reaches_nothing() {
     let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
     assert!(tests::edu::reaches(&edu, mapping.iova(), &memory));
     attachment.detach().unwrap();
-    let registers = device.map_bar(RegionIndex::BAR0).unwrap();
-    assert!(!reaches_unheard(&registers, mapping.iova(), &memory));
+    assert!(!Unheard::new(&device).reaches(mapping.iova(), &memory));
     let _attachment = device.attach(&ioas).unwrap();
     assert!(tests::edu::reaches(&edu, mapping.iova(), &memory));
 }

@@ -3,7 +3,7 @@
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, DmaBuffer, Error, GroupIdentity, HwPt, Ioas, Iommufd, Iova, Target};
 use rustix::io::Errno;
-use tests::edu::{INTERRUPTS, bind, cdev, pair, reaches};
+use tests::edu::{INTERRUPTS, Unheard, bind, cdev, pair, reaches};
 use tests::observe::Recorder;
 use vfio::Device;
 
@@ -76,8 +76,8 @@ fn a_device_that_is_not_attached_reaches_what_its_sibling_is_attached_to() {
     let ioas = Ioas::new(&iommufd).unwrap();
     let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
     let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
-    let edu = Edu::new(&first).unwrap();
-    let reaches = || reaches(&edu, mapping.iova(), &memory);
+    let edu = Unheard::new(&first);
+    let reaches = || edu.reaches(mapping.iova(), &memory);
     assert!(!reaches(), "none of them is attached");
     let two = second.attach(&ioas).unwrap();
     assert!(!first.iommu().is_attached());

@@ -2,9 +2,8 @@
 
 use examples::edu::BUFFER_LEN;
 use iommufd::{Access, DmaBuffer};
-use tests::edu::{Rig, start_store};
+use tests::edu::{Rig, Unheard};
 use tests::victim::killed_in;
-use vfio::RegionIndex;
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
@@ -14,9 +13,8 @@ fn a_killed_process_leaves_the_device_usable() {
             let rig = Rig::new();
             let memory = DmaBuffer::new(BUFFER_LEN).unwrap().share();
             let mapping = rig.ioas.map(&memory, Access::ReadWrite).unwrap();
-            let registers = rig.device.map_bar(RegionIndex::BAR0).unwrap();
             // A transfer to memory, which is under way when the end comes.
-            start_store(&registers, mapping.iova(), BUFFER_LEN);
+            Unheard::new(&rig.device).start_store(mapping.iova(), BUFFER_LEN);
             here();
         });
         let rig = Rig::new();
