@@ -44,8 +44,9 @@
 //! A VMM that emulates the whole SMMU need not do this by hand: the [`relay`] takes the guest's
 //! commands and registers, and does it.
 //!
-//! MSIs: a device behind the guest's stage 1 sends them to an address that the guest's tables
-//! translate to one in [`MSI_WINDOW`], where the kernel has put the interrupt controller.
+//! MSIs: the kernel has a device send them to an address in [`MSI_WINDOW`], whatever address the
+//! guest has given it. Behind the guest's stage 1 that is an input address, which the guest's tables
+//! translate to the same address of stage 2.
 //!
 //! The kernel offers it only for devices whose accesses are always coherent (on ACPI, those whose
 //! root complex says `CANWBS`). Since Linux 6.13.
@@ -76,7 +77,8 @@ use crate::format::{Event, Format, InViommu, Reports, ViommuKind};
 /// devices come to need them. The range is none of [`Ioas::iova_ranges`](crate::Ioas::iova_ranges)
 /// of an address space with such a device, and is not for the memory of a guest.
 ///
-/// A guest whose stage 1 translates its devices' MSIs maps what it takes for the doorbell to here.
+/// A guest whose stage 1 translates its devices' MSIs maps the window to itself. A VMM tells it so
+/// by a reserved memory range in the IORT (RMR), or has the guest's interrupt controller there.
 pub const MSI_WINDOW: IovaRange = match IovaRange::new(Iova::new(0x800_0000), Iova::new(0x80f_ffff))
 {
     Some(range) => range,

@@ -51,7 +51,9 @@ pub struct Kernel<V: Smmuv3Kind = Smmuv3> {
 }
 
 impl<V: Smmuv3Kind> Kernel<V> {
-    /// The host of this virtual SMMU, and no other's: a guest with several has a relay for each.
+    /// The host of this virtual SMMU, and no other's: a guest with several has a relay for each, and
+    /// a [`NestParent`](crate::NestParent) for each. Virtual SMMUs on one parent have one VMID, so a
+    /// guest that gives out ASIDs for each SMMU by itself would get the translations of another's.
     #[must_use]
     pub fn new(viommu: &Viommu<V>) -> Self {
         Self {
@@ -110,7 +112,7 @@ impl<V: Smmuv3Kind> RelayedDevice<V> {
 
     /// With its stalled transactions delivered to `queue`, from the next table on: what is read of
     /// it goes to [`Relay::page_requests`](super::Relay::page_requests). Only for a device that can
-    /// stall: the kernel refuses it of others.
+    /// stall: the kernel does not look whether it can.
     #[must_use]
     pub fn with_fault_queue(mut self, queue: FaultQueue) -> Self {
         self.fault_queue = Some(queue);
