@@ -21,10 +21,10 @@ encoding! {
 }
 
 encoding! {
-    /// Who sees the same memory: `STE.S1CSH`, `STE.S2SH0`, `CD.SHx` (5.2, 5.4), and the `SH` of a
-    /// block or page.
+    /// Who sees the same memory: `STE.S1CSH`, `STE.S2SH0`, `CD.SHx` (5.2, 5.4), the `SH` of a block
+    /// or page, and `SYNC.MSH` of the write of an MSI (4.7.3).
     ///
-    /// `0b01` is reserved. In the fields of an STE or CD it behaves as
+    /// `0b01` is reserved. In the fields of an STE, a CD or a command it behaves as
     /// [`NonShareable`](Self::NonShareable).
     pub enum Shareability {
         /// Not shareable.

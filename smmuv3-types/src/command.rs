@@ -15,10 +15,8 @@ mod words;
 pub use error::BadCommand;
 pub use features::CommandFeatures;
 pub use opcode::Opcode;
-pub use operand::{
-    AtcSpan, MsiAttributes, MsiShareability, ResumeAction, StreamRange, SyncMsi, SyncSignal,
-};
-pub use range::{TlbiGranule, TlbiLevel, TlbiRange};
+pub use operand::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi, SyncSignal};
+pub use range::{TlbiLevel, TlbiRange};
 pub use words::CommandWords;
 
 use crate::{

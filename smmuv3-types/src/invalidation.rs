@@ -15,7 +15,7 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 
 use crate::command::fields::{self, LEAF};
 use crate::{
-    Asid, AtcSpan, Command, InputAddress, StreamId, SubstreamId, TlbiGranule, TlbiLevel, TlbiRange,
+    Asid, AtcSpan, Command, Granule, InputAddress, StreamId, SubstreamId, TlbiLevel, TlbiRange,
     Vmid, entry,
 };
 
@@ -355,9 +355,7 @@ const fn reduce(
     if range.scale() > TlbiRange::MAX_SCALE_WITHOUT_DS {
         return Err(NotForwardedReason::Scale);
     }
-    if matches!(range.granule(), TlbiGranule::Kib16)
-        && matches!(range.level(), Some(TlbiLevel::One))
-    {
+    if matches!(range.granule(), Granule::Kib16) && matches!(range.level(), Some(TlbiLevel::One)) {
         // Of one granule nothing is left but the address, which covers it.
         return Ok(range.without_level());
     }

@@ -82,8 +82,8 @@ pub use cd::{
     Tree,
 };
 pub use command::{
-    AtcSpan, BadCommand, Command, CommandFeatures, CommandWords, MsiAttributes, MsiShareability,
-    Opcode, ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiGranule, TlbiLevel, TlbiRange,
+    AtcSpan, BadCommand, Command, CommandFeatures, CommandWords, MsiAttributes, Opcode,
+    ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiLevel, TlbiRange,
 };
 pub use event::{
     AccessAttributes, BadEvent, Event, EventKind, EventRecord, ExpectedAccess, Fault, FaultClass,

@@ -3,9 +3,8 @@
 
 use core::fmt;
 
-use zerocopy::little_endian::U64;
-
 use crate::field::Field;
+use crate::record::in_memory;
 use crate::{InputAddress, PageRequestGroup, StreamId, SubstreamId, entry};
 
 const STREAM: Field = Field::new(31, 0);
@@ -31,35 +30,9 @@ pub(crate) const fn group(bits: u64) -> PageRequestGroup {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct PriRecord([u64; 2]);
 
+in_memory!(PriRecord, 2);
+
 impl PriRecord {
-    /// How many bytes an entry has.
-    pub const BYTES: usize = 16;
-
-    /// The one of these words. Each is a number, in the machine's own order of bytes.
-    #[must_use]
-    pub const fn from_words(words: [u64; 2]) -> Self {
-        Self(words)
-    }
-
-    /// Its words.
-    #[must_use]
-    pub const fn words(&self) -> [u64; 2] {
-        self.0
-    }
-
-    /// The one of these bytes, as they lie in the queue.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
-        let words: [U64; 2] = zerocopy::transmute!(*bytes);
-        Self(words.map(U64::get))
-    }
-
-    /// Its bytes, as they lie in the queue.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
-        zerocopy::transmute!(self.0.map(U64::new))
-    }
-
     /// What it says. Bits that are RES0 or UNKNOWN are not looked at.
     #[must_use]
     pub const fn decode(&self) -> PriMessage {

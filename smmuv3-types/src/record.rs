@@ -1,23 +1,8 @@
 //! Structures and registers that keep every bit, with a name for each field.
 
-/// A structure of 64-bit words, or a register, with a getter and a setter for each field.
-///
-/// A field is written `kind getter, setter: "NAME", word [last:first];`. The kinds: `flag` is one
-/// bit, `num(int)` a number, `total(Enum)` an enum of all encodings, `coded(Enum)` one that leaves
-/// some reserved, `ipa` an address of which the field holds the bits that it has itself.
-macro_rules! record {
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident([u64; $len:literal]), $arch:literal, $section:literal;
-        $($fields:tt)*
-    ) => {
-        $(#[$meta])*
-        ///
-        /// Every bit is kept, also those that mean nothing. In `Debug` the fields that are not 0
-        /// are shown.
-        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-        pub struct $name([u64; $len]);
-
+/// Gives a struct around `[u64; $len]` its words and its bytes.
+macro_rules! in_memory {
+    ($name:ident, $len:literal) => {
         impl $name {
             /// How many bytes it has.
             pub const BYTES: usize = $len * 8;
@@ -46,7 +31,32 @@ macro_rules! record {
             pub fn to_bytes(&self) -> [u8; $len * 8] {
                 ::zerocopy::transmute!(self.0.map(::zerocopy::little_endian::U64::new))
             }
+        }
+    };
+}
+pub(crate) use in_memory;
 
+/// A structure of 64-bit words, or a register, with a getter and a setter for each field.
+///
+/// A field is written `kind getter, setter: "NAME", word [last:first];`. The kinds: `flag` is one
+/// bit, `num(int)` a number, `total(Enum)` an enum of all encodings, `coded(Enum)` one that leaves
+/// some reserved, `ipa` an address of which the field holds the bits that it has itself.
+macro_rules! record {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident([u64; $len:literal]), $arch:literal, $section:literal;
+        $($fields:tt)*
+    ) => {
+        $(#[$meta])*
+        ///
+        /// Every bit is kept, also those that mean nothing. In `Debug` the fields that are not 0
+        /// are shown.
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+        pub struct $name([u64; $len]);
+
+        $crate::record::in_memory!($name, $len);
+
+        impl $name {
             const fn word<const N: usize>(&self) -> u64 {
                 self.0[N]
             }

@@ -1,4 +1,4 @@
-//! Numbers for tests.
+//! What tests share.
 
 /// Numbers that look random and are the same every time (xorshift64*).
 pub(crate) struct Random(u64);
@@ -27,4 +27,19 @@ impl Random {
     pub(crate) fn sparse_words<const N: usize>(&mut self) -> [u64; N] {
         core::array::from_fn(|_| self.word() & self.word() & self.word() & self.word())
     }
+}
+
+/// Asserts that the table of what is covered has a row of this number and name.
+pub(crate) fn assert_listed(number: u8, name: &str) {
+    let found = include_str!("coverage.md").lines().any(|row| {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let listed = cells.next().and_then(|cell| {
+            let digits = cell.strip_prefix("`0x")?.strip_suffix('`')?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        // A second command of the same opcode may stand beside the first.
+        let named = cells.next().and_then(|cell| cell.split('`').nth(1));
+        listed == Some(number) && named == Some(name)
+    });
+    assert!(found, "{name}");
 }

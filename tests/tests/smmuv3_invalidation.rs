@@ -10,7 +10,7 @@ use examples::guest::{AddressSpace, Memory, PAGE};
 use iommufd::smmuv3::{Invalidation, StaleAsids, StreamId};
 use iommufd::{Access, Error, Iova};
 use rustix::io::Errno;
-use smmuv3_types::{Asid, InputAddress, Ipa, TlbiGranule, TlbiLevel, TlbiRange};
+use smmuv3_types::{Asid, Granule, InputAddress, Ipa, TlbiLevel, TlbiRange};
 use tests::edu::pair;
 use tests::refused;
 use tests::smmu::{Guest, STREAM, VA, further, translate};
@@ -56,7 +56,7 @@ impl<'a> Moving<'a> {
 
 /// A range of so many pages of 4 KiB, all of level 3.
 fn pages(count: u8) -> TlbiRange {
-    TlbiRange::new(TlbiGranule::Kib4, Some(TlbiLevel::Three), count - 1, 0).unwrap()
+    TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), count - 1, 0).unwrap()
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_range_ends_where_it_says() {
     guest.invalidate(&[command.unwrap()]);
     assert_eq!(seen(), [false, true, true, true, false]);
     // (1 + 1) << 1 pages, of any level.
-    let range = TlbiRange::new(TlbiGranule::Kib4, None, 1, 1);
+    let range = TlbiRange::new(Granule::Kib4, None, 1, 1);
     guest.invalidate(&[Invalidation::tlbi_nh_vaa(at[1], true, range, limits).unwrap()]);
     assert_eq!(seen(), [false, true, true, true, true]);
 }

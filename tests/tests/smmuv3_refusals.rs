@@ -12,8 +12,8 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use smmuv3_types::{
-    AtcSpan, Command, Ipa, NestedConfig, NestedSte, NotForwardedReason, RefusedSte, StreamId,
-    StreamRange, SubstreamId, TlbiGranule, TlbiRange, Vmid,
+    AtcSpan, Command, Granule, Ipa, NestedConfig, NestedSte, NotForwardedReason, RefusedSte,
+    StreamId, StreamRange, SubstreamId, TlbiRange, Vmid,
 };
 use tests::edu::{bind, cdev, lone, pair};
 use tests::observe::Recorder;
@@ -241,7 +241,7 @@ fn a_command_of_another_smmus_is_not_sent() {
     assert!(!limits.ats() && !limits.substreams() && !limits.ds());
     let another = limits.with_ats(true).with_substreams(true).with_ds(true);
     let one = SubstreamId::new(1);
-    let far = TlbiRange::new(TlbiGranule::Kib4, None, 0, 33);
+    let far = TlbiRange::new(Granule::Kib4, None, 0, 33);
     let commands = |limits| {
         [
             Invalidation::atc_inv(STREAM, None, VA, AtcSpan::ALL, limits),

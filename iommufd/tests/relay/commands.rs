@@ -2,8 +2,9 @@
 
 use iommufd::smmuv3::relay::{Place, Taken};
 use smmuv3_types::{
-    Asid, AtcSpan, Command, Idr1, Idr5, InputAddress, InvalidationLimits, Ipa, L1StreamDescriptor,
-    Ste, StreamConfig, StreamRange, StrtabBase, StrtabBaseCfg, SubstreamId, TlbiGranule, TlbiRange,
+    Asid, AtcSpan, Command, Granule, Idr1, Idr5, InputAddress, InvalidationLimits, Ipa,
+    L1StreamDescriptor, Ste, StreamConfig, StreamRange, StrtabBase, StrtabBaseCfg, SubstreamId,
+    TlbiRange,
 };
 
 use crate::guest::{
@@ -41,7 +42,7 @@ fn atc(number: u32) -> Command {
 }
 
 fn of_4k(num: u8, scale: u8) -> Option<TlbiRange> {
-    Some(TlbiRange::new(TlbiGranule::Kib4, None, num, scale).unwrap())
+    Some(TlbiRange::new(Granule::Kib4, None, num, scale).unwrap())
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::collections::hash_map::Entry;
 
 use iommufd::smmuv3::relay::{Place, Port, Stop};
 use smmuv3_types::{
-    Asid, AtcSpan, CmdqProd, Command, CommandWords, Cr0, Features, Gbpa, InputAddress,
+    Asid, AtcSpan, CmdqProd, Command, CommandWords, Cr0, Features, Gbpa, Granule, InputAddress,
     InvalidationLimits, Ipa, NestedConfig, Reduced, Ste, StreamConfig, StreamId, StreamRange,
-    StrtabBase, StrtabBaseCfg, SubstreamId, TlbiGranule, TlbiRange,
+    StrtabBase, StrtabBaseCfg, SubstreamId, TlbiRange,
 };
 
 use crate::guest::{
@@ -195,7 +195,7 @@ impl Run {
         let range = match random.below(3) {
             0 => None,
             _ => TlbiRange::new(
-                TlbiGranule::Kib4,
+                Granule::Kib4,
                 None,
                 random.below(32) as u8,
                 random.below(3) as u8,

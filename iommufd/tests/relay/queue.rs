@@ -3,7 +3,7 @@
 use iommufd::smmuv3::relay::{NotFlushed, Place, Stop};
 use smmuv3_types::{
     BadCommand, CmdqProd, Command, CommandError, CommandWords, GlobalErrors, Ipa, MsiAttributes,
-    MsiShareability, QueueIndex, ResumeAction, Stag, SyncMsi, SyncSignal,
+    QueueIndex, ResumeAction, Shareability, Stag, SyncMsi, SyncSignal,
 };
 
 use crate::guest::{
@@ -20,7 +20,7 @@ fn syncs_that_are_there_together_are_one_call() {
     let msi = SyncMsi::new(
         Ipa::new(0x808_0040).unwrap(),
         7,
-        MsiShareability::Inner,
+        Shareability::Inner,
         MsiAttributes::DEVICE_NGNRE,
     );
     let signals = [SyncSignal::Irq(msi), SyncSignal::Sev, SyncSignal::None];

@@ -1,10 +1,10 @@
 //! What the words of a command mean.
 
 use super::fields::{self, LEAF};
-use super::{AtcSpan, MsiAttributes, MsiShareability, ResumeAction, StreamRange, SyncMsi};
+use super::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi};
 use crate::{
-    Asid, BadCommand, Command, CommandFeatures, CommandWords, Opcode, PriResponse, Stag,
-    SubstreamId, SyncSignal, TlbiRange, Vmid, entry, page_request,
+    Asid, BadCommand, Command, CommandFeatures, CommandWords, Opcode, PriResponse, Shareability,
+    Stag, SubstreamId, SyncSignal, TlbiRange, Vmid, entry, page_request,
 };
 
 impl Command {
@@ -328,7 +328,10 @@ const fn signal(first: u64, second: u64, features: &CommandFeatures) -> Option<S
         0b01 if features.msi() => Some(SyncSignal::Irq(SyncMsi::new(
             fields::ipa(second, fields::SYNC_MSI_ADDRESS),
             fields::SYNC_MSI_DATA.get(first) as u32,
-            MsiShareability::from_bits(fields::SYNC_MSH.get(first)),
+            match Shareability::decode("SYNC.MSH", fields::SYNC_MSH.get(first)) {
+                Ok(shareability) => shareability,
+                Err(_) => Shareability::NonShareable,
+            },
             MsiAttributes::truncated(fields::SYNC_MSI_ATTR.get(first)),
         ))),
         0b01 => Some(SyncSignal::Irq(None)),

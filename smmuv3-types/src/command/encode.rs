@@ -169,7 +169,7 @@ const fn sync(op: u64, signal: SyncSignal) -> [u64; 2] {
         SyncSignal::Irq(msi) => {
             let first = fields::SYNC_CS.put(op, 0b01);
             let Some(msi) = msi else { return [first, 0] };
-            let first = fields::SYNC_MSH.put(first, msi.shareability().bits());
+            let first = fields::SYNC_MSH.put(first, msi.shareability().bits() as u64);
             let first = fields::SYNC_MSI_ATTR.put(first, msi.attributes().bits() as u64);
             [
                 fields::SYNC_MSI_DATA.put(first, msi.data() as u64),

@@ -1,6 +1,6 @@
 //! What commands take besides numbers and addresses.
 
-use crate::{Ipa, StreamId};
+use crate::{Ipa, Shareability, StreamId};
 
 /// An aligned range of streams, of two up to half of all there are: the operand of
 /// `CFGI_STE_RANGE` (4.3.2).
@@ -132,7 +132,7 @@ pub enum SyncSignal {
 pub struct SyncMsi {
     address: Ipa,
     data: u32,
-    shareability: MsiShareability,
+    shareability: Shareability,
     attributes: MsiAttributes,
 }
 
@@ -143,7 +143,7 @@ impl SyncMsi {
     pub const fn new(
         address: Ipa,
         data: u32,
-        shareability: MsiShareability,
+        shareability: Shareability,
         attributes: MsiAttributes,
     ) -> Option<Self> {
         if address.get() == 0 || !address.is_aligned_to(4) {
@@ -171,7 +171,7 @@ impl SyncMsi {
 
     /// `MSH`, bits 23:22 of the first word.
     #[must_use]
-    pub const fn shareability(&self) -> MsiShareability {
+    pub const fn shareability(&self) -> Shareability {
         self.shareability
     }
 
@@ -179,35 +179,6 @@ impl SyncMsi {
     #[must_use]
     pub const fn attributes(&self) -> MsiAttributes {
         self.attributes
-    }
-}
-
-/// Who sees the write of an MSI: `SYNC.MSH` (4.7.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MsiShareability {
-    /// Not shareable, `0b00`. The reserved `0b01` counts as this.
-    NonShareable,
-    /// Outer shareable, `0b10`.
-    Outer,
-    /// Inner shareable, `0b11`.
-    Inner,
-}
-
-impl MsiShareability {
-    pub(crate) const fn from_bits(bits: u64) -> Self {
-        match bits {
-            0b10 => Self::Outer,
-            0b11 => Self::Inner,
-            _ => Self::NonShareable,
-        }
-    }
-
-    pub(crate) const fn bits(self) -> u64 {
-        match self {
-            Self::NonShareable => 0b00,
-            Self::Outer => 0b10,
-            Self::Inner => 0b11,
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The range and the level hint of an invalidation by address.
 
+use crate::Granule;
 use crate::field::Field;
 
 const NUM: Field = Field::new(16, 12);
@@ -8,35 +9,12 @@ const SCALE_WITHOUT_DS: Field = Field::new(24, 20);
 const TTL: Field = Field::new(9, 8);
 const TG: Field = Field::new(11, 10);
 
-/// The granule of the tables that an invalidation is about: `TG`, bits 11:10 of the second word
-/// (4.4.1.1). Only translations of tables of this granule need be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlbiGranule {
-    /// 4 KiB, `0b01`.
-    Kib4,
-    /// 16 KiB, `0b10`.
-    Kib16,
-    /// 64 KiB, `0b11`.
-    Kib64,
-}
-
-impl TlbiGranule {
-    /// How many bytes it has.
-    #[must_use]
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Self::Kib4 => 1 << 12,
-            Self::Kib16 => 1 << 14,
-            Self::Kib64 => 1 << 16,
-        }
-    }
-
-    const fn bits(self) -> u64 {
-        match self {
-            Self::Kib4 => 0b01,
-            Self::Kib16 => 0b10,
-            Self::Kib64 => 0b11,
-        }
+/// `TG`, bits 11:10 of the second word (4.4.1.1). 0 is no range.
+const fn tg(granule: Granule) -> u64 {
+    match granule {
+        Granule::Kib4 => 0b01,
+        Granule::Kib16 => 0b10,
+        Granule::Kib64 => 0b11,
     }
 }
 
@@ -44,7 +22,7 @@ impl TlbiGranule {
 /// (4.4.1.1). Only blocks and pages of this level need be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlbiLevel {
-    /// Level 1, `0b01`. With [`TlbiGranule::Kib16`] only where there is `SMMU_IDR5.DS`.
+    /// Level 1, `0b01`. With [`Granule::Kib16`] only where there is `SMMU_IDR5.DS`.
     One,
     /// Level 2, `0b10`.
     Two,
@@ -70,7 +48,7 @@ impl TlbiLevel {
 /// It is none of the encodings that are reserved: more than one granule, or a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TlbiRange {
-    granule: TlbiGranule,
+    granule: Granule,
     level: Option<TlbiLevel>,
     num: u8,
     scale: u8,
@@ -87,7 +65,7 @@ impl TlbiRange {
 
     /// One granule at the address, of which the level is known: a hint rather than a range.
     #[must_use]
-    pub const fn one(granule: TlbiGranule, level: TlbiLevel) -> Self {
+    pub const fn one(granule: Granule, level: TlbiLevel) -> Self {
         Self {
             granule,
             level: Some(level),
@@ -100,16 +78,16 @@ impl TlbiRange {
     /// is one granule with no level, which is reserved.
     ///
     /// ```
-    /// use smmuv3_types::{TlbiGranule, TlbiRange};
+    /// use smmuv3_types::{Granule, TlbiRange};
     ///
-    /// let range = TlbiRange::new(TlbiGranule::Kib4, None, 2, 9).unwrap();
+    /// let range = TlbiRange::new(Granule::Kib4, None, 2, 9).unwrap();
     /// assert_eq!(range.granules(), 3 * 512);
     /// assert_eq!(range.bytes(), 6 << 20);
-    /// assert_eq!(TlbiRange::new(TlbiGranule::Kib4, None, 0, 0), None);
+    /// assert_eq!(TlbiRange::new(Granule::Kib4, None, 0, 0), None);
     /// ```
     #[must_use]
     pub const fn new(
-        granule: TlbiGranule,
+        granule: Granule,
         level: Option<TlbiLevel>,
         num: u8,
         scale: u8,
@@ -130,7 +108,7 @@ impl TlbiRange {
 
     /// The granule of the tables: `TG`.
     #[must_use]
-    pub const fn granule(&self) -> TlbiGranule {
+    pub const fn granule(&self) -> Granule {
         self.granule
     }
 
@@ -176,15 +154,15 @@ impl TlbiRange {
     pub(crate) const fn decode(words: [u64; 2], ds: bool) -> Result<Option<Self>, Reserved> {
         let [first, second] = words;
         let granule = match TG.get(second) {
-            0b01 => TlbiGranule::Kib4,
-            0b10 => TlbiGranule::Kib16,
-            0b11 => TlbiGranule::Kib64,
+            0b01 => Granule::Kib4,
+            0b10 => Granule::Kib16,
+            0b11 => Granule::Kib64,
             // All else is RES0 then.
             _ => return Ok(None),
         };
         let level = match TTL.get(second) {
             // Without DS, tables of 16 KiB have no blocks of level 1: it counts as no hint.
-            0b01 if !ds && matches!(granule, TlbiGranule::Kib16) => None,
+            0b01 if !ds && matches!(granule, Granule::Kib16) => None,
             0b01 => Some(TlbiLevel::One),
             0b10 => Some(TlbiLevel::Two),
             0b11 => Some(TlbiLevel::Three),
@@ -210,7 +188,7 @@ impl TlbiRange {
             Some(level) => level.bits(),
             None => 0,
         };
-        [first, TG.put(TTL.put(0, level), range.granule.bits())]
+        [first, TG.put(TTL.put(0, level), tg(range.granule))]
     }
 
     /// The words of a command with this range in the place of theirs.

@@ -290,7 +290,7 @@ fn signals_of_a_sync() {
     else {
         panic!("an MSI");
     };
-    assert_eq!(msi.shareability(), MsiShareability::NonShareable);
+    assert_eq!(msi.shareability(), Shareability::NonShareable);
     assert_eq!((msi.address().get(), msi.data()), (0x1000, 0x42));
 }
 
@@ -317,9 +317,9 @@ fn ranges_of_streams() {
 fn sizes_of_ranges() {
     // (NUM + 1) * 2^SCALE granules (4.4.1.1).
     for (granule, bytes) in [
-        (TlbiGranule::Kib4, 4096u64),
-        (TlbiGranule::Kib16, 16384),
-        (TlbiGranule::Kib64, 65536),
+        (Granule::Kib4, 4096u64),
+        (Granule::Kib16, 16384),
+        (Granule::Kib64, 65536),
     ] {
         for num in 0..=u8::MAX {
             for scale in 0..=u8::MAX {

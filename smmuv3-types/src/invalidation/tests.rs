@@ -194,7 +194,7 @@ fn vectors() {
                 Asid::new(0x8123),
                 address,
                 true,
-                TlbiRange::new(TlbiGranule::Kib4, Some(TlbiLevel::Three), 2, 9),
+                TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), 2, 9),
                 &all,
             )
             .unwrap(),
@@ -229,12 +229,12 @@ fn a_hint_that_the_host_has_not_is_dropped() {
     let vaa = |range, limits| Invalidation::tlbi_nh_vaa(address, true, range, limits);
 
     // One granule: the address alone covers it.
-    let hint = Some(TlbiRange::one(TlbiGranule::Kib4, TlbiLevel::Two));
+    let hint = Some(TlbiRange::one(Granule::Kib4, TlbiLevel::Two));
     assert_eq!(vaa(hint, &InvalidationLimits::NONE), vaa(None, &ril));
-    let hint = Some(TlbiRange::one(TlbiGranule::Kib16, TlbiLevel::One));
+    let hint = Some(TlbiRange::one(Granule::Kib16, TlbiLevel::One));
     assert_eq!(vaa(hint, &ril), vaa(None, &ril));
     // More granules: the range stays, of any level.
-    let range = |level| TlbiRange::new(TlbiGranule::Kib16, level, 3, 0);
+    let range = |level| TlbiRange::new(Granule::Kib16, level, 3, 0);
     assert_eq!(
         vaa(range(Some(TlbiLevel::One)), &ril),
         vaa(range(None), &ril)
@@ -257,12 +257,12 @@ fn a_refusal_says_what_to_do() {
         reason(Invalidation::tlbi_nh_asid(Asid::new(256), none)),
         (NotForwardedReason::WideAsid, everything)
     );
-    let range = TlbiRange::new(TlbiGranule::Kib4, None, 1, 0);
+    let range = TlbiRange::new(Granule::Kib4, None, 1, 0);
     assert_eq!(
         reason(Invalidation::tlbi_nh_vaa(address, false, range, none)),
         (NotForwardedReason::Range, everything)
     );
-    let range = TlbiRange::new(TlbiGranule::Kib4, None, 0, 32);
+    let range = TlbiRange::new(Granule::Kib4, None, 0, 32);
     assert_eq!(
         reason(Invalidation::tlbi_nh_va(
             Asid::new(1),

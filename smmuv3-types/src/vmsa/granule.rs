@@ -17,6 +17,12 @@ impl Granule {
     /// All there are.
     pub const ALL: &'static [Self] = &[Self::Kib4, Self::Kib16, Self::Kib64];
 
+    /// How many bytes a page has.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        1 << self.page_bits()
+    }
+
     /// How many bits of an address are within a page.
     #[must_use]
     pub const fn page_bits(self) -> u32 {

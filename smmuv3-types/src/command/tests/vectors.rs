@@ -10,7 +10,7 @@ fn vectors() {
     // Composed by hand from the bits that chapter 4 gives: opcode 7:0, SSV 11, SSID 31:12,
     // SID 63:32, VMID 47:32, ASID 63:48, NUM 16:12, SCALE 25:20; Leaf 0, TTL 9:8, TG 11:10,
     // address 63:12.
-    let range = TlbiRange::new(TlbiGranule::Kib64, Some(TlbiLevel::Two), 0x15, 0x26);
+    let range = TlbiRange::new(Granule::Kib64, Some(TlbiLevel::Two), 0x15, 0x26);
     let vectors = [
         (
             Command::PrefetchConfig {
@@ -169,7 +169,7 @@ fn vectors() {
             Command::Sync(SyncSignal::Irq(SyncMsi::new(
                 Ipa::new(0xf_0000_0808_0040).unwrap(),
                 0xdead_beef,
-                MsiShareability::Inner,
+                Shareability::Inner,
                 MsiAttributes::WRITE_BACK,
             ))),
             // CS 1 << 12, MSH 3 << 22, MSIAttr 0xf << 24.
