@@ -183,7 +183,6 @@ pub use host::{Host, PageRequests, Place, RequestName, RequestedPage};
 pub use kernel::{Kernel, RelayedDevice, Smmuv3Kind};
 pub use memory::{GuestMemory, Unreadable};
 pub use migrate::{ImportError, Quiesced};
-pub use pri::PriRecord;
 pub use queue::{CommandQueue, Ran, Stop};
 pub use report::Report;
 pub use requests::ForGuest;

@@ -1,12 +1,13 @@
 //! Page requests, which the guest answers by commands.
 
 use smmuv3_types::{
-    AccessAttributes, Event, EventRecord, Fault, PageRequestGroup, PriResponse, Requester,
-    ResumeAction, Stag, StreamId,
+    AccessAttributes, Event, EventRecord, Fault, PageRequestGroup, PriRecord, PriResponse,
+    Requester, ResumeAction, Stag, StreamId,
 };
 
 use super::devices::PortNumber;
-use super::{Host, PageRequests, Place, PriRecord, Relay, Report, RequestName, RequestedPage};
+use super::pri;
+use super::{Host, PageRequests, Place, Relay, Report, RequestName, RequestedPage};
 use crate::fault_queue::{PageResponse, Permissions};
 
 /// What the guest is told of page requests.
@@ -56,7 +57,7 @@ impl<H: Host> Relay<H> {
                 None => ForGuest::Nothing,
             },
             RequestName::Pri(_) if !self.registers.cr0.priqen() => ForGuest::Nothing,
-            RequestName::Pri(group) => ForGuest::Pri(PriRecord::of(stream, group, &requests)),
+            RequestName::Pri(group) => ForGuest::Pri(pri::records(stream, group, &requests)),
         };
         if told != ForGuest::Nothing {
             // Who had the name is gone: a name is used again when its bearer was answered.
