@@ -136,14 +136,13 @@ impl<V: ViommuKind> VDevice<V> {
     #[must_use]
     pub fn through(&self, nested: &NestedHwPt<V::Format>, stale: V::Stale) -> Target {
         let stale = V::stale(&stale, &self.demands);
-        let settle: Option<Arc<dyn Settle>> = match stale.is_empty() {
-            true => None,
-            false => Some(Arc::new(Invalidations::<V> {
+        let settle = (!stale.is_empty()).then(|| -> Arc<dyn Settle> {
+            Arc::new(Invalidations::<V> {
                 viommu: Arc::clone(&self.inner.viommu),
                 demands: self.demands,
                 commands: stale,
-            })),
-        };
+            })
+        });
         Target::through(nested.table(), Some(&self.inner), settle)
     }
 

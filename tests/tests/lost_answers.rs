@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use iommufd::{Access, DmaMemory, Ioas, Iommufd, Leaks, Mapped};
+use iommufd::{Access, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped, Mapping};
 use rustix::io::Errno;
 use tests::at::{PAGE, page, pages};
 use tests::lost_answer::until_lost;
@@ -39,6 +39,25 @@ impl Space {
         }
     }
 
+    /// Makes mappings at an address until the answer to `ioctl` is lost. What was mapped then is unmapped.
+    fn lose_and_undo(&self, ioctl: &'static str, make: impl Fn() -> Result<Mapping, Error> + Sync) {
+        until_lost(|moment| {
+            self.recorder.clear();
+            match moment.during(&make) {
+                Ok(mapping) => {
+                    mapping.unmap().unwrap();
+                    false
+                }
+                Err(error) => {
+                    assert_eq!(error.errno(), Some(Errno::FAULT));
+                    let undone = ("IOMMU_IOAS_UNMAP", Ok(()));
+                    assert_eq!(self.recorder.answers(), [(ioctl, NOT_SAID), undone]);
+                    true
+                }
+            }
+        });
+    }
+
     /// What the kernel has mapped still, of which it has nothing then.
     fn left_in_the_kernel(&self) -> u64 {
         raw::unmap(&self.iommufd, ids::of(&self.ioas), 0, u64::MAX).unwrap()
@@ -51,24 +70,8 @@ fn what_was_mapped_at_an_address_without_an_answer_is_unmapped() {
     let space = Space::new();
     let _attachment = space.device.attach(&space.ioas).unwrap();
     let memory = space.living.memory(LARGE);
-    until_lost(|moment| {
-        space.recorder.clear();
-        let map = || space.ioas.map_at(page(0), &memory, Access::ReadWrite);
-        match moment.during(map) {
-            Ok(mapping) => {
-                mapping.unmap().unwrap();
-                false
-            }
-            Err(error) => {
-                assert_eq!(error.errno(), Some(Errno::FAULT));
-                let undone = ("IOMMU_IOAS_UNMAP", Ok(()));
-                assert_eq!(
-                    space.recorder.answers(),
-                    [("IOMMU_IOAS_MAP", NOT_SAID), undone]
-                );
-                true
-            }
-        }
+    space.lose_and_undo("IOMMU_IOAS_MAP", || {
+        space.ioas.map_at(page(0), &memory, Access::ReadWrite)
     });
     check_pins(&space.iommufd, memory.bytes(), 0).unwrap();
     drop(memory);
@@ -86,24 +89,8 @@ fn what_was_copied_to_an_address_without_an_answer_is_unmapped() {
     let other = Ioas::new(&space.iommufd).unwrap();
     let memory = space.living.memory(LARGE);
     let source = other.map_at(page(0), &memory, Access::ReadWrite).unwrap();
-    until_lost(|moment| {
-        space.recorder.clear();
-        let copy = || space.ioas.copy_at(page(0), &source, Access::ReadWrite);
-        match moment.during(copy) {
-            Ok(mapping) => {
-                mapping.unmap().unwrap();
-                false
-            }
-            Err(error) => {
-                assert_eq!(error.errno(), Some(Errno::FAULT));
-                let undone = ("IOMMU_IOAS_UNMAP", Ok(()));
-                assert_eq!(
-                    space.recorder.answers(),
-                    [("IOMMU_IOAS_COPY", NOT_SAID), undone]
-                );
-                true
-            }
-        }
+    space.lose_and_undo("IOMMU_IOAS_COPY", || {
+        space.ioas.copy_at(page(0), &source, Access::ReadWrite)
     });
     source.unmap().unwrap();
     drop(memory);
