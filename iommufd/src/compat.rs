@@ -51,6 +51,9 @@ impl Iommufd {
     #[doc(alias = "IOMMU_VFIO_IOAS_SET")]
     pub fn set_compat_ioas(&self, ioas: &Ioas) -> Result<()> {
         self.must_be(ioas.iommufd(), "address space")?;
+        self.check_process()?;
+        // Also if it is refused: then it is only more careful than it need be.
+        ioas.inner.ledger().expect_strangers();
         self.vfio_ioas(sys::IOMMU_VFIO_IOAS_SET, ioas.inner.id())
             .map(drop)
     }

@@ -100,6 +100,8 @@ struct State {
     free: Option<usize>,
     /// Whether entries overlap.
     overlaps: Overlaps,
+    /// Whether somebody else may unmap what is mapped here.
+    has_strangers: bool,
     /// Entries whose MAP got no answer.
     unanswered: usize,
     /// Exact maps whose ioctl is under way, and copies of what is mapped here.
@@ -185,15 +187,22 @@ impl Ledger {
         state.insert_mapping(held)
     }
 
+    /// From now on somebody else may unmap what is mapped here.
+    pub(crate) fn expect_strangers(&self) {
+        self.state.lock().has_strangers = true;
+    }
+
     /// The kernel has mapped the entry at `range`. Returns how many memories are kept for good:
-    /// they may have been copied as what was mapped there before.
+    /// they may have been copied as what was mapped there before. Without strangers that cannot be:
+    /// the entry that is still there is one whose unmap has been answered, and not been recorded.
     pub(crate) fn mapped(&self, key: &EntryKey, range: IovaRange) -> usize {
         let mut state = self.state.lock();
         let mut kept = 0;
         if let Slot::Mapping { held, begun } = state.replace(key, Slot::Emptied) {
             let spell = state.spell_since(begun);
             state.replace(key, Slot::Mapped { range, held, spell });
-            if state.copied_since(begun)
+            if state.has_strangers
+                && state.copied_since(begun)
                 && !state.is_alone(key, range)
                 && let Some(Slot::Mapped { held, .. }) = state.slots.get(key.0)
             {

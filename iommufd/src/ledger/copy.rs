@@ -110,6 +110,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
+    use super::super::Unmap;
     use super::*;
     use crate::address::{Iova, IovaRange};
     use crate::buffer::DmaBuffer;
@@ -251,6 +252,7 @@ mod tests {
     #[test]
     fn what_may_have_been_copied_in_the_place_of_another_is_kept_for_good() {
         let (one, two) = (Ledger::default(), Ledger::default());
+        one.expect_strangers();
         let (stale, _memory) = map(&one, page(1));
         let (begun, _) = map(&one, page(2));
         // The kernel has mapped the successor, and the copy comes before that is recorded.
@@ -265,6 +267,22 @@ mod tests {
         let late = one.begin_map(Held::Nothing);
         copy(&two, &one, &begun, page(1)).unwrap();
         assert_eq!(one.mapped(&late, page(3)), 0);
+    }
+
+    #[test]
+    fn where_nobody_else_unmaps_an_unmap_that_is_not_recorded_yet_keeps_nothing() {
+        let (one, two) = (Ledger::default(), Ledger::default());
+        let (source, _memory) = map(&one, page(1));
+        // It waits for the place, which it gets when the kernel has unmapped the source.
+        let late: Arc<dyn DmaMemory> = DmaBuffer::new(4096).unwrap().share();
+        let successor = one.begin_map(Held::Memory(Arc::clone(&late)));
+        copy(&two, &one, &source, page(1)).unwrap();
+        assert!(matches!(one.begin_unmap(&source), Unmap::Issue(_)));
+        assert_eq!(one.mapped(&successor, page(1)), 0);
+        drop(one.unmapped(source));
+        assert!(matches!(one.begin_unmap(&successor), Unmap::Issue(_)));
+        drop(one.unmapped(successor));
+        assert_eq!(Arc::strong_count(&late), 1);
     }
 
     #[test]
