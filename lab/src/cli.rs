@@ -39,6 +39,7 @@ const UPDATE: Known = ("--update", None);
 const TIMEOUT: Known = ("--timeout", Some("SECONDS"));
 const APPEND: Known = ("--append", Some("PARAMETERS"));
 const FILTER: Known = ("--filter", Some("NAME"));
+const FILE: Known = ("--file", Some("NAME"));
 const SKIP_HOST: Known = ("--skip-host", None);
 const NO_FAIL_FAST: Known = ("--no-fail-fast", None);
 const CHECK: Known = ("--check", None);
@@ -78,6 +79,7 @@ impl Command {
             Self::Demo | Self::Run | Self::Shell => &[ARCH, KERNEL, QEMU, UPDATE, TIMEOUT, APPEND],
             Self::Test => &[
                 FILTER,
+                FILE,
                 SKIP_HOST,
                 NO_FAIL_FAST,
                 ARCH,
@@ -111,6 +113,8 @@ pub(crate) struct Options {
     pub(crate) append: Option<String>,
     /// The tests to run.
     pub(crate) filter: Option<String>,
+    /// The one file of tests to build and run.
+    pub(crate) file: Option<String>,
     /// Whether to leave out the tests that need no kernel.
     pub(crate) skip_host: bool,
     /// Whether to go on after a failure.
@@ -229,6 +233,7 @@ impl Options {
             },
             "--append" => self.append = Some(value),
             "--filter" => self.filter = Some(value),
+            "--file" => self.file = Some(value),
             "--skip-host" => self.skip_host = true,
             "--no-fail-fast" => self.no_fail_fast = true,
             _ => self.check = true,

@@ -104,6 +104,7 @@ The machines: a PC with a VT-d (x86_64), an Arm board with an SMMUv3 that nests 
 does not. Most test programs run on the first two; lab/src/places.rs says which do not.
 
   --filter NAME        run only the tests with NAME in their name, or, of those for the kernel, in their file's
+  --file NAME          build and run only the kernel's tests of tests/tests/NAME.rs: the quickest way to try a change
   --arch NAME          run only the kernel's tests on machines of this architecture
   --skip-host          leave out the tests of the host
   --no-fail-fast       go on to the kernel's tests when one of the host's failed, and to the next architecture's

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(420);
 const SILENCE: Duration = Duration::from_secs(480);
 /// How often a machine may stand still before that counts as what the tests have done to it.
 const RESTARTS: usize = 2;
+/// The package of the integration tests.
+const TESTS: &str = "tests";
 /// The exit status of a test runner with a test that failed.
 const TESTS_FAILED: u8 = 101;
 
@@ -39,8 +41,8 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     let filter = options.filter.as_deref();
     let mut host = Tally::default();
     let mut status = 0;
-    // Who names an architecture wants its tests in the lab.
-    if !options.skip_host && options.arch.is_none() {
+    // Who names an architecture or a file wants its tests in the lab.
+    if !options.skip_host && options.arch.is_none() && options.file.is_none() {
         (host, status) = on_host(filter)?;
         say(format!("host tests: {host}"));
     }
@@ -53,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             ));
             continue;
         }
-        let all = runners(lab.arch, filter)?;
+        let all = runners(lab.arch, filter, options.file.as_deref())?;
         for &machine in lab.arch.machines {
             let here = |runner: &&Runner| places::runs_on(&stem(&runner.source), machine);
             let runners: Vec<Runner> = all.iter().filter(here).cloned().collect();
@@ -222,17 +224,9 @@ struct Runner {
 }
 
 /// The workspace's test programs that have tests for the lab.
-fn runners(arch: &Arch, filter: Option<&str>) -> Result<Vec<Runner>> {
-    let lab = env!("CARGO_PKG_NAME");
+fn runners(arch: &Arch, filter: Option<&str>, file: Option<&str>) -> Result<Vec<Runner>> {
     let mut runners = Vec::new();
-    let arguments = ["test", "--workspace", "--exclude", lab, "--no-run"];
-    let executables = programs::build(arch, &arguments)?;
-    let names: Vec<String> = executables
-        .iter()
-        .map(|executable| stem(&executable.source))
-        .collect();
-    places::check(&names)?;
-    for executable in executables {
+    for executable in test_programs(arch, file)? {
         // What this needs is no kernel, but its headers: `cargo lab codegen --check` runs it.
         if !executable.is_test || executable.source == TESTS_SOURCE {
             continue;
@@ -263,6 +257,22 @@ fn runners(arch: &Arch, filter: Option<&str>) -> Result<Vec<Runner>> {
     }
     runners.sort_by(|one, other| one.source.cmp(&other.source));
     Ok(runners)
+}
+
+/// The workspace's test programs, built: all of them, or the one of that file.
+fn test_programs(arch: &Arch, file: Option<&str>) -> Result<Vec<Executable>> {
+    if let Some(name) = file {
+        return programs::build(arch, &["test", "-p", TESTS, "--test", name, "--no-run"]);
+    }
+    let lab = env!("CARGO_PKG_NAME");
+    let arguments = ["test", "--workspace", "--exclude", lab, "--no-run"];
+    let executables = programs::build(arch, &arguments)?;
+    let names: Vec<String> = executables
+        .iter()
+        .map(|executable| stem(&executable.source))
+        .collect();
+    places::check(&names)?;
+    Ok(executables)
 }
 
 /// The name of a test program's source, without folder and ending; of one that has a folder to itself, the folder's.
