@@ -40,8 +40,8 @@ impl Features {
     /// # Errors
     /// A field holds a reserved value: `ST_LEVEL`, `STALL_MODEL`, `TTENDIAN`, `SIDSIZE` over 32,
     /// `SSIDSIZE` over 20, `VAX`, `OAS`. Or a feature is on that changes what tables mean and
-    /// is not covered: `SMMU_IDR5.D128`, `SMMU_IDR3.S1PI`, `SMMU_IDR3.AIE`,
-    /// `SMMU_IDR3.THE`, `SMMU_IDR3.DPT`.
+    /// is not covered: `SMMU_IDR0.HTTU` of `0b11` ([`TableUpdate::TableAccessFlag`]),
+    /// `SMMU_IDR5.D128`, `SMMU_IDR3.S1PI`, `SMMU_IDR3.AIE`, `SMMU_IDR3.THE`, `SMMU_IDR3.DPT`.
     pub const fn new(registers: IdRegisters) -> Result<Self, BadFeatures> {
         // No `?` in a `const fn`.
         macro_rules! known {
@@ -59,6 +59,11 @@ impl Features {
             idr5,
             ..
         } = registers;
+        // With it `CD.HAFT` has the SMMU write to tables that a walk goes through, not only to the
+        // block or page at its end.
+        if matches!(idr0.httu(), TableUpdate::TableAccessFlag) {
+            return Err(BadFeatures::NotCovered("SMMU_IDR0.HTTU"));
+        }
         if idr5.d128() {
             return Err(BadFeatures::NotCovered("SMMU_IDR5.D128"));
         }
@@ -122,7 +127,8 @@ impl Features {
         self.stream_table
     }
 
-    /// The flags that the SMMU writes into translation tables: `SMMU_IDR0.HTTU`.
+    /// The flags that the SMMU writes into translation tables: `SMMU_IDR0.HTTU`. Never
+    /// [`TableUpdate::TableAccessFlag`].
     #[must_use]
     pub const fn table_update(&self) -> TableUpdate {
         self.registers.idr0.httu()
