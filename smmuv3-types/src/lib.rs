@@ -54,6 +54,8 @@ mod attributes;
 mod bits;
 mod cd;
 mod command;
+#[cfg(test)]
+mod coverage;
 mod encoding;
 mod entry;
 mod event;
