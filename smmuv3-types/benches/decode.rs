@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use smmuv3_types::{
     AccessAttributes, Asid, AtcSpan, Command, CommandFeatures, CommandWords, Event, EventRecord,
-    Fault, Granule, InputAddress, Invalidation, InvalidationLimits, Requester, StreamId,
-    SubstreamId, SyncSignal, TlbiLevel, TlbiRange, Vmid,
+    Fault, Granule, InputAddress, Invalidation, InvalidationLimits, Level, Requester, StreamId,
+    SubstreamId, SyncSignal, TlbiRange, Vmid,
 };
 
 /// About as many as a guest writes before it waits.
@@ -135,7 +135,7 @@ fn unmap(address: u64) -> Command {
         asid: Asid::new((address >> 16 & 0xff) as u16),
         address: InputAddress::new(address),
         leaf: true,
-        range: TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), pages, 0),
+        range: TlbiRange::new(Granule::Kib4, Some(Level::Level3), pages, 0),
     }
 }
 

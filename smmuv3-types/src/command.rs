@@ -16,7 +16,7 @@ pub use error::BadCommand;
 pub use features::CommandFeatures;
 pub use opcode::Opcode;
 pub use operand::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi, SyncSignal};
-pub use range::{TlbiLevel, TlbiRange};
+pub use range::TlbiRange;
 pub use words::CommandWords;
 
 use crate::{

@@ -15,8 +15,8 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 
 use crate::command::fields::{self, LEAF};
 use crate::{
-    Asid, AtcSpan, Command, Granule, InputAddress, StreamId, SubstreamId, TlbiLevel, TlbiRange,
-    Vmid, entry,
+    Asid, AtcSpan, Command, Granule, InputAddress, Level, StreamId, SubstreamId, TlbiRange, Vmid,
+    entry,
 };
 
 /// One of the eight commands that a VMM forwards for its guest
@@ -355,7 +355,7 @@ const fn reduce(
     if range.scale() > TlbiRange::MAX_SCALE_WITHOUT_DS {
         return Err(NotForwardedReason::Scale);
     }
-    if matches!(range.granule(), Granule::Kib16) && matches!(range.level(), Some(TlbiLevel::One)) {
+    if matches!(range.granule(), Granule::Kib16) && matches!(range.level(), Some(Level::Level1)) {
         // Of one granule nothing is left but the address, which covers it.
         return Ok(range.without_level());
     }

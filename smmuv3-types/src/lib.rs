@@ -85,7 +85,7 @@ pub use cd::{
 };
 pub use command::{
     AtcSpan, BadCommand, Command, CommandFeatures, CommandWords, MsiAttributes, Opcode,
-    ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiLevel, TlbiRange,
+    ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiRange,
 };
 pub use event::{
     AccessAttributes, BadEvent, Event, EventKind, EventRecord, ExpectedAccess, Fault, FaultClass,

@@ -176,6 +176,31 @@ fn reserved_values_are_illegal() {
 }
 
 #[test]
+fn a_hint_is_the_number_of_a_level_but_0() {
+    for &level in Level::ALL {
+        for granule in [Granule::Kib4, Granule::Kib16, Granule::Kib64] {
+            let hint = TlbiRange::one(granule, level);
+            assert_eq!(hint, TlbiRange::new(granule, Some(level), 0, 0));
+            let range = TlbiRange::new(granule, Some(level), 7, 1);
+            assert_eq!(hint.is_none(), level == Level::Level0);
+            assert_eq!(range.is_none(), level == Level::Level0);
+            for range in [hint, range].into_iter().flatten() {
+                let command = Command::TlbiNhVaa {
+                    vmid: VMID,
+                    address: ADDRESS,
+                    leaf: true,
+                    range: Some(range),
+                };
+                let [_, second] = command.encode().words();
+                assert_eq!(second >> 8 & 3, level.number().into());
+                assert_eq!(range.level(), Some(level));
+                assert_eq!(Command::decode(command.encode(), &ALL), Ok(command));
+            }
+        }
+    }
+}
+
+#[test]
 fn level_1_of_16_kib_is_no_hint_without_ds() {
     let features = ALL.with_ds(false);
     // TG 2, TTL 1: with one granule it is the reserved combination (4.4.1.1).

@@ -194,7 +194,7 @@ fn vectors() {
                 Asid::new(0x8123),
                 address,
                 true,
-                TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), 2, 9),
+                TlbiRange::new(Granule::Kib4, Some(Level::Level3), 2, 9),
                 &all,
             )
             .unwrap(),
@@ -229,14 +229,14 @@ fn a_hint_that_the_host_has_not_is_dropped() {
     let vaa = |range, limits| Invalidation::tlbi_nh_vaa(address, true, range, limits);
 
     // One granule: the address alone covers it.
-    let hint = Some(TlbiRange::one(Granule::Kib4, TlbiLevel::Two));
+    let hint = Some(TlbiRange::one(Granule::Kib4, Level::Level2).unwrap());
     assert_eq!(vaa(hint, &InvalidationLimits::NONE), vaa(None, &ril));
-    let hint = Some(TlbiRange::one(Granule::Kib16, TlbiLevel::One));
+    let hint = Some(TlbiRange::one(Granule::Kib16, Level::Level1).unwrap());
     assert_eq!(vaa(hint, &ril), vaa(None, &ril));
     // More granules: the range stays, of any level.
     let range = |level| TlbiRange::new(Granule::Kib16, level, 3, 0);
     assert_eq!(
-        vaa(range(Some(TlbiLevel::One)), &ril),
+        vaa(range(Some(Level::Level1)), &ril),
         vaa(range(None), &ril)
     );
 }
