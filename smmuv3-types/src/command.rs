@@ -13,7 +13,7 @@ mod tests;
 mod words;
 
 pub use error::BadCommand;
-pub use features::CommandFeatures;
+pub(crate) use features::CommandFeatures;
 pub use opcode::Opcode;
 pub use operand::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi, SyncSignal};
 pub use range::TlbiRange;

@@ -84,8 +84,8 @@ pub use cd::{
     Tree,
 };
 pub use command::{
-    AtcSpan, BadCommand, Command, CommandFeatures, CommandWords, MsiAttributes, Opcode,
-    ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiRange,
+    AtcSpan, BadCommand, Command, CommandWords, MsiAttributes, Opcode, ResumeAction, StreamRange,
+    SyncMsi, SyncSignal, TlbiRange,
 };
 pub use event::{
     AccessAttributes, BadEvent, Event, EventKind, EventRecord, ExpectedAccess, Fault, FaultClass,

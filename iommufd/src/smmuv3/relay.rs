@@ -172,9 +172,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smmuv3_types::{
-    CommandFeatures, EventRecord, Features, Invalidation, InvalidationLimits, StreamId,
-};
+use smmuv3_types::{EventRecord, Features, Invalidation, InvalidationLimits, StreamId};
 
 pub use commands::Taken;
 pub use devices::{Port, PortError};
@@ -210,7 +208,6 @@ pub struct Relay<H: Host> {
     host: H,
     limits: InvalidationLimits,
     features: Features,
-    commands: CommandFeatures,
     registers: Registers,
     devices: BTreeMap<PortNumber, Plugged<H>>,
     streams: BTreeMap<StreamId, PortNumber>,
@@ -261,14 +258,14 @@ impl<H: Host> Relay<H> {
     /// # Errors
     /// The host, with [`CannotRelay`].
     pub fn new(host: H, features: Features) -> Result<Self, Refused<H, CannotRelay>> {
-        let commands = features.commands();
-        let wrong = if !commands.stage1() {
+        let registers = features.registers();
+        let wrong = if !registers.idr0.s1p() {
             Some(CannotRelay::Missing("SMMU_IDR0.S1P"))
-        } else if commands.stage2() {
+        } else if registers.idr0.s2p() {
             Some(CannotRelay::Offered("SMMU_IDR0.S2P"))
-        } else if commands.hyp() {
+        } else if registers.idr0.hyp() {
             Some(CannotRelay::Offered("SMMU_IDR0.Hyp"))
-        } else if commands.mpam() {
+        } else if registers.idr3.mpam() {
             Some(CannotRelay::Offered("SMMU_IDR3.MPAM"))
         } else {
             None
@@ -281,7 +278,6 @@ impl<H: Host> Relay<H> {
             limits: host.limits(),
             host,
             features,
-            commands,
             registers: Registers::default(),
             devices: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -264,7 +264,7 @@ impl Run {
                 self.guest.memory.word(address + 8),
             ];
             let features = Features::new(offered()).unwrap();
-            let command = Command::decode(words, &features.commands()).unwrap();
+            let command = Command::decode(words, &features).unwrap();
             let time = self.guest.memory.last_read(address);
             if let Command::Sync(_) = command {
                 completed += 1;
@@ -287,7 +287,7 @@ impl Run {
                     self.guest.memory.word(address + 8),
                 ];
                 let features = Features::new(offered()).unwrap();
-                assert!(Command::decode(words, &features.commands()).is_err());
+                assert!(Command::decode(words, &features).is_err());
                 assert_eq!(self.guest.run(most).stop, Stop::Idle, "before it is known");
                 assert_eq!(self.guest.cons.index(self.guest.size()), end);
                 self.guest.acknowledge();

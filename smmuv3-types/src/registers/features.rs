@@ -1,5 +1,6 @@
 //! What an SMMU offers, as far as it decides what tables mean.
 
+use crate::command::CommandFeatures;
 use crate::{
     AddressSize, IdRegisters, InputSize, Reserved, StallModel, StreamTableLevels, SubstreamBits,
     TableEndianness, TableUpdate,
@@ -21,6 +22,7 @@ pub struct Features {
     stream_bits: u8,
     input_size: InputSize,
     output_size: AddressSize,
+    commands: CommandFeatures,
 }
 
 /// Identification registers that no SMMU has, or none that is covered.
@@ -91,9 +93,11 @@ impl Features {
                 idr1.sidsize() as u64,
             )));
         }
+        let stall_model = known!(idr0.stall_model());
         Ok(Self {
             registers,
-            stall_model: known!(idr0.stall_model()),
+            commands: super::commands::features(&registers, stall_model, substream_bits),
+            stall_model,
             endianness: known!(idr0.ttendian()),
             stream_table: known!(idr0.st_level()),
             substream_bits,
@@ -101,6 +105,11 @@ impl Features {
             input_size: known!(idr5.vax()),
             output_size: known!(idr5.oas()),
         })
+    }
+
+    /// What they say about the commands that the SMMU takes.
+    pub(crate) const fn commands(&self) -> &CommandFeatures {
+        &self.commands
     }
 
     /// The registers it was read from.

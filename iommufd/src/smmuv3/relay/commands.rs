@@ -39,7 +39,7 @@ impl<H: Host> Relay<H> {
     }
 
     pub(super) fn decode(&self, words: CommandWords) -> Result<Command, BadCommand> {
-        Command::decode(words, &self.commands)
+        Command::decode(words, &self.features)
     }
 
     /// Carries out a command, or notes it to be. Of what names a stream that no device has, or that
