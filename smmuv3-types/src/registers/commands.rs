@@ -30,7 +30,7 @@ pub(super) const fn features(
 }
 
 impl Vouched {
-    /// Which invalidations the hardware has. Of ATS the kernel does not say: it is off here, and
+    /// Which invalidations the host's hardware has. Of ATS the kernel does not say: it is off here, and
     /// [`InvalidationLimits::with_ats`] turns it on for who knows better.
     #[must_use]
     pub const fn invalidation_limits(&self) -> InvalidationLimits {
