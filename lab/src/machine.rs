@@ -253,7 +253,7 @@ mod tests {
                 &PC,
                 [
                     "-device intel-iommu,intremap=on",
-                    "console=ttyS0 nox2apic",
+                    "console=ttyS0 nox2apic no_timer_check",
                     "-serial chardev:log",
                 ],
             ),
