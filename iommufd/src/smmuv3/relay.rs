@@ -49,7 +49,11 @@
 //!                 false
 //!             }
 //!             // The guest must not go on: it would use memory again that a device still writes to.
-//!             Stop::NotFlushed(error) => panic!("{error}"),
+//!             // It waits for its SYNC as long as this is tried again. Somebody has to know.
+//!             Stop::NotFlushed(error) => {
+//!                 self.pause_guest(&error);
+//!                 false
+//!             }
 //!         }
 //!     }
 //!
@@ -64,6 +68,7 @@
 //!     # fn signal(&mut self, _: SyncSignal) {}
 //!     # fn put_into_event_queue(&mut self, _: EventRecord) {}
 //!     # fn raise_gerror(&mut self) {}
+//!     # fn pause_guest(&mut self, _: &iommufd::smmuv3::relay::NotFlushed) {}
 //! }
 //! ```
 //!
@@ -81,7 +86,8 @@
 //!
 //! let features = Features::new(guests_registers)?;
 //! let mut relay = Relay::new(Kernel::new(smmu), features)?;
-//! // The SMMU is off, and SMMU_GBPA lets everything through: the device reaches guest memory.
+//! // The SMMU is off, and SMMU_GBPA lets everything through: the device reaches guest memory. (If
+//! // it has ATS, and shall use it: `RelayedDevice::new(device).with_ats()?`.)
 //! let port = relay.plug(RelayedDevice::new(device), None, memory)?;
 //! // The guest has numbered the bus.
 //! relay.assign(&port, Some(StreamId::new(0x100)), memory)?;
@@ -97,7 +103,7 @@
 //! |---|---|
 //! | `CFGI_STE`, `CFGI_STE_RANGE`, `CFGI_ALL` | for each stream with a device: what came before is carried out, the entry is read and reduced to what the guest's SMMU has, and if it is another the table is replaced; then `CFGI_CD_ALL` is forwarded |
 //! | `CFGI_CD`, `CFGI_CD_ALL` | forwarded, if the stream is translated |
-//! | `ATC_INV` | forwarded, if the stream is translated and its entry has ATS on |
+//! | `ATC_INV` | forwarded, if the stream is translated, its entry has ATS on, and the device has ATS |
 //! | `TLBI_NH_*`, `TLBI_NSNH_ALL` | forwarded |
 //! | `RESUME`, `STALL_TERM`, `PRI_RESP` | the page requests are answered |
 //! | `SYNC` | a [`PendingSync`], which only the token of a flush completes |
@@ -126,6 +132,10 @@
 //! When the host refuses to put a device there, it is `Blocked`, and not left on tables that the
 //! guest takes for its own again.
 //!
+//! A device that is plugged is attached in each of these places, so that its interrupts can be set
+//! up, and go on: [`Kernel`] says to what. It is the VMM's to attach before it is plugged, and after
+//! it is unplugged, and not between.
+//!
 //! # Events
 //!
 //! Records of the hardware's come by a [`VEventQueue`](crate::VEventQueue), with the guest's stream
@@ -138,7 +148,9 @@
 //! # Page requests
 //!
 //! A device can wait for a page of the guest's. What a [`FaultQueue`](crate::FaultQueue) delivers of
-//! it goes to [`Relay::page_requests`]. On Arm these are stalled transactions: each is one request,
+//! it goes to [`Relay::page_requests`]. A device without such a queue
+//! ([`RelayedDevice::with_fault_queue`]) does not stall, whatever the guest's tables say. On Arm
+//! these are stalled transactions: each is one request,
 //! with the stall's tag (`STAG`) for the number of its group. That the fault was one of
 //! `F_TRANSLATION`, `F_ADDR_SIZE`, `F_ACCESS` or `F_PERMISSION` the kernel does not say; the guest is
 //! told of the first. Linux 7.3 has no PRI with an SMMUv3; another [`Host`] may.
@@ -162,6 +174,7 @@ mod migrate;
 mod place;
 mod pri;
 mod queue;
+mod relayed;
 mod registers;
 mod report;
 mod requests;
@@ -178,19 +191,20 @@ pub use commands::Taken;
 pub use devices::{Port, PortError};
 pub use flush::{Flushed, NotFlushed};
 pub use host::{Host, PageRequests, Place, RequestName, RequestedPage};
-pub use kernel::{Kernel, RelayedDevice, Smmuv3Kind};
+pub use kernel::{Kernel, Smmuv3Kind};
 pub use memory::{GuestMemory, Unreadable};
 pub use migrate::{ImportError, Quiesced};
 pub use queue::{CommandQueue, Ran, Stop};
+pub use relayed::RelayedDevice;
 pub use report::Report;
 pub use requests::ForGuest;
 pub use state::{BadState, State};
 pub use sync::{PendingSync, WrongToken};
 
-use self::configuration::Configuration;
 use self::devices::{Plugged, PortNumber};
 use self::registers::Registers;
 use self::report::Reports;
+use self::state::Saved;
 use crate::error::Refused;
 
 /// What a VMM that emulates an SMMUv3 puts between its guest and the host: see the
@@ -203,6 +217,7 @@ use crate::error::Refused;
 /// - `batch` names only streams that have a device.
 /// - While `stale`, the TLBs may have translations that the guest has invalidated, and no device is
 ///   translated.
+/// - While `overdue`, they may have such translations, too, and no `CMD_SYNC` completes.
 pub struct Relay<H: Host> {
     id: RelayId,
     host: H,
@@ -213,10 +228,12 @@ pub struct Relay<H: Host> {
     streams: BTreeMap<StreamId, PortNumber>,
     next_port: PortNumber,
     /// What an import knows of streams whose device has not come yet.
-    remembered: BTreeMap<StreamId, Configuration>,
+    remembered: BTreeMap<StreamId, Saved>,
     /// What was gathered for the host.
     batch: Vec<Invalidation>,
     stale: bool,
+    /// A device was stuck on tables that it was to leave, since all was forgotten last.
+    overdue: bool,
     /// Whether a command was taken since the last reset.
     used: bool,
     /// How many `CMD_SYNC`s were taken.
@@ -285,6 +302,7 @@ impl<H: Host> Relay<H> {
             remembered: BTreeMap::new(),
             batch: Vec::new(),
             stale: false,
+            overdue: false,
             used: false,
             syncs: 0,
             reports: Reports::new(),

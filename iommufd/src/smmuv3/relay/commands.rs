@@ -60,7 +60,8 @@ impl<H: Host> Relay<H> {
                     self.forward(command);
                 }
             }
-            // A device with ATS off would not answer, and the host's queue would wait for it.
+            // A device without ATS, or with ATS off, would not answer, and the host's queue would
+            // wait for it.
             Command::AtcInv { stream, .. } => {
                 if self.has_ats(stream) {
                     self.forward(command);
