@@ -264,8 +264,7 @@ impl Smmu {
     fn of(&mut self, stream: StreamId) -> (Dev, &mut Plugged) {
         let named = |(_, plugged): &(&Dev, &mut Plugged)| plugged.name == Some(stream);
         let found = self.devices.iter_mut().find(named);
-        let (device, plugged) =
-            found.unwrap_or_else(|| panic!("no device has stream {stream}"));
+        let (device, plugged) = found.unwrap_or_else(|| panic!("no device has stream {stream}"));
         (*device, plugged)
     }
 

@@ -63,6 +63,7 @@ impl<V: Smmuv3Kind> RelayedDevice<V> {
     /// The device, with [`Error::AtsNotSupported`] if the kernel says so (since Linux 7.2: that there
     /// is no such capability, or that the root complex or the SMMU has no ATS); else as for
     /// [`Device::hw_info`].
+    #[expect(clippy::result_large_err, reason = "it gives back what it was given")]
     pub fn with_ats(mut self) -> Result<Self, Refused<Self>> {
         match self.device.hw_info() {
             Err(error) => Err(Refused::new(self, error)),
