@@ -35,6 +35,7 @@ pub mod orders;
 pub mod page_requests;
 pub mod pasids;
 pub mod raw;
+pub mod relay;
 pub mod smmu;
 pub mod torn;
 pub mod unplug;
