@@ -1,7 +1,9 @@
 //! What a VMM's own SMMUv3 is, as its guest sees it.
 
 use iommufd::Smmuv3Info;
-use smmuv3_types::{AddressSize, BadFeatures, CannotOffer, Features, IdRegisters, TableEndianness};
+use smmuv3_types::{
+    AddressSize, BadFeatures, CannotOffer, Features, IdRegisters, StallModel, TableEndianness,
+};
 
 /// Why a guest can be offered nothing.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,11 @@ pub enum Error {
 /// [`Error`].
 pub fn offered(hardware: &Smmuv3Info) -> Result<Features, Error> {
     let hardware = hardware.vouched();
-    let stall_model = hardware.stall_model().map_err(CannotOffer::from)?;
+    // Nobody here listens to what stalls. Where all faults stall the guest has to know.
+    let stall_model = match hardware.stall_model().map_err(CannotOffer::from)? {
+        StallModel::Both | StallModel::TerminateOnly => StallModel::TerminateOnly,
+        StallModel::StallOnly => StallModel::StallOnly,
+    };
     let mut wanted = IdRegisters::default();
     wanted.idr0 = wanted
         .idr0

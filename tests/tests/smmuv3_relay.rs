@@ -5,8 +5,6 @@
 //! (`SMMU_IDR1.SSIDSIZE` is 0), stalls (`SMMU_IDR0.STALL_MODEL` is 1) and PRI. Of these there are tests over a host that
 //! is played, and of what the kernel is given for them.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::rc::Rc;
 use std::time::Duration;
 

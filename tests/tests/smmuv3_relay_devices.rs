@@ -1,8 +1,6 @@
 //! Devices come behind a relay and go, on the lab's SMMUv3: unplugged while in use, refused, and moved to another machine
 //! with their guest.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
-
 use std::time::Duration;
 
 use iommufd::smmuv3::relay::{Place, PortError, RelayedDevice, Report, State};

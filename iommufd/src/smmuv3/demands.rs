@@ -41,7 +41,9 @@ impl Smmuv3Demands {
     /// transaction stall that faults. For a table without a queue the kernel ends the stall only if
     /// the firmware has said that the device can stall; of any other device it warns, and nothing
     /// ends it (Linux 7.3). So in this entry stalls are disabled (`STE.S1STALLD`): such a descriptor
-    /// is a bad one, of which the guest is told by `C_BAD_CD`.
+    /// is a bad one, of which the guest is told by `C_BAD_CD`. A guest that is offered
+    /// [`StallModel::TerminateOnly`] makes none, and expects just that of it. One that is offered
+    /// [`StallModel::StallOnly`] makes no others.
     ///
     /// Where the host's SMMU has one model only, the entry is as it was. If that is
     /// [`StallModel::StallOnly`], all faults stall, and the kernel takes all devices for ones that

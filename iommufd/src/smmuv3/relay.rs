@@ -49,7 +49,8 @@
 //!                 false
 //!             }
 //!             // The guest must not go on: it would use memory again that a device still writes to.
-//!             // It waits for its SYNC as long as this is tried again. Somebody has to know.
+//!             // Its SYNC is not complete, and is tried when the queue is run again. Until then the
+//!             // guest stands still, and whoever looks after it hears why.
 //!             Stop::NotFlushed(error) => {
 //!                 self.pause_guest(&error);
 //!                 false

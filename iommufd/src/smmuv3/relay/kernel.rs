@@ -48,8 +48,10 @@ impl<V> Smmuv3Kind for V where
 ///
 /// A device must be alone in its IOMMU group, as the kernel attaches whole groups. A device is
 /// refused ([`Error::NotAlone`]) if another that is bound to the context is of its group, or if that
-/// cannot be told. It must stay alone while it is behind the relay: one of its group that is attached
-/// later keeps it from being moved, and then no `CMD_SYNC` completes.
+/// cannot be told. It must stay alone while it is behind the relay: one that is attached later, and is
+/// of its group, or may be, keeps it from being moved, and then no `CMD_SYNC` completes. Of a group
+/// with others that nobody has bound the device can bypass, but the kernel refuses to translate: it
+/// would attach those, too, and they have no number.
 ///
 /// What a guest's entry says is reduced once more to what the device has:
 /// - without [`with_fault_queue`](RelayedDevice::with_fault_queue) stalls are disabled:
