@@ -128,8 +128,18 @@ impl Machine {
 
     /// Plugs a device in.
     pub fn plug(&mut self, device: Device, stream: Option<StreamId>) -> Slot {
+        self.plug_as(device, stream, |relayed| relayed)
+    }
+
+    /// Plugs a device in, with more.
+    pub fn plug_as(
+        &mut self,
+        device: Device,
+        stream: Option<StreamId>,
+        with: impl FnOnce(RelayedDevice) -> RelayedDevice,
+    ) -> Slot {
         let engine = Engine::new(&device);
-        let relayed = RelayedDevice::new(device.iommu().clone());
+        let relayed = with(RelayedDevice::new(device.iommu().clone()));
         let port = self.relay.plug(relayed, stream, &self.memory).unwrap();
         Slot {
             port,

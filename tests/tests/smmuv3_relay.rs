@@ -9,12 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use examples::guest::AddressSpace;
-use iommufd::Leaks;
-use iommufd::smmuv3::relay::{Place, Stop};
+use iommufd::smmuv3::Smmuv3;
+use iommufd::smmuv3::relay::{Place, RelayedDevice, Stop};
+use iommufd::{Error, FaultQueue, Leaks};
 use smmuv3_types::{
     Asid, BadCommand, Command, CommandWords, Event, Gbpa, InputAddress, NestedSte, QueueIndex,
     Requester, Vmid,
 };
+use tests::edu::lone;
 use tests::raw;
 use tests::relay::{CHANGED, COMMANDS, Machine, STREAM, SYNC, of_page};
 use tests::smmu::VA;
@@ -143,4 +145,37 @@ fn what_a_guest_invalidates_is_gone_when_its_sync_is_complete() {
     let objects = raw::objects(&machine.iommufd);
     machine.relay.unplug(slot.port).unwrap();
     assert!(raw::objects(&machine.iommufd) < objects);
+}
+
+/// Where nothing stalls a queue changes nothing: faults are events as ever.
+#[test]
+#[ignore = "needs an SMMUv3 that nests: cargo lab test --arch aarch64"]
+fn a_device_that_never_stalls_can_have_a_fault_queue() {
+    let (mut machine, device) = Machine::beside(lone());
+    let queue = FaultQueue::new(&machine.iommufd).unwrap();
+    let given = queue.clone();
+    let slot = machine.plug_as(device, None, |relayed| relayed.with_fault_queue(given));
+    let page = machine.memory.0.page().unwrap();
+    machine.write_entry(&machine.entry_to(1, page));
+    machine.switch_on();
+    machine.number(&slot);
+    assert_eq!(machine.lands(&slot.engine, VA, &[page]), Some(page));
+    assert_eq!(machine.lands(&slot.engine, of_page(page), &[page]), None);
+    assert!(machine.events.wait(Some(Duration::from_secs(30))).unwrap());
+    assert_eq!(queue.read().unwrap().len(), 0);
+    machine.enter(&NestedSte::abort().ste());
+    machine.enter(&machine.entry_to(2, page));
+    assert_eq!(machine.lands(&slot.engine, VA, &[page]), Some(page));
+    drop((machine, slot));
+    queue.try_close().unwrap().try_destroy().unwrap();
+}
+
+/// The kernel says that the lab's device has no ATS, so nobody can say that it has.
+#[test]
+#[ignore = "needs an SMMUv3 that nests: cargo lab test --arch aarch64"]
+fn a_device_without_ats_is_not_given_any() {
+    let (_machine, device) = Machine::beside(lone());
+    let relayed = RelayedDevice::<Smmuv3>::new(device.iommu().clone());
+    let refused = relayed.with_ats().unwrap_err();
+    assert!(matches!(refused.error(), Error::AtsNotSupported));
 }

@@ -53,6 +53,9 @@ impl<V> Smmuv3Kind for V where
 /// with others that nobody has bound the device can bypass, but the kernel refuses to translate: it
 /// would attach those, too, and they have no number.
 ///
+/// While a device with ATS is being reset the kernel moves it nowhere (`EBUSY`). A VMM that resets a
+/// device keeps the relay from moving it meanwhile, by the lock that it has around the relay.
+///
 /// What a guest's entry says is reduced once more to what the device has:
 /// - without [`with_fault_queue`](RelayedDevice::with_fault_queue) stalls are disabled:
 ///   [`Smmuv3Demands::without_stalls`];
