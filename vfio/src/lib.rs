@@ -56,6 +56,7 @@ mod cause;
 mod cdev;
 mod config;
 mod device;
+mod discovery;
 mod error;
 mod eventfd;
 mod holders;
@@ -75,6 +76,10 @@ pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
 pub use device::Device;
+pub use discovery::{
+    IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
+    ReservedRegion, ResetMethod, VfioNode,
+};
 pub use error::{Error, Refused, Result};
 pub use holders::Holders;
 pub use ids::PciIds;
