@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
@@ -19,6 +19,7 @@ use crate::buffer::AlignedBytes;
 use crate::cause::refusal;
 use crate::error::{Error, Result};
 use crate::holders::Tally;
+use crate::in_use::InUse;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
 use crate::signal::EnabledSignals;
@@ -42,6 +43,8 @@ pub(crate) struct Bound {
     pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
     pub(crate) config_edits: Mutex<()>,
+    /// Counts the file until it is closed. Set once, by who knows which function it is.
+    in_use: OnceLock<InUse>,
 }
 
 /// How a bind can fail.
@@ -78,6 +81,7 @@ pub(crate) fn bind(
         interrupts: EnabledKind::default(),
         signals: EnabledSignals::default(),
         config_edits: Mutex::new(()),
+        in_use: OnceLock::new(),
     });
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
@@ -103,6 +107,12 @@ fn refuse_noiommu(device: &iommufd::Device) -> Result<()> {
 impl Bound {
     pub(crate) fn iommufd(&self) -> &Iommufd {
         &self.iommufd
+    }
+
+    /// Keeps the file counted until it is closed.
+    pub(crate) fn count(&self, in_use: InUse) {
+        // There is one bind, and one count.
+        self.in_use.get_or_init(|| in_use);
     }
 
     /// The file, in the process to which it belongs.

@@ -19,6 +19,7 @@ use crate::bound::{self, BindFailure};
 use crate::cause;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
+use crate::in_use::InUse;
 use crate::ioctl::{self, Audience};
 use crate::readiness::Readiness;
 use crate::sysfs::{self, CharDevice, Roots};
@@ -51,6 +52,8 @@ pub struct Cdev {
     fd: OwnedFd,
     address: Option<PciAddress>,
     group: GroupIdentity,
+    // After the file is closed.
+    in_use: InUse,
 }
 
 impl Cdev {
@@ -156,7 +159,12 @@ impl Cdev {
             Ok(known) => known,
             Err(error) => return Err(Refused::new(fd, error)),
         };
-        Ok(Self { fd, address, group })
+        Ok(Self {
+            fd,
+            address,
+            group,
+            in_use: InUse::new(address),
+        })
     }
 
     fn identify(
@@ -236,11 +244,24 @@ impl Cdev {
     /// then closed, and there is nothing to give back.
     #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
     pub fn bind(self, iommufd: &Iommufd) -> Result<Device, BindError> {
-        let Self { fd, address, group } = self;
+        let Self {
+            fd,
+            address,
+            group,
+            in_use,
+        } = self;
         match bound::bind(fd, iommufd, group) {
-            Ok((bound, iommu)) => Ok(Device::new(bound, iommu, address)),
+            Ok((bound, iommu)) => {
+                bound.count(in_use);
+                Ok(Device::new(bound, iommu, address))
+            }
             Err(BindFailure::Refused(fd, error)) => Err(BindError {
-                cdev: Some(Self { fd, address, group }),
+                cdev: Some(Self {
+                    fd,
+                    address,
+                    group,
+                    in_use,
+                }),
                 error,
             }),
             Err(BindFailure::RolledBack(error)) => Err(BindError { cdev: None, error }),
@@ -267,12 +288,14 @@ impl AsFd for Cdev {
 
 impl fmt::Debug for Cdev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fd, address, group } = self;
+        let Self {
+            fd, address, group, ..
+        } = self;
         f.debug_struct("Cdev")
             .field("fd", fd)
             .field("address", address)
             .field("group", group)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -382,6 +405,7 @@ mod tests {
             fd: File::open("/dev/null").unwrap().into(),
             address,
             group: GroupIdentity::Unknown,
+            in_use: InUse::new(None),
         };
         assert!(cdev(Some(address)).that_is(address).is_ok());
         for found in ["0000:00:05.0".parse().ok(), None] {

@@ -13,6 +13,7 @@ mod reset;
 
 pub use class::PciClass;
 pub use function::PciFunction;
+pub(crate) use function::driver_override;
 pub use group::{IommuGroup, IommuGroupType, ReservedKind, ReservedRegion};
 pub use iommu::{IommuKind, IommuUnit};
 pub use node::VfioNode;

@@ -1,6 +1,8 @@
 //! Safe, owned Linux VFIO devices over iommufd: enough to write a driver in user space.
 //!
+//! - a [`PciFunction`], an [`IommuGroup`] and a [`VfioNode`] are what there is on a machine;
 //! - [`Readiness`] tells why a PCI function cannot be used yet, and what to do about it;
+//! - a [`Takeover`] gives a function to a VFIO driver, and back, and [`Sriov`] makes virtual functions;
 //! - a [`Cdev`] is an open character device that is not bound yet;
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
@@ -37,8 +39,9 @@
 //!
 //! # What it does not do
 //!
-//! It does not bind functions to `vfio-pci` (that takes root, and a decision; [`Readiness`] says
-//! how), it knows no legacy groups and containers, and it drives no device without an IOMMU.
+//! It does nothing through sysfs that it was not asked for: nothing is taken from its driver, or given
+//! back, by being opened or dropped. It knows no legacy groups and containers, and it drives no device
+//! without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -49,6 +52,7 @@ compile_error!("vfio is for 64-bit little-endian Linux");
 
 mod address;
 mod bar;
+mod binding;
 mod bound;
 mod buffer;
 mod capability;
@@ -61,6 +65,7 @@ mod error;
 mod eventfd;
 mod holders;
 mod ids;
+mod in_use;
 mod info;
 mod ioctl;
 mod irq;
@@ -72,6 +77,10 @@ mod sysfs;
 
 pub use address::{InvalidPciAddress, PciAddress};
 pub use bar::BarMapping;
+pub use binding::{
+    DriverName, Former, InvalidDriverName, Pending, RebindError, Sriov, SysfsRefusal, Takeover,
+    User, Waited,
+};
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};

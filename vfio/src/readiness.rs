@@ -134,8 +134,8 @@ impl Readiness {
     /// Looks at the function at `address`.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] if there is no such function; [`Error::Sysfs`] if sysfs is not
-    /// mounted or cannot be read.
+    /// [`Error::NoSuchDevice`](crate::Error::NoSuchDevice) if there is no such function;
+    /// [`Error::Sysfs`](crate::Error::Sysfs) if sysfs is not mounted or cannot be read.
     pub fn of(address: PciAddress) -> Result<Self> {
         Self::within(&Roots::default(), address)
     }

@@ -233,6 +233,10 @@ pub(crate) mod fake {
             fs::write(path, bytes).unwrap();
         }
 
+        pub(crate) fn text(&self, path: &str) -> String {
+            fs::read_to_string(self.top.join(path)).unwrap()
+        }
+
         pub(crate) fn link(&self, path: &str, target: &str) {
             let path = self.top.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

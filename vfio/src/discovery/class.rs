@@ -12,7 +12,7 @@ pub struct PciClass {
     pub base: u8,
     /// The class within the base class, such as 8 for non-volatile memory.
     pub sub: u8,
-    /// The programming interface, such as 2 for NVMe.
+    /// The programming interface, such as 2 for NVM Express.
     pub interface: u8,
 }
 
