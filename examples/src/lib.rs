@@ -2,6 +2,7 @@
 
 pub mod edu;
 pub mod guest;
+pub mod lsiommu;
 pub mod virtual_smmu;
 
 /// The examples in the README compile.

@@ -1,6 +1,11 @@
 //! Giving functions to VFIO and back, making virtual functions, and what there is on the machine.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of a test fails the test"
+)]
 
 use std::fs::{self, File};
 use std::num::NonZeroU16;
