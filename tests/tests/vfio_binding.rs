@@ -438,6 +438,27 @@ fn virtual_functions_are_made_and_removed() {
 }
 
 #[test]
+#[ignore = "needs the lab's igb: cargo lab test"]
+fn who_drives_the_physical_function_makes_its_virtual_ones() {
+    let physical = igb();
+    let driver = device(physical);
+    let card = Sriov::of(physical).unwrap();
+    let _allowed = Allowed::new();
+    let count = NonZeroU16::new(card.total()).unwrap();
+    let made = done(card.enable(count).unwrap()).unwrap();
+    assert_eq!(made.len(), 8);
+    let groups: Vec<_> = made
+        .iter()
+        .map(|address| PciFunction::at(*address).unwrap().group.unwrap())
+        .collect();
+    assert!((1..groups.len()).all(|number| !groups[..number].contains(&groups[number])));
+    // Only the virtual ones go: it does not matter who has the physical one.
+    done(card.disable().unwrap()).unwrap();
+    assert_eq!(card.functions().unwrap(), []);
+    driver.try_close().unwrap();
+}
+
+#[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
 fn the_machine_is_told_as_it_is() {
     drop((cdev(lone()), cdev(igb()), cdev(pair()[0])));

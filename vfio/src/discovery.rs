@@ -6,6 +6,8 @@
 
 mod class;
 mod function;
+#[cfg(test)]
+mod garbage;
 mod group;
 mod iommu;
 mod node;

@@ -1,9 +1,11 @@
 //! Who has a device open, as procfs tells.
 
 use std::fmt;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 
 use crate::address::PciAddress;
 use crate::discovery::PciFunction;
@@ -49,10 +51,15 @@ impl Node {
         })
     }
 
-    fn is(&self, file: &Metadata) -> bool {
-        let device = file.rdev();
-        file.file_type().is_char_device()
-            && (rustix::fs::major(device), rustix::fs::minor(device)) == self.numbers
+    /// Whether an entry of a process's open files is it. What there is to know is in this machine: no
+    /// file server is asked that may not answer.
+    fn is(&self, file: &Path) -> bool {
+        let Ok(file) = statx(CWD, file, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else {
+            return false;
+        };
+        let kind = FileType::from_raw_mode(file.stx_mode.into());
+        kind == FileType::CharacterDevice
+            && (file.stx_rdev_major, file.stx_rdev_minor) == self.numbers
     }
 
     /// Whether a process has it among its open files; `process` is its name in procfs.
@@ -63,8 +70,7 @@ impl Node {
             .into_iter()
             .flatten()
             .flatten()
-            .filter_map(|file| fs::metadata(file.path()).ok())
-            .any(|file| self.is(&file))
+            .any(|file| self.is(&file.path()))
     }
 
     /// Whether this process has registers of it mapped, which hold it open without a file.

@@ -61,7 +61,7 @@ impl IommuUnit {
         Self::all_within(&Roots::default())
     }
 
-    fn all_within(roots: &Roots) -> Result<Vec<Self>> {
+    pub(super) fn all_within(roots: &Roots) -> Result<Vec<Self>> {
         let class = roots.sys.join("class/iommu");
         let mut units = Vec::new();
         for name in listed(&roots.sys, &class)? {

@@ -24,7 +24,7 @@ pub struct VfioNode {
     pub bus: Option<String>,
     /// The driver that is bound to it.
     pub driver: Option<String>,
-    /// Its IOMMU group. A mediated device has one of its own, that no IOMMU knows of.
+    /// Its IOMMU group. A mediated device may have one of its own, that no IOMMU knows of.
     pub group: Option<GroupId>,
 }
 
@@ -38,7 +38,7 @@ impl VfioNode {
         Self::all_within(&Roots::default())
     }
 
-    fn all_within(roots: &Roots) -> Result<Vec<Self>> {
+    pub(super) fn all_within(roots: &Roots) -> Result<Vec<Self>> {
         let class = roots.sys.join("class/vfio-dev");
         let mut nodes = Vec::new();
         for name in listed(&roots.sys, &class)? {
