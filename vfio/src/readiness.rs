@@ -142,8 +142,9 @@ impl Readiness {
 
     pub(crate) fn within(roots: &Roots, address: PciAddress) -> Result<Self> {
         let function = PciFunction::within(roots, address)?;
-        let group = function
-            .group
+        // In a sandbox the link may be there, and what it leads to not.
+        let group = function.group.filter(|group| roots.group(*group).is_dir());
+        let group = group
             .map(|group| IommuGroup::within(roots, group))
             .transpose()?;
         let own = address.to_string();
@@ -169,18 +170,16 @@ impl Readiness {
         }
         let address = self.address();
         let mut blockers = Vec::new();
-        match &self.group {
-            None => blockers.push(Blocker::NoIommuGroup),
-            Some(group) => blockers.extend(
-                group
-                    .reserved
-                    .iter()
-                    .filter(|region| region.kind == ReservedKind::Direct)
-                    .map(|region| Blocker::FirmwareMemory {
-                        range: region.range,
-                        group: group.id,
-                    }),
-            ),
+        if self.function.group.is_none() {
+            blockers.push(Blocker::NoIommuGroup);
+        }
+        if let Some(group) = &self.group {
+            let reserved = group.reserved.iter();
+            let of_firmware = reserved.filter(|region| region.kind == ReservedKind::Direct);
+            blockers.extend(of_firmware.map(|region| Blocker::FirmwareMemory {
+                range: region.range,
+                group: group.id,
+            }));
         }
         match (self.function.vfio.as_deref(), &self.function.driver) {
             (Some(name), _) if sysfs::is_noiommu(name) => blockers.push(Blocker::NoIommu),
@@ -234,7 +233,7 @@ impl Readiness {
         &self.function
     }
 
-    /// The IOMMU group, with what its addresses are reserved for.
+    /// The IOMMU group, with what its addresses are reserved for. `None` also where sysfs hides it.
     #[must_use]
     pub fn iommu_group(&self) -> Option<&IommuGroup> {
         self.group.as_ref()
@@ -581,6 +580,18 @@ mod tests {
         assert!(words(&tree).contains("0xa0000..=0xbffff"));
         tree.file("sys/devices/pci0000:00/0000:00:04.0/class", "0x060400\n");
         assert_eq!(readiness(&tree).blockers(), [Blocker::Bridge]);
+    }
+
+    #[test]
+    fn a_group_that_sysfs_hides_is_a_group_all_the_same() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        tree.remove_folder("sys/kernel/iommu_groups");
+        let readiness = readiness(&tree);
+        assert!(readiness.is_ready(), "{readiness}");
+        assert_eq!(readiness.group(), Some(GroupId::new(3)));
+        assert_eq!(readiness.iommu_group(), None);
     }
 
     #[test]
