@@ -8,8 +8,11 @@
 )]
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use iommufd::Iommufd;
@@ -17,6 +20,7 @@ use rustix::io::Errno;
 use tests::edu::{cdev, device, igb, lone, pair};
 use tests::fork::{Link, become_nobody, beside, in_child};
 use tests::mtty::Mtty;
+use tests::victim::killed_in;
 use vfio::{
     Blocker, Cdev, DriverName, Error, Former, IommuGroup, IommuGroupType, IommuKind, IommuUnit,
     PciAddress, PciFunction, Pending, Readiness, RegionIndex, ReservedKind, ResetMethod, Sriov,
@@ -225,7 +229,7 @@ fn another_process_is_waited_for_as_long_as_one_wants() {
             let change = takeover.give_back().unwrap();
             // Whoever looks at the machine meanwhile is not held up.
             while state(address).0.is_some() {
-                std::thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(5));
             }
             let begin = Instant::now();
             PciFunction::all().unwrap();
@@ -260,8 +264,46 @@ fn a_change_that_nobody_waits_for_is_made_all_the_same() {
     let begin = Instant::now();
     while state(address).0 != with("virtio-pci") {
         assert!(begin.elapsed() < PATIENCE);
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+#[ignore = "needs the lab's function with a kernel driver: cargo lab test"]
+fn a_process_that_is_killed_meanwhile_ends_with_the_wait_and_another_goes_on() {
+    let takeover = taken();
+    let address = takeover.address();
+    let (mut from_child, mut to_holder) = std::io::pipe().unwrap();
+    let (mut from_holder, mut to_child) = std::io::pipe().unwrap();
+    let released = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // It opens the function after the fork, so that the child has not got it, too.
+        scope.spawn(|| {
+            from_child.read_exact(&mut [0]).unwrap();
+            let file = open(address);
+            to_child.write_all(b"!").unwrap();
+            from_child.read_exact(&mut [0]).unwrap();
+            // The child is being killed.
+            thread::sleep(4 * MEANWHILE);
+            released.store(true, Ordering::SeqCst);
+            drop(file);
+        });
+        killed_in(|here| {
+            to_holder.write_all(b"!").unwrap();
+            from_holder.read_exact(&mut [0]).unwrap();
+            let change = takeover.give_back().unwrap();
+            let waited = change.wait(MEANWHILE).unwrap();
+            assert!(matches!(waited, Waited::StillWaiting(_)));
+            to_holder.write_all(b"!").unwrap();
+            here();
+        });
+        // Killed or not, it was there until then.
+        assert!(released.load(Ordering::SeqCst));
+    });
+    // What it would have done after that was not done. It can be done by somebody else.
+    assert_eq!(state(address), (None, None));
+    done(takeover.give_back().unwrap()).unwrap();
+    assert_eq!(state(address), (with("virtio-pci"), None));
 }
 
 #[test]

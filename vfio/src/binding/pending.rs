@@ -16,8 +16,9 @@ use crate::sysfs::Roots;
 /// it open any more, and waits without limit.
 ///
 /// A process in which such a thread waits does not end before the kernel has got what it waits for,
-/// not even when it is killed. So a change is not begun while this process has the function open; do
-/// not open it while the change is under way.
+/// not even when it is killed, and steps that would have come after the wait are not made then. So a
+/// change is not begun while this process has the function open; do not open it while the change is
+/// under way.
 #[must_use = "the change goes on; wait for it to know what became of it"]
 pub struct Pending<T> {
     what: String,

@@ -148,7 +148,8 @@ impl Takeover {
     /// through [`SignalKind::Request`](crate::SignalKind::Request). Of a physical function the virtual
     /// ones go first, and are waited for as well.
     ///
-    /// If the former driver does not take it, the VFIO driver has it again.
+    /// If the former driver does not take it, the VFIO driver has it again. If the process is killed
+    /// meanwhile, no driver has it; a later process can go on with the same call.
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`]; [`Error::InUseHere`]: this process has the function, or a virtual one
