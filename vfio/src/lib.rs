@@ -53,6 +53,7 @@ compile_error!("vfio is for 64-bit little-endian Linux");
 mod address;
 mod bar;
 mod binding;
+mod bar_access;
 mod bound;
 mod buffer;
 mod capability;
@@ -63,6 +64,7 @@ mod device;
 mod discovery;
 mod error;
 mod eventfd;
+mod gate;
 mod holders;
 mod ids;
 mod in_use;
@@ -81,6 +83,7 @@ pub use binding::{
     DriverName, Former, InvalidDriverName, Pending, RebindError, Sriov, SysfsRefusal, Takeover,
     User, Waited,
 };
+pub use bar_access::BarAccess;
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
@@ -90,6 +93,7 @@ pub use discovery::{
     ReservedRegion, ResetMethod, VfioNode,
 };
 pub use error::{Error, Refused, Result};
+pub use gate::Revocation;
 pub use holders::Holders;
 pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
