@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::buffer::AlignedBytes;
 use crate::cause::refusal;
 use crate::error::{Error, Result};
+use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
 use crate::holders::Tally;
 use crate::in_use::InUse;
@@ -48,6 +49,10 @@ pub(crate) struct Bound {
     in_use: OnceLock<InUse>,
     /// Where accesses of mapped registers pass.
     pub(crate) gate: Gate,
+    /// Which guards of features there are.
+    pub(crate) claims: Claims,
+    /// Resets, and changes of the migration state, which exclude them.
+    pub(crate) resets: Resets,
 }
 
 /// How a bind can fail.
@@ -111,6 +116,8 @@ impl Bound {
             config_edits: Mutex::new(()),
             in_use: OnceLock::new(),
             gate: Gate::default(),
+            claims: Claims::default(),
+            resets: Resets::default(),
         })
     }
 
@@ -144,7 +151,7 @@ impl Bound {
         self.gate.close(cause)
     }
 
-    fn audience(&self) -> Audience<'_, 'static> {
+    pub(crate) fn audience(&self) -> Audience<'_, 'static> {
         Audience::Context(&self.iommufd)
     }
 

@@ -78,6 +78,8 @@ fn of_ioctl(ioctl: Description, errno: Errno) -> &'static str {
         set_irqs(errno)
     } else if ioctl == nr::DEVICE_RESET.describe() {
         reset(errno)
+    } else if ioctl == nr::MIG_GET_PRECOPY_INFO.describe() {
+        pre_copy_info(errno)
     } else {
         None
     };
@@ -186,6 +188,14 @@ fn reset(errno: Errno) -> Option<&'static str> {
         }
         Errno::TIMEDOUT => "the device did not come back from the reset",
         Errno::BUSY => "the device is in use in a way that a reset would break",
+        _ => return None,
+    })
+}
+
+fn pre_copy_info(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "the device is not in a migration state before it is stopped",
+        Errno::NODEV => "the device has gone, or was reset",
         _ => return None,
     })
 }

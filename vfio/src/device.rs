@@ -211,9 +211,11 @@ impl Device {
     /// # Errors
     /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
     /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
-    /// the registers. [`iommufd::Error::Forked`].
+    /// the registers. [`FeatureError::Migrating`](crate::FeatureError::Migrating): it is to be reset by
+    /// its [`Migration`](crate::migration::Migration). [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(&self) -> Result<()> {
+        let _resetting = self.bound().resets.begin()?;
         self.bound().reset()
     }
 
@@ -296,6 +298,7 @@ impl Inner {
                 .get()
                 .filter(|_| tally.interrupts() > 0),
             signals: tally.signals(),
+            features: tally.features(),
         }
     }
 }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::address::PciAddress;
 use crate::binding::{DriverName, InvalidDriverName, RebindError, SysfsRefusal};
 use crate::capability::BrokenChain;
+use crate::feature::FeatureError;
 use crate::gate::Revocation;
 use crate::holders::Holders;
 use crate::irq::IrqKind;
@@ -361,6 +362,9 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+    /// An optional feature of the device cannot be used so.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
 
     /// The device is not closed: something still holds it.
     #[error("the device stays open, as it is held by {0}")]

@@ -163,7 +163,6 @@ impl Gate {
     }
 
     /// Ends a cause that stands, as leaving a low-power state does.
-    #[expect(dead_code, reason = "for low power, which comes with the features")]
     pub(crate) fn open(&self, cause: Revocation) {
         self.stands(cause, false);
     }
@@ -282,7 +281,6 @@ pub(crate) struct Closed<'g> {
 
 impl Closed<'_> {
     /// It has been done, and goes on until [`Gate::open`].
-    #[expect(dead_code, reason = "for low power, which comes with the features")]
     pub(crate) fn stay_closed(self) {
         self.gate.stands(self.cause, true);
     }

@@ -3,6 +3,7 @@
 // UNSAFETY: an ioctl makes the kernel read and write memory.
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
+pub(crate) mod feature;
 #[cfg(test)]
 pub(crate) mod script;
 
@@ -39,6 +40,8 @@ unsafe impl PointerFree for sys::vfio_irq_set {}
 unsafe impl PointerFree for sys::vfio_device_attach_iommufd_pt {}
 // SAFETY: ids and flags.
 unsafe impl PointerFree for sys::vfio_device_detach_iommufd_pt {}
+// SAFETY: numbers.
+unsafe impl PointerFree for sys::vfio_precopy_info {}
 
 /// Who hears of an ioctl.
 #[derive(Debug)]

@@ -62,8 +62,10 @@ mod cdev;
 mod config;
 mod device;
 mod discovery;
+mod dma_logging;
 mod error;
 mod eventfd;
+mod feature;
 mod gate;
 mod holders;
 mod ids;
@@ -71,11 +73,14 @@ mod in_use;
 mod info;
 mod ioctl;
 mod irq;
+mod low_power;
+pub mod migration;
 mod query;
 mod readiness;
 mod region;
 mod signal;
 mod sysfs;
+mod vf_token;
 
 pub use address::{InvalidPciAddress, PciAddress};
 pub use bar::BarMapping;
@@ -92,13 +97,17 @@ pub use discovery::{
     IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
     ReservedRegion, ResetMethod, VfioNode,
 };
+pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use error::{Error, Refused, Result};
+pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
 pub use holders::Holders;
 pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
+pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
 pub use signal::{Signal, SignalKind};
+pub use vf_token::{InvalidVfToken, VfToken};
