@@ -250,3 +250,6 @@ pub(crate) fn refusal(feature: Feature, errno: Errno) -> Error {
     }
     KernelError::new(feature.name(), errno, cause::of_feature(feature, errno)).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,9 @@
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
 //! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
-//!   has failed, or is to be unplugged.
+//!   has failed, or is to be unplugged;
+//! - optional [features](Feature) of a device: its [migration], a record of what it writes
+//!   ([`DmaLogging`]), low power ([`LowPower`]) and more.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.

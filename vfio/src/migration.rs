@@ -105,8 +105,8 @@ bitflags! {
 /// at `Running` then, and a stream ends with an error.
 ///
 /// Dropping it leaves the device in the state in which it is, and closes the data stream, if there is
-/// one; [`Device::migration`] finds it there. When the device is closed, the driver puts an end to
-/// what was begun: it is `Running` when it is opened again.
+/// one; [`Device::migration`] finds it there. When the device is closed, its driver closes the stream as
+/// well; most drivers make it `Running` again.
 ///
 /// # System calls
 /// `VFIO_DEVICE_FEATURE`; `VFIO_DEVICE_RESET` by [`reset`](Self::reset); `read`, `write`, `fcntl` and
@@ -334,3 +334,6 @@ impl Device {
         Ok(AnyMigration::settled(ticket, Some(reported), Kept::NOTHING))
     }
 }
+
+#[cfg(test)]
+mod tests;
