@@ -313,6 +313,30 @@ fn a_migration_holds_the_device_and_goes_with_it_in_any_order() {
 
 #[test]
 #[ignore = "needs the kernel's sample mtty: cargo lab test"]
+fn no_stream_stays_open_whatever_way_its_state_is_left() {
+    let mtty = Mtty::new();
+    let device = device(&mtty);
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let saving = running(&device).enter::<PreCopy>().unwrap();
+    assert_eq!(open(), before + 1);
+    let saving = saving.enter::<StopCopy>().unwrap();
+    assert_eq!(open(), before + 1);
+    let loading = saving.enter::<Resuming>().unwrap();
+    assert_eq!(open(), before + 1);
+    // Refused, as there are no data.
+    let failed = loading.enter::<Stop>().unwrap_err();
+    assert_eq!(open(), before + 1);
+    let running = failed.into_migration().reset().unwrap();
+    assert_eq!(open(), before);
+    drop(running.enter::<StopCopy>().unwrap());
+    assert_eq!(open(), before);
+    drop(device.migration().unwrap().reset().unwrap());
+    assert_eq!(open(), before);
+}
+
+#[test]
+#[ignore = "needs the kernel's sample mtty: cargo lab test"]
 fn a_child_of_a_fork_reads_nothing_of_its_parents_stream() {
     let mtty = Mtty::new();
     let device = device(&mtty);

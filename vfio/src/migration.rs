@@ -337,3 +337,5 @@ impl Device {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

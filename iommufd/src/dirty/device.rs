@@ -65,10 +65,10 @@ mod tests {
     #[test]
     fn what_is_found_is_in_the_bitmap_whatever_the_granules() {
         for (granule, asked, dirty) in [
-            (0x1000, 0x1000, "[0x12000..=0x12fff]"),
-            (0x400, 0x1000, "[0x12000..=0x12fff]"),
+            (0x1000, 0x1000, "0x12000..=0x12fff"),
+            (0x400, 0x1000, "0x12000..=0x12fff"),
             // The run divides by 8 KiB, and not by more.
-            (0x10000, 0x2000, "[0x10000..=0x1ffff]"),
+            (0x10000, 0x2000, "0x10000..=0x1ffff"),
         ] {
             let granule = Granule::new(granule).unwrap();
             let mut bitmap = DirtyBitmap::new(range(0, 0xf_ffff), granule).unwrap();
@@ -82,11 +82,7 @@ mod tests {
             });
             assert_eq!(answer.unwrap(), Err("and then it failed"));
             let found: Vec<_> = bitmap.runs().map(|run| run.to_string()).collect();
-            let found = format!("[{}]", found.join(", "));
-            match asked {
-                0x2000 => assert_eq!(found, dirty),
-                _ => assert_eq!(found, dirty, "by {granule}"),
-            }
+            assert_eq!(found, [dirty], "by {granule}");
         }
     }
 

@@ -123,12 +123,12 @@ fn a_token_is_sixteen_bytes_as_they_are_written() {
 fn an_error_of_s390s_is_what_the_kernel_writes_or_none() {
     let (log, _kernel) = kernel(|asked| {
         assert_eq!(asked.arg.len(), 16);
-        asked.data(8, 40).fill(0x5a);
+        asked.data(8, 32).fill(0x5a);
         Ok(())
     });
     let error = device().zpci_error().unwrap().unwrap();
-    assert!(error.bytes()[..40].iter().all(|byte| *byte == 0x5a));
-    assert!(error.bytes()[40..].iter().all(|byte| *byte == 0));
+    assert!(error.bytes()[..32].iter().all(|byte| *byte == 0x5a));
+    assert!(error.bytes()[32..].iter().all(|byte| *byte == 0));
     assert_eq!(log.borrow()[0][..8], words(&[16, 13 | GET]));
 
     let (_, _kernel) = kernel(|_| Err(Errno::NOMSG));

@@ -16,8 +16,7 @@ pub struct ZpciError {
 }
 
 impl ZpciError {
-    /// The description, and zeroes after it: [`DeviceInfo`](crate::DeviceInfo)'s zPCI capability says
-    /// how long it is.
+    /// The description, and zeroes after it.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

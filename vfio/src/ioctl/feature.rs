@@ -205,7 +205,7 @@ pub(crate) fn report_dma_logging(
     unsafe { call(fd, audience, Feature::DmaLoggingReport, flags, bytes) }
 }
 
-/// Room for the description of an error of s390's firmware: more than the 40 bytes it has.
+/// Room for the description of an error of s390's firmware: far more than the 32 bytes it has.
 pub(crate) const ZPCI_ERROR_ROOM: usize = 4096;
 
 /// Gets the description of a pending error.
@@ -220,8 +220,8 @@ pub(crate) fn zpci_error(
     let flags = sys::VFIO_DEVICE_FEATURE_GET;
     let bytes = arg.as_mut_bytes();
     // SAFETY: the kernel writes one `zpci_ccdf_err` to `data`, the exclusively borrowed bytes. It is
-    // not told how many there are: the architecture defines the struct, as part of what its firmware
-    // stores in a block of 64 bytes.
+    // not told how many there are: the struct is what the machine's firmware stores, 32 bytes, and part
+    // of the architecture.
     unsafe { call(fd, audience, Feature::ZpciError, flags, bytes) }
 }
 

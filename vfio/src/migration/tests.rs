@@ -18,18 +18,18 @@ const SET: u32 = 1 << 17;
 const ALL: u64 = 7;
 
 /// A device that does as it is told, unless it is to fail.
-struct Model {
-    state: u32,
+pub(super) struct Model {
+    pub(super) state: u32,
     flags: u64,
     /// What was set.
     asked: Vec<u32>,
     /// What becomes of the next one that is set.
-    next: Next,
+    pub(super) next: Next,
     /// The files that were handed out are of this.
     file: &'static str,
 }
 
-enum Next {
+pub(super) enum Next {
     Done,
     /// It fails, in this state.
     Fails(Errno, u32),
@@ -39,9 +39,9 @@ enum Next {
     NoFile,
 }
 
-type Shared = Rc<RefCell<Model>>;
+pub(super) type Shared = Rc<RefCell<Model>>;
 
-fn kernel(flags: u64) -> (Shared, impl Drop) {
+pub(super) fn kernel(flags: u64) -> (Shared, impl Drop) {
     let model = Rc::new(RefCell::new(Model {
         state: 2,
         flags,
@@ -389,4 +389,16 @@ fn the_ways_are_those_of_the_kernels_table() {
     assert_eq!(ours.len(), kernels.len());
     ours.retain(|way| !kernels.contains(way));
     assert_eq!(ours, []);
+}
+
+#[test]
+fn what_has_the_state_can_be_kept_anywhere() {
+    fn can_be_kept<T: Send + Sync + 'static>() {}
+    can_be_kept::<Migration<StopCopy>>();
+    can_be_kept::<Migration<Unsettled>>();
+    can_be_kept::<AnyMigration>();
+    can_be_kept::<TransitionFailed>();
+    can_be_kept::<crate::DmaLogging>();
+    can_be_kept::<crate::LogReadFailed>();
+    can_be_kept::<crate::LowPowerUntilWoken>();
 }
