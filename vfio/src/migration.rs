@@ -209,8 +209,8 @@ impl<S: State> Migration<S> {
     ///
     /// # Errors
     /// The migration in whatever state the device is now: as it was, with its stream, or somewhere on
-    /// the way, or [`Failed`]. [`FeatureError::NoSuchState`] and [`FeatureError::BeingReset`], before
-    /// the kernel is asked. `EINVAL`: from [`Resuming`]: the data are incomplete, or of a device that
+    /// the way, or [`Failed`]. [`FeatureError::NoSuchState`], [`FeatureError::BeingReset`] and
+    /// [`FeatureError::DataAbandoned`], before the kernel is asked. `EINVAL`: from [`Resuming`]: the data are incomplete, or of a device that
     /// is not alike. `EMFILE`: the device is in `T`, whose data nobody can get at: see [`Unsettled`].
     /// [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE")]
@@ -232,6 +232,9 @@ impl<S: State> Migration<S> {
         let flags = self.flags();
         if !flags.contains(to.needs()) {
             return Err(FeatureError::NoSuchState { state: to, flags }.into());
+        }
+        if let Some(error) = self.state.refusal() {
+            return Err(error.into());
         }
         let bound = self.ticket.bound();
         bound.iommufd().check_process()?;

@@ -38,6 +38,11 @@ pub enum FeatureError {
     #[error("the device is being migrated; reset it by Migration::reset")]
     Migrating,
 
+    /// The device was being given the state of another, and the stream of that is lost: it has to be
+    /// reset, by [`Migration::reset`](crate::migration::Migration::reset).
+    #[error("the stream of data that the device was given is lost; reset it by Migration::reset")]
+    DataAbandoned,
+
     /// The device is being reset: that would change its migration state at the same time.
     #[error("the device is being reset; try again when that is over")]
     BeingReset,

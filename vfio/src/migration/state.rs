@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use iommufd_sys::vfio as sys;
 
 use super::MigrationFlags;
+use crate::feature::FeatureError;
 
 /// A migration state, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,7 +138,7 @@ impl Kept {
 
 /// What only this crate can be asked of a state.
 pub(super) mod sealed {
-    use super::{Kept, MigrationState, Session};
+    use super::{FeatureError, Kept, MigrationState, Session};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
     /// A state.
@@ -156,6 +157,11 @@ pub(super) mod sealed {
 
         /// The stream.
         fn into_stream(self) -> Kept;
+
+        /// Why it can be left by a reset only, if it can.
+        fn refusal(&self) -> Option<FeatureError> {
+            None
+        }
     }
 
     /// A state with a stream.
@@ -262,7 +268,8 @@ states! {
 /// newer kernel's, or one that the kernel did not say.
 ///
 /// The stream is lost when a [`Migration`](super::Migration) is dropped in such a state, or when there
-/// were too many open files to hand it out. [`Stop`] and [`Running`] can be tried; a
+/// were too many open files to hand it out. [`Stop`] and [`Running`] can be tried, unless the device was
+/// [`Resuming`] ([`FeatureError::DataAbandoned`]: leaving would make it use what it has got so far); a
 /// [reset](super::Migration::reset) leads out always.
 #[derive(Debug)]
 pub struct Unsettled {
@@ -285,6 +292,11 @@ impl sealed::Sealed for Unsettled {
 
     fn into_stream(self) -> Kept {
         self.kept
+    }
+
+    fn refusal(&self) -> Option<FeatureError> {
+        let resuming = self.reported == Some(MigrationState::Resuming.number());
+        resuming.then_some(FeatureError::DataAbandoned)
     }
 }
 

@@ -256,7 +256,11 @@ fn a_stream_that_does_not_come_is_told_with_the_state_that_was_reached() {
         panic!("there is no stream");
     };
     assert_eq!(lost.reported(), Some(4));
-    drop(lost.reset().unwrap());
+    // What it would make of no data, nobody knows.
+    let failed = lost.enter::<Running>().unwrap_err();
+    assert_eq!(*feature_error(failed.error()), FeatureError::DataAbandoned);
+    assert_eq!(model.borrow().asked, [4]);
+    drop(failed.into_migration().reset().unwrap());
 }
 
 #[test]
