@@ -54,8 +54,8 @@ compile_error!("vfio is for 64-bit little-endian Linux");
 
 mod address;
 mod bar;
-mod binding;
 mod bar_access;
+mod binding;
 mod bound;
 mod buffer;
 mod capability;
@@ -86,11 +86,11 @@ mod vf_token;
 
 pub use address::{InvalidPciAddress, PciAddress};
 pub use bar::BarMapping;
+pub use bar_access::BarAccess;
 pub use binding::{
     DriverName, Former, InvalidDriverName, Pending, RebindError, Sriov, SysfsRefusal, Takeover,
     User, Waited,
 };
-pub use bar_access::BarAccess;
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};

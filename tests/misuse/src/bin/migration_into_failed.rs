@@ -1,10 +1,10 @@
 //! Fails with E0277: a device is asked to fail.
 
-use vfio::migration::{self, Migration, Running, Stop, TransitionFailed};
+use vfio::migration::{Migration, Running, Stop, TransitionFailed};
 
 fn case(running: Migration<Running>) -> Result<(), TransitionFailed> {
     #[cfg(feature = "misuse")]
-    drop(running.enter::<migration::Failed>()?);
+    drop(running.enter::<vfio::migration::Failed>()?);
     #[cfg(not(feature = "misuse"))]
     drop(running.enter::<Stop>()?);
     Ok(())
