@@ -25,6 +25,7 @@ use crate::in_use::InUse;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
 use crate::signal::EnabledSignals;
+use crate::switches::Switches;
 
 /// The bound device, shared by all that acts on it: the last one closes the file, which detaches
 /// and unbinds.
@@ -53,6 +54,8 @@ pub(crate) struct Bound {
     pub(crate) claims: Claims,
     /// Resets, and changes of the migration state, which exclude them.
     pub(crate) resets: Resets,
+    /// What in configuration space closes it.
+    pub(crate) switches: Switches,
 }
 
 /// How a bind can fail.
@@ -82,6 +85,17 @@ pub(crate) fn bind(
     };
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
     let bound = Bound::new(fd, iommufd);
+    let bound = Arc::new(Bound {
+        fd,
+        kept: Mutex::default(),
+        iommufd: iommufd.clone(),
+        tally: Tally::default(),
+        interrupts: EnabledKind::default(),
+        signals: EnabledSignals::default(),
+        config_edits: Mutex::new(()),
+        gate: Gate::default(),
+        switches: Switches::default(),
+    });
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.

@@ -42,6 +42,8 @@ impl CapabilityId {
     pub const PCI_EXPRESS: Self = Self(0x10);
     /// Message signalled interrupts, with a table in a BAR.
     pub const MSI_X: Self = Self(0x11);
+    /// Advanced features: resets of functions without PCI Express.
+    pub const ADVANCED_FEATURES: Self = Self(0x13);
 }
 
 /// What kind of extended capability it is (PCI Code and ID Assignment, "Extended Capability IDs").
@@ -175,16 +177,7 @@ impl ConfigSpace {
     /// [`Error::Malformed`] if the list leaves its place or goes round in circles; as for
     /// [`Region::read`].
     pub fn capabilities(&self) -> Result<Vec<Capability>> {
-        if self.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
-            return Ok(Vec::new());
-        }
-        let layout = self.read::<u8>(HEADER_TYPE)? & 0x7f;
-        let pointer = if layout == CARDBUS {
-            CARDBUS_POINTER
-        } else {
-            CAPABILITIES_POINTER
-        };
-        walk(self.read(pointer)?, |offset| self.read(offset))
+        capabilities(&self.region)
     }
 
     /// The extended capabilities, in the order of their list; none if the function has only 256
@@ -222,6 +215,20 @@ impl ConfigSpace {
             .find(|capability| capability.id == id)
             .map(|capability| capability.offset))
     }
+}
+
+/// The capabilities in the configuration space that `region` is.
+pub(crate) fn capabilities(region: &Region) -> Result<Vec<Capability>> {
+    if region.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
+        return Ok(Vec::new());
+    }
+    let layout = region.read::<u8>(HEADER_TYPE)? & 0x7f;
+    let pointer = if layout == CARDBUS {
+        CARDBUS_POINTER
+    } else {
+        CAPABILITIES_POINTER
+    };
+    walk(region.read(pointer)?, |offset| region.read(offset))
 }
 
 /// Follows the list of capabilities from `first`; `read` gives identifier (low byte) and pointer.

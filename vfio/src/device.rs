@@ -15,6 +15,7 @@ use crate::info::DeviceInfo;
 use crate::irq::{Interrupts, IrqInfo, IrqKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 use crate::signal::{Signal, SignalKind};
+use crate::switches;
 
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
@@ -217,6 +218,10 @@ impl Device {
     pub fn reset(&self) -> Result<()> {
         let _resetting = self.bound().resets.begin()?;
         self.bound().reset()
+        let reset = self.bound().reset();
+        // It leaves a low power state of the function's own, also if it is refused later.
+        switches::after_reset(self.bound(), || self.region(RegionIndex::CONFIG));
+        reset
     }
 
     /// What holds the device besides this handle: all of it must go before it can be closed.

@@ -78,9 +78,12 @@ mod irq;
 mod low_power;
 pub mod migration;
 mod query;
+#[cfg(test)]
+mod random;
 mod readiness;
 mod region;
 mod signal;
+mod switches;
 mod sysfs;
 mod vf_token;
 

@@ -1,6 +1,7 @@
 //! The regions of a device: what they are, and reading and writing them by system call.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use bitflags::bitflags;
 use iommufd_sys::ioctl::ArgszArg;
@@ -14,6 +15,7 @@ use crate::cause;
 use crate::error::{Error, Result};
 use crate::holders::Hold;
 use crate::query::{malformed, query};
+use crate::switches;
 use iommufd::volatile::Word;
 
 /// Which region of a device: its index never depends on what other regions there are.
@@ -335,11 +337,27 @@ impl Region {
 
     /// Writes `bytes` from byte `offset` on; the kernel chooses the width of the accesses.
     ///
+    /// In the configuration space of a PCI function some writes [revoke](crate::Revocation) mapped
+    /// registers: they wait for accesses that are under way.
+    ///
     /// # Errors
-    /// As for [`read_bytes`](Self::read_bytes).
+    /// As for [`read_bytes`](Self::read_bytes); [`Error::AccessHeld`] if it would take mapped
+    /// registers away of which this thread holds an access: in configuration space.
     pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let position = self.position(offset, bytes.len() as u64)?;
         let fd = self.hold.bound().fd()?;
+        if self.info.index != RegionIndex::CONFIG {
+            return self.write_at(fd, position, offset, bytes);
+        }
+        let write = switches::Write::begin(self, offset, bytes)?;
+        let written = self.write_at(fd, position, offset, bytes);
+        write.end();
+        written
+    }
+
+    /// Writes `bytes`, of which it has been checked that they may be, to byte `offset`, which is at
+    /// `position` in the file.
+    fn write_at(&self, fd: BorrowedFd<'_>, position: u64, offset: u64, bytes: &[u8]) -> Result<()> {
         let moved = retry_on_intr(|| rustix::io::pwrite(fd, bytes, position))
             .map_err(|errno| refused("pwrite", errno))?;
         whole("pwrite", self.info.index, offset, bytes.len(), moved)
