@@ -49,6 +49,12 @@ impl<'m> BarAccess<'m> {
         self.mapping
     }
 
+    /// The length of the region in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.mapping.size()
+    }
+
     /// As [`BarMapping::read`].
     ///
     /// # Errors

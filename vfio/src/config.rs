@@ -123,6 +123,22 @@ impl ConfigSpace {
         self.region.write(offset, value)
     }
 
+    /// Reads `out.len()` bytes from byte `offset` on.
+    ///
+    /// # Errors
+    /// As for [`Region::read_bytes`].
+    pub fn read_bytes(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.region.read_bytes(offset, out)
+    }
+
+    /// Writes `bytes` from byte `offset` on.
+    ///
+    /// # Errors
+    /// As for [`Region::write_bytes`].
+    pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.region.write_bytes(offset, bytes)
+    }
+
     /// Vendor and device identifier.
     ///
     /// # Errors

@@ -183,6 +183,19 @@ pub enum Error {
     #[error("this thread holds an access of the device's registers; drop it first")]
     AccessHeld,
 
+    /// An access that passes the end of a [`RegisterBlock`](crate::RegisterBlock), or a block that
+    /// passes the end of what it would be a part of.
+    #[error("offset {offset:#x} with length {len:#x} is outside of a block of {size:#x} bytes")]
+    #[non_exhaustive]
+    OutOfBlock {
+        /// Where the access begins, in bytes from the start of the block.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// The length of the block in bytes.
+        size: u64,
+    },
+
     /// An access of a register at an offset that its width does not divide.
     #[error("offset {offset:#x} of {index} is not aligned to the access width of {width} bytes")]
     #[non_exhaustive]

@@ -82,6 +82,7 @@ mod query;
 mod random;
 mod readiness;
 mod region;
+mod registers;
 mod signal;
 mod switches;
 mod sysfs;
@@ -114,5 +115,8 @@ pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
+pub use registers::{
+    ReadOnly, ReadWrite, Readable, Register, RegisterBlock, Registers, Writable, WriteOnly,
+};
 pub use signal::{Signal, SignalKind};
 pub use vf_token::{InvalidVfToken, VfToken};
