@@ -97,6 +97,10 @@ pub use binding::{
 };
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
+pub use config::VendorCapability;
+pub use config::{Ats, PageRequests, PasidCapability, SrIov};
+pub use config::{Bar, ClassCode, Command, Header, HeaderLayout, InterruptPin, Status};
+pub use config::{BarArea, ExpressKind, Msi, MsiX, PciExpress, PowerManagement, PowerState};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
 pub use device::Device;
 pub use discovery::{
