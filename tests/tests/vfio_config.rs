@@ -37,6 +37,7 @@ fn the_header_is_what_the_machine_was_given() {
         ),
         "{bars:x?}"
     );
+    drop((config, edu));
     // There is a region behind each, and it is of the kind that the register says.
     for function in [lone(), igb()] {
         let device = device(function);
