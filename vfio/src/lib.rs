@@ -113,12 +113,13 @@ pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, Zpci
 pub use gate::Revocation;
 pub use holders::Holders;
 pub use ids::PciIds;
-pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
+pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo, Zpci, ZpciFunction, ZpciGroup};
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
+pub use region::{ExpansionRom, RomCode, RomImage};
 pub use registers::{
     ReadOnly, ReadWrite, Readable, Register, RegisterBlock, Registers, Writable, WriteOnly,
 };
