@@ -1,7 +1,6 @@
 //! The regions of devices: found by index and by kind, whole or in parts.
 
 use iommufd::Iommufd;
-use rustix::io::Errno;
 use tests::edu::{device, igb, lone};
 use tests::mtty::Mtty;
 use vfio::{Area, Error, RegionFlags, RegionIndex, RegionKind, Registers, Zpci};
@@ -72,7 +71,7 @@ fn a_region_of_a_drivers_own_is_found_by_its_kind() {
     let edid = device.region(index).unwrap();
     let (offset, most) = (edid.read::<u32>(0).unwrap(), edid.read::<u32>(4).unwrap());
     assert!(u64::from(offset) + u64::from(most) <= edid.size());
-    assert!(edid.read::<u32>(12).unwrap() > 0, "no width");
+    assert!(offset >= 24 && most >= 128, "no room for an EDID");
     assert_eq!(device.find_region(RegionKind::IGD_OPREGION).unwrap(), None);
     drop(edid);
     device.try_close().unwrap();
@@ -113,19 +112,12 @@ fn bytes_are_copied_into_and_out_of_mapped_memory() {
         let outside = memory.write_bytes(offset, &out);
         assert!(matches!(outside, Err(Error::OutOfBounds { .. })));
     }
-    // By system call the same bytes.
-    let region = device.region(RegionIndex::BAR0).unwrap();
-    match region.read_bytes(0x1003, &mut copy) {
-        Ok(()) => assert_eq!(copy, pattern),
-        // This sample does not read all of its memory so.
-        Err(error) => assert_eq!(error.errno(), Some(Errno::INVAL), "{error}"),
-    }
     // A mediated device has a command register as well, and keeps its memory all the same.
     let config = device.config().unwrap();
     let command = config.read::<u16>(4).unwrap();
     config.write(4, command & !2).unwrap();
     assert_eq!(config.read::<u16>(4).unwrap(), command);
     assert_eq!(memory.read::<u8>(0x1004).unwrap(), 1);
-    drop((memory, region, config));
+    drop((memory, config));
     device.try_close().unwrap();
 }
