@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::buffer::AlignedBytes;
-use crate::cause::refusal;
+use crate::cause::{self, refusal};
 use crate::error::{Error, Result};
 use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
@@ -24,6 +24,7 @@ use crate::holders::Tally;
 use crate::in_use::InUse;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
+use crate::region::RegionIndex;
 use crate::signal::EnabledSignals;
 use crate::switches::Switches;
 
@@ -193,6 +194,17 @@ impl Bound {
 }
 
 impl Bound {
+    /// Exports parts of a BAR as a dma-buf.
+    pub(crate) fn export(
+        &self,
+        index: RegionIndex,
+        parts: &[sys::vfio_region_dma_range],
+    ) -> Result<OwnedFd> {
+        let name = "VFIO_DEVICE_FEATURE_DMA_BUF";
+        ioctl::export_dma_buf(self.fd()?, self.audience(), index.get(), parts)
+            .map_err(|errno| KernelError::new(name, errno, cause::of_dma_buf(errno)).into())
+    }
+
     /// Resets the device alone, while nobody accesses its mapped registers.
     pub(crate) fn reset(&self) -> Result<()> {
         let closed = self.close_gate(Revocation::Reset)?;

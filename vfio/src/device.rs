@@ -304,6 +304,7 @@ impl Inner {
                 .filter(|_| tally.interrupts() > 0),
             signals: tally.signals(),
             features: tally.features(),
+            dma_bufs: tally.dma_bufs(),
         }
     }
 }

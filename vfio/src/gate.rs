@@ -167,17 +167,14 @@ impl Gate {
         self.stands(cause, false);
     }
 
-    /// A number that is another when what was behind the gate has been revoked since; `None`
-    /// while it is being revoked.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for exported BARs, which come next")
-    )]
-    pub(crate) fn generation(&self) -> Option<u64> {
-        let causes = self.causes.lock();
-        match causes.first() {
-            Some(_) => None,
-            None => Some(self.revoked.load(Ordering::Relaxed)),
+    /// A number that is another when what was behind the gate has been revoked since.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`], while it is.
+    pub(crate) fn generation(&self) -> Result<u64> {
+        match self.causes.lock().first() {
+            Some(cause) => Err(Error::Revoked { cause }),
+            None => Ok(self.revoked.load(Ordering::Relaxed)),
         }
     }
 
@@ -363,13 +360,13 @@ mod tests {
     #[test]
     fn a_generation_ends_with_a_revocation_and_not_with_a_refused_one() {
         let gate = Gate::default();
-        let first = gate.generation();
+        let first = gate.generation().unwrap();
         let closed = gate.close(Revocation::Reset).unwrap();
-        assert_eq!(gate.generation(), None);
+        assert_eq!(cause_of(gate.generation()), Revocation::Reset);
         closed.cancel();
-        assert_eq!(gate.generation(), first);
+        assert_eq!(gate.generation().unwrap(), first);
         drop(gate.close(Revocation::Reset).unwrap());
-        assert_ne!(gate.generation(), first);
+        assert_ne!(gate.generation().unwrap(), first);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Holders {
     pub signals: usize,
     /// Features in use: a migration, a record of what the device writes, a low-power state.
     pub features: usize,
+    /// BARs that are exported as dma-bufs.
+    pub dma_bufs: usize,
 }
 
 impl Holders {
@@ -52,6 +54,7 @@ impl fmt::Display for Holders {
             (self.regions, "open region", "open regions"),
             (self.signals, "signal", "signals"),
             (self.features, "feature in use", "features in use"),
+            (self.dma_bufs, "exported BAR", "exported BARs"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -77,6 +80,7 @@ pub(crate) struct Tally {
     interrupts: AtomicUsize,
     signals: AtomicUsize,
     features: AtomicUsize,
+    dma_bufs: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -87,6 +91,7 @@ pub(crate) enum Kind {
     Interrupts,
     Signal,
     Feature,
+    DmaBuf,
 }
 
 impl Tally {
@@ -108,6 +113,8 @@ impl Tally {
 
     pub(crate) fn features(&self) -> usize {
         self.features.load(Ordering::Acquire)
+    pub(crate) fn dma_bufs(&self) -> usize {
+        self.dma_bufs.load(Ordering::Acquire)
     }
 
     pub(crate) fn all(&self) -> usize {
@@ -116,6 +123,7 @@ impl Tally {
             .saturating_add(self.interrupts())
             .saturating_add(self.signals())
             .saturating_add(self.features())
+            .saturating_add(self.dma_bufs())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -125,6 +133,7 @@ impl Tally {
             Kind::Interrupts => &self.interrupts,
             Kind::Signal => &self.signals,
             Kind::Feature => &self.features,
+            Kind::DmaBuf => &self.dma_bufs,
         }
     }
 }

@@ -65,6 +65,7 @@ mod config;
 mod device;
 mod discovery;
 mod dma_logging;
+mod dma_buf;
 mod error;
 mod eventfd;
 mod feature;
@@ -108,6 +109,7 @@ pub use discovery::{
     ReservedRegion, ResetMethod, VfioNode,
 };
 pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
+pub use dma_buf::{BarDmaBuf, BarDmaMapping};
 pub use error::{Error, Refused, Result};
 pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
