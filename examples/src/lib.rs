@@ -1,5 +1,6 @@
 //! Programs to start from, in `src/bin`, and the drivers that they share.
 
+pub mod bar_registers;
 pub mod edu;
 pub mod guest;
 pub mod lsiommu;

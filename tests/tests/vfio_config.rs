@@ -197,3 +197,42 @@ fn registers_have_names_in_every_kind_of_space() {
         Err(Error::OutOfBlock { .. })
     ));
 }
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn the_example_prints_the_registers_it_is_asked_for() {
+    let run = |arguments: &str| {
+        let address = lone().to_string();
+        let arguments = [address.as_str()].into_iter().chain(arguments.split(' '));
+        let arguments: Vec<String> = arguments.map(str::to_owned).collect();
+        let mut out = Vec::new();
+        examples::bar_registers::run(&arguments, &mut out)
+            .map(|()| String::from_utf8(out).unwrap())
+            .map_err(|error| error.to_string())
+    };
+    let edu = device(lone());
+    let liveness = edu.map_bar(RegionIndex::BAR0).unwrap();
+    liveness.write(4, 0x0123_4567_u32).unwrap();
+    drop((edu, liveness));
+    let printed = run("bar0 0x0..0x8").unwrap();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(
+        lines,
+        ["BAR0: 0x100000 bytes, rwm", "0x0000: 010000ed fedcba98"]
+    );
+    let printed = run("config 0..20 16").unwrap();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines[0], "configuration space: 0x100 bytes, rw-");
+    assert!(lines[1].starts_with("0x0000: 1234 11e8 "), "{printed}");
+    assert_eq!(lines[2].len(), "0x0010: 0000 0000".len());
+    assert_eq!(run("bar0 0x80..0x88 64").unwrap().lines().count(), 2);
+    for wrong in ["bar6 0..4", "bar0 4", "bar0 0..4 24", "bar0"] {
+        assert!(run(wrong).unwrap_err().starts_with("usage"), "{wrong}");
+    }
+    assert!(
+        run("bar0 0x100000..0x100004")
+            .unwrap_err()
+            .contains("outside")
+    );
+    assert!(run("bar1 0..4").unwrap_err().contains("no BAR1"));
+}

@@ -141,16 +141,16 @@ impl BarDmaBuf {
 
     fn map_within(&self, ioas: &Ioas, iova: Option<Iova>, access: Access) -> Result<BarDmaMapping> {
         let (mapping, generation) = self.map_now(ioas, iova, access)?;
-        let plan = Plan {
+        let inner = Mapped {
             range: mapping.range(),
+            mapping: Some(mapping),
+            generation,
             ioas: ioas.clone(),
             access,
             buffer: self.clone(),
         };
         Ok(BarDmaMapping {
-            mapping: Some(mapping),
-            generation,
-            plan: Box::new(plan),
+            inner: Box::new(inner),
         })
     }
 
@@ -193,15 +193,16 @@ impl fmt::Debug for BarDmaBuf {
 /// surprise.
 #[must_use = "dropping a mapping unmaps it"]
 pub struct BarDmaMapping {
+    // Beside the value, as a refusal gives it back.
+    inner: Box<Mapped>,
+}
+
+struct Mapped {
     // Nothing, if it was not mapped again after a revocation.
     mapping: Option<Mapping>,
     /// When it was made, by the gate's count.
     generation: u64,
-    plan: Box<Plan>,
-}
-
-/// How it is mapped, and mapped again.
-struct Plan {
+    // How it is mapped, and mapped again.
     range: IovaRange,
     ioas: Ioas,
     access: Access,
@@ -218,13 +219,13 @@ impl BarDmaMapping {
     /// All the addresses.
     #[must_use]
     pub fn range(&self) -> IovaRange {
-        self.plan.range
+        self.inner.range
     }
 
     /// What is mapped.
     #[must_use]
     pub fn buffer(&self) -> &BarDmaBuf {
-        &self.plan.buffer
+        &self.inner.buffer
     }
 
     /// Whether the kernel has revoked it, by what came about through this crate: devices reach
@@ -233,11 +234,11 @@ impl BarDmaMapping {
     /// True as well if it might have been, as when a reset was begun and failed.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        let bound = self.plan.buffer.inner.hold.bound();
+        let bound = self.inner.buffer.inner.hold.bound();
         // In a child of a fork the gate's lock may be held for ever, and nothing is mapped.
-        self.mapping.is_none()
+        self.inner.mapping.is_none()
             || bound.iommufd().check_process().is_err()
-            || bound.gate.generation().ok() != Some(self.generation)
+            || bound.gate.generation().ok() != Some(self.inner.generation)
     }
 
     /// Maps it again at the same addresses, whether or not it is revoked. In between devices reach
@@ -248,21 +249,21 @@ impl BarDmaMapping {
     /// can be tried again.
     pub fn map_again(&mut self) -> Result<()> {
         // Not to lose what may work for what cannot.
-        let bound = self.plan.buffer.inner.hold.bound();
+        let bound = self.inner.buffer.inner.hold.bound();
         bound.iommufd().check_process()?;
         bound.gate.generation()?;
-        if let Some(mapping) = self.mapping.take()
+        if let Some(mapping) = self.inner.mapping.take()
             && let Err(refused) = mapping.unmap()
         {
             let (mapping, error) = refused.into_parts();
-            self.mapping = Some(mapping);
+            self.inner.mapping = Some(mapping);
             return Err(error.into());
         }
-        let plan = &*self.plan;
-        let start = Some(plan.range.start());
-        let (mapping, generation) = plan.buffer.map_now(&plan.ioas, start, plan.access)?;
-        self.mapping = Some(mapping);
-        self.generation = generation;
+        let inner = &*self.inner;
+        let start = Some(inner.range.start());
+        let (mapping, generation) = inner.buffer.map_now(&inner.ioas, start, inner.access)?;
+        self.inner.mapping = Some(mapping);
+        self.inner.generation = generation;
         Ok(())
     }
 
@@ -271,14 +272,14 @@ impl BarDmaMapping {
     /// # Errors
     /// The kernel's refusal, with the mapping, as for [`Mapping::unmap`].
     pub fn unmap(mut self) -> Result<(), Refused<Self>> {
-        let Some(mapping) = self.mapping.take() else {
+        let Some(mapping) = self.inner.mapping.take() else {
             return Ok(());
         };
         match mapping.unmap() {
             Ok(()) => Ok(()),
             Err(refused) => {
                 let (mapping, error) = refused.into_parts();
-                self.mapping = Some(mapping);
+                self.inner.mapping = Some(mapping);
                 Err(Refused::new(self, Error::from(error)))
             }
         }
@@ -288,8 +289,8 @@ impl BarDmaMapping {
 impl fmt::Debug for BarDmaMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BarDmaMapping")
-            .field("range", &self.plan.range)
-            .field("buffer", &self.plan.buffer)
+            .field("range", &self.inner.range)
+            .field("buffer", &self.inner.buffer)
             .field("revoked", &self.is_revoked())
             .finish_non_exhaustive()
     }
