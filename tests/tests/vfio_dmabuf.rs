@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use iommufd::{Access, DmaBuffer, FileRange, Iova};
 use rustix::io::Errno;
 use tests::edu::{Rig, assert_free, device, igb, pair};
+use tests::fork::in_child;
 use tests::refused;
 use vfio::{BarDmaMapping, BarMapping, Command, Device, Error, RegionIndex, Revocation};
 
@@ -69,6 +70,13 @@ fn a_device_writes_and_reads_the_registers_of_another() {
     let register = HIGH.checked_add(ADDRESS - PAGE.start).unwrap();
     peers.rig.edu.fetch(register, 4).unwrap();
     assert_eq!(peers.rig.contents()[..4], 0x5566_7788_u32.to_le_bytes());
+
+    in_child(|| {
+        assert!(mapping.is_revoked());
+        let here = buffer.map(&peers.rig.ioas, Access::Read).map(drop);
+        assert!(matches!(here, Err(Error::Iommufd(iommufd::Error::Forked))));
+    });
+    assert!(!mapping.is_revoked());
 
     // It holds the card open, and is named.
     let Peers {

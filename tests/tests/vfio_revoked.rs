@@ -6,12 +6,14 @@
     reason = "a helper of a test fails the test"
 )]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tests::edu::{assert_free, device, igb, lone};
+use tests::fork::in_child;
 use vfio::{BarMapping, CapabilityId, ConfigSpace, Device, Error, RegionIndex, Result, Revocation};
 
 /// The command register, and of it: memory decoding.
@@ -271,4 +273,34 @@ fn a_reset_that_cannot_be_takes_nothing_away() {
     drop(registers);
     edu.try_close().unwrap();
     assert_free(lone());
+}
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn a_child_of_a_fork_accesses_nothing_and_gives_nothing_back() {
+    let igb = device(igb());
+    let registers = igb.map_bar(RegionIndex::BAR0).unwrap();
+    let config = igb.config().unwrap();
+    let held = Cell::new(Some(registers.access().unwrap()));
+    let forked = |error: Error| matches!(error, Error::Iommufd(iommufd::Error::Forked));
+    thread::scope(|scope| {
+        // Whoever waits for an access has what it waits by locked, as far as the child can see.
+        let reset = scope.spawn(|| igb.reset());
+        while registers.read::<u32>(IGB_STATUS).is_ok() {
+            thread::yield_now();
+        }
+        in_child(|| {
+            assert!(forked(registers.read::<u32>(IGB_STATUS).unwrap_err()));
+            assert!(forked(registers.access().map(drop).unwrap_err()));
+            assert!(forked(igb.reset().unwrap_err()));
+            assert!(forked(config.disable_memory_decode().unwrap_err()));
+            let access = held.take().unwrap();
+            assert!(forked(access.read::<u32>(IGB_STATUS).unwrap_err()));
+            drop(access);
+        });
+        assert!(!reset.is_finished());
+        drop(held.take());
+        reset.join().unwrap().unwrap();
+    });
+    registers.read::<u32>(IGB_STATUS).unwrap();
 }

@@ -6,7 +6,8 @@
 //! - a [`Cdev`] is an open character device that is not bound yet;
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
-//!   [`Region`] any part of it, read and written by system call;
+//!   [`Region`] any part of it, read and written by system call; a [`Register`] names one of them;
+//! - a [`BarDmaBuf`] is registers for other devices to reach;
 //! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
 //!   has failed, or is to be unplugged;
 //! - optional [features](Feature) of a device: its [migration], a record of what it writes
