@@ -1,9 +1,10 @@
 //! Configuration space, field by field.
 
 use tests::edu::{device, igb, lone};
+use vfio::pci::{Bar, Command, ExpressKind, HeaderLayout, PowerState, Status};
 use vfio::{
-    Bar, CapabilityId, Command, Error, ExpressKind, ExtendedCapabilityId, HeaderLayout, IrqKind,
-    PowerState, RegionFlags, RegionIndex, Register, Registers, Revocation, Status,
+    CapabilityId, Error, ExtendedCapabilityId, IrqKind, RegionFlags, RegionIndex, Register,
+    Registers, Revocation,
 };
 
 #[test]

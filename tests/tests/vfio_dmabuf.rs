@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use tests::edu::{Rig, assert_free, device, igb, pair};
 use tests::fork::in_child;
 use tests::refused;
-use vfio::{BarDmaMapping, BarMapping, Command, Device, Error, RegionIndex, Revocation};
+use vfio::pci::{Command, PowerState};
+use vfio::{BarDmaMapping, BarMapping, Device, Error, RegionIndex, Revocation};
 
 /// A register of an `igb` that keeps what is written: the low half of a receive address.
 const ADDRESS: u64 = 0x5400;
@@ -117,8 +118,8 @@ fn what_takes_registers_away_revokes_the_mapping_and_it_can_be_made_again() {
             config.enable_memory_decode().unwrap();
         },
         &|| {
-            config.set_power_state(vfio::PowerState::D3).unwrap();
-            config.set_power_state(vfio::PowerState::D0).unwrap();
+            config.set_power_state(PowerState::D3).unwrap();
+            config.set_power_state(PowerState::D0).unwrap();
         },
     ];
     for (way, revoke) in ways.iter().enumerate() {

@@ -3,7 +3,8 @@
 use iommufd::Iommufd;
 use tests::edu::{device, igb, lone};
 use tests::mtty::Mtty;
-use vfio::{Area, Error, RegionFlags, RegionIndex, RegionKind, Registers, Zpci};
+use vfio::pci::Zpci;
+use vfio::{Area, Error, RegionFlags, RegionIndex, RegionKind, Registers};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]

@@ -79,6 +79,7 @@ mod ioctl;
 mod irq;
 mod low_power;
 pub mod migration;
+pub mod pci;
 mod query;
 #[cfg(test)]
 mod random;
@@ -99,10 +100,6 @@ pub use binding::{
 };
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
-pub use config::VendorCapability;
-pub use config::{Ats, PageRequests, PasidCapability, SrIov};
-pub use config::{Bar, ClassCode, Command, Header, HeaderLayout, InterruptPin, Status};
-pub use config::{BarArea, ExpressKind, Msi, MsiX, PciExpress, PowerManagement, PowerState};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
 pub use device::Device;
 pub use discovery::{
@@ -116,13 +113,12 @@ pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, Zpci
 pub use gate::Revocation;
 pub use holders::Holders;
 pub use ids::PciIds;
-pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo, Zpci, ZpciFunction, ZpciGroup};
+pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
-pub use region::{ExpansionRom, RomCode, RomImage};
 pub use registers::{
     ReadOnly, ReadWrite, Readable, Register, RegisterBlock, Registers, Writable, WriteOnly,
 };

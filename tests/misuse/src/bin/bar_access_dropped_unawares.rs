@@ -1,8 +1,9 @@
 //! Fails with `unused_must_use`: an access that is to be held is given back at once.
 
+#![deny(unused_must_use)]
+
 use vfio::{BarMapping, Result};
 
-#[deny(unused_must_use)]
 fn case(bar: &BarMapping) -> Result<()> {
     #[cfg(feature = "misuse")]
     bar.access()?;
