@@ -86,17 +86,6 @@ pub(crate) fn bind(
     };
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
     let bound = Bound::new(fd, iommufd);
-    let bound = Arc::new(Bound {
-        fd,
-        kept: Mutex::default(),
-        iommufd: iommufd.clone(),
-        tally: Tally::default(),
-        interrupts: EnabledKind::default(),
-        signals: EnabledSignals::default(),
-        config_edits: Mutex::new(()),
-        gate: Gate::default(),
-        switches: Switches::default(),
-    });
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
@@ -131,6 +120,7 @@ impl Bound {
             config_edits: Mutex::new(()),
             in_use: OnceLock::new(),
             gate: Gate::default(),
+            switches: Switches::default(),
             claims: Claims::default(),
             resets: Resets::default(),
         })

@@ -217,7 +217,6 @@ impl Device {
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(&self) -> Result<()> {
         let _resetting = self.bound().resets.begin()?;
-        self.bound().reset()
         let reset = self.bound().reset();
         // It leaves a low power state of the function's own, also if it is refused later.
         switches::after_reset(self.bound(), || self.region(RegionIndex::CONFIG));

@@ -113,6 +113,8 @@ impl Tally {
 
     pub(crate) fn features(&self) -> usize {
         self.features.load(Ordering::Acquire)
+    }
+
     pub(crate) fn dma_bufs(&self) -> usize {
         self.dma_bufs.load(Ordering::Acquire)
     }

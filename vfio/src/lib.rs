@@ -65,8 +65,8 @@ mod cdev;
 mod config;
 mod device;
 mod discovery;
-mod dma_logging;
 mod dma_buf;
+mod dma_logging;
 mod error;
 mod eventfd;
 mod feature;
@@ -106,8 +106,8 @@ pub use discovery::{
     IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
     ReservedRegion, ResetMethod, VfioNode,
 };
-pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use dma_buf::{BarDmaBuf, BarDmaMapping};
+pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use error::{Error, Refused, Result};
 pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
