@@ -1,6 +1,6 @@
 //! Attributes of memory that several structures share.
 
-use crate::encoding::encoding;
+use hardware_records::encoding;
 
 encoding! {
     total

@@ -1,6 +1,7 @@
 //! What the first word of a command and of an event record have in common.
 
-use crate::field::Field;
+use hardware_records::Field;
+
 use crate::{StreamId, SubstreamId};
 
 /// The opcode of a command (4.1.1), the number of an event (7.3).
@@ -21,16 +22,7 @@ pub(crate) const fn stream(word: u64) -> StreamId {
 
 /// The substream that a first word names, whatever its `SSV`.
 pub(crate) const fn any_substream(word: u64) -> SubstreamId {
-    substream_number(SSID.get(word))
-}
-
-/// The substream of which these are the bits.
-pub(crate) const fn substream_number(bits: u64) -> SubstreamId {
-    // The field has as many bits as a substream has.
-    match SubstreamId::new((bits & SubstreamId::MAX.get() as u64) as u32) {
-        Some(substream) => substream,
-        None => SubstreamId::MAX,
-    }
+    SubstreamId::masked(SSID.get(word))
 }
 
 /// The substream that a first word names, if its `SSV` says that it names one.

@@ -69,7 +69,7 @@ impl Invalidation {
     ) -> Result<Self, NotForwarded> {
         let substream = match substream {
             Some(substream) => substream,
-            None => entry::substream_number(0),
+            None => SubstreamId::ZERO,
         };
         Self::from_command(
             &Command::CfgiCd {

@@ -51,30 +51,25 @@
 
 mod address;
 mod attributes;
-mod bits;
 mod cd;
 mod command;
 #[cfg(test)]
 mod coverage;
-mod encoding;
 mod entry;
 mod event;
-mod field;
 mod ids;
 mod invalidation;
-mod numbered;
 mod page_request;
 #[cfg(test)]
 mod positions;
 mod queue;
-mod record;
 mod registers;
-mod reserved;
 mod ste;
 mod strtab;
-#[cfg(test)]
-mod testing;
 mod vmsa;
+
+#[doc(inline)]
+pub use hardware_records::Reserved;
 
 pub use address::{InputAddress, Ipa};
 pub use attributes::{Cacheability, Shareability};
@@ -104,7 +99,6 @@ pub use registers::{
     StallModel, StreamTableFormat, StreamTableLevels, StreamTableSplit, StrtabBase, StrtabBaseCfg,
     TableEndianness, TableUpdate, VmidWildcard, Vouched,
 };
-pub use reserved::Reserved;
 pub use ste::{
     AllocationHints, AtsMode, BadSte, DefaultSubstream, IncomingOverride, NestedConfig, NestedSte,
     Reduced, RefusedSte, ShareabilityOverride, Stage1, Stage2, Ste, SteConfig, StreamConfig,

@@ -3,9 +3,9 @@
 
 use core::fmt;
 
-use crate::field::Field;
-use crate::record::in_memory;
-use crate::{InputAddress, PageRequestGroup, StreamId, SubstreamId, entry};
+use hardware_records::{Field, in_memory};
+
+use crate::{InputAddress, PageRequestGroup, StreamId, SubstreamId};
 
 const STREAM: Field = Field::new(31, 0);
 const SUBSTREAM: Field = Field::new(51, 32);
@@ -17,14 +17,6 @@ const LAST: Field = Field::bit(62);
 const SSV: Field = Field::bit(63);
 const GROUP: Field = Field::new(8, 0);
 const ADDRESS: Field = Field::new(63, 12);
-
-/// The page request group of which these are the bits.
-pub(crate) const fn group(bits: u64) -> PageRequestGroup {
-    match PageRequestGroup::new((bits & PageRequestGroup::MAX.get() as u64) as u16) {
-        Some(group) => group,
-        None => PageRequestGroup::MAX,
-    }
-}
 
 /// An entry of the PRI queue, as the two words that it has (chapter 8). Every bit is kept.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -39,7 +31,7 @@ impl PriRecord {
         let [first, second] = self.0;
         let stream = StreamId::new(STREAM.get(first) as u32);
         let substream = if SSV.is_set(first) {
-            Some(entry::substream_number(SUBSTREAM.get(first)))
+            Some(SubstreamId::masked(SUBSTREAM.get(first)))
         } else {
             None
         };
@@ -50,7 +42,7 @@ impl PriRecord {
         PriMessage::Request(PriRequest {
             stream,
             substream,
-            group: group(GROUP.get(second)),
+            group: PageRequestGroup::masked(GROUP.get(second)),
             last,
             address: InputAddress::new(second & ADDRESS.mask()),
             read,
@@ -205,7 +197,7 @@ impl PriResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use hardware_records::testing::Random;
 
     #[test]
     fn vectors() {

@@ -3,49 +3,34 @@
 mod registers;
 mod tables;
 
-use crate::field::Field;
+use hardware_records::testing::assert_positions;
+
 use crate::*;
-
-/// A field: its name, its last bit and its first.
-type Position = (&'static str, u32, u32);
-
-/// The crate's fields of a structure or register are those of the document, no more and no fewer.
-fn check(fields: &[(&'static str, usize, Field)], document: &[Position]) {
-    for (name, word, field) in fields {
-        let start = 64 * *word as u32;
-        let first = start + field.mask().trailing_zeros();
-        let last = start + field.mask().ilog2();
-        let position = (*name, last, first);
-        assert!(document.contains(&position), "{position:?}");
-    }
-    // No field is there twice: `record` has a test of that.
-    assert_eq!(document.len(), fields.len());
-}
 
 #[test]
 fn fields_of_tables_are_where_the_document_has_them() {
-    check(L1StreamDescriptor::FIELDS, tables::L1STD);
-    check(Ste::FIELDS, tables::STE);
-    check(L1ContextDescriptor::FIELDS, tables::L1CD);
-    check(Cd::FIELDS, tables::CD);
-    check(TableDescriptor::FIELDS, tables::TABLE);
-    check(LeafDescriptor::FIELDS, tables::LEAF);
+    assert_positions(L1StreamDescriptor::FIELDS, tables::L1STD);
+    assert_positions(Ste::FIELDS, tables::STE);
+    assert_positions(L1ContextDescriptor::FIELDS, tables::L1CD);
+    assert_positions(Cd::FIELDS, tables::CD);
+    assert_positions(TableDescriptor::FIELDS, tables::TABLE);
+    assert_positions(LeafDescriptor::FIELDS, tables::LEAF);
 }
 
 #[test]
 fn fields_of_registers_are_where_the_document_has_them() {
-    check(Idr0::FIELDS, registers::IDR0);
-    check(Idr1::FIELDS, registers::IDR1);
-    check(Idr2::FIELDS, registers::IDR2);
-    check(Idr3::FIELDS, registers::IDR3);
-    check(Idr4::FIELDS, registers::IDR4);
-    check(Idr5::FIELDS, registers::IDR5);
-    check(Iidr::FIELDS, registers::IIDR);
-    check(Aidr::FIELDS, registers::AIDR);
-    check(Cr0::FIELDS, registers::CR0);
-    check(Cr1::FIELDS, registers::CR1);
-    check(Cr2::FIELDS, registers::CR2);
-    check(Gbpa::FIELDS, registers::GBPA);
-    check(StrtabBase::FIELDS, registers::STRTAB_BASE);
-    check(StrtabBaseCfg::FIELDS, registers::STRTAB_BASE_CFG);
+    assert_positions(Idr0::FIELDS, registers::IDR0);
+    assert_positions(Idr1::FIELDS, registers::IDR1);
+    assert_positions(Idr2::FIELDS, registers::IDR2);
+    assert_positions(Idr3::FIELDS, registers::IDR3);
+    assert_positions(Idr4::FIELDS, registers::IDR4);
+    assert_positions(Idr5::FIELDS, registers::IDR5);
+    assert_positions(Iidr::FIELDS, registers::IIDR);
+    assert_positions(Aidr::FIELDS, registers::AIDR);
+    assert_positions(Cr0::FIELDS, registers::CR0);
+    assert_positions(Cr1::FIELDS, registers::CR1);
+    assert_positions(Cr2::FIELDS, registers::CR2);
+    assert_positions(Gbpa::FIELDS, registers::GBPA);
+    assert_positions(StrtabBase::FIELDS, registers::STRTAB_BASE);
+    assert_positions(StrtabBaseCfg::FIELDS, registers::STRTAB_BASE_CFG);
 }

@@ -4,7 +4,8 @@ mod descriptor;
 
 pub use descriptor::L1StreamDescriptor;
 
-use crate::bits;
+use hardware_records::bits;
+
 use crate::{
     AddressSize, Features, Ipa, Ste, StreamId, StreamTableFormat, StreamTableLevels,
     StreamTableSplit, StrtabBase, StrtabBaseCfg,

@@ -1,7 +1,7 @@
 //! From the number of a substream to its context descriptor.
 
-use crate::bits;
-use crate::record::record;
+use hardware_records::{bits, record};
+
 use crate::{CdTable, ContextPointer, DefaultSubstream, Features, Ipa, Stage1, SubstreamId};
 
 record! {
@@ -12,7 +12,7 @@ record! {
     /// Whether there are any.
     flag v, with_v: "V", 0 [0];
     /// Where the leaf is, which has them.
-    ipa l2_ptr, with_l2_ptr: "L2Ptr", 0 [51:12];
+    address(Ipa) l2_ptr, with_l2_ptr: "L2Ptr", 0 [51:12];
 }
 
 /// What comes next on the way to a context descriptor.

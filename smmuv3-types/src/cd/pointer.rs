@@ -1,7 +1,7 @@
 //! Where the context descriptors of a stream are, and of what shape their table is.
 
-use crate::bits;
-use crate::encoding::encoding;
+use hardware_records::{bits, encoding};
+
 use crate::{Ipa, SubstreamId};
 
 /// Where a context descriptor, or a table of them, begins: what `STE.S1ContextPtr` holds (5.2).

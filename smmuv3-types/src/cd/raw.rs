@@ -1,7 +1,8 @@
 //! A context descriptor as it lies in memory.
 
-use crate::record::record;
-use crate::{AddressSize, Asid, Cacheability, Shareability};
+use hardware_records::record;
+
+use crate::{AddressSize, Asid, Cacheability, Ipa, Shareability};
 
 record! {
     /// A context descriptor: where the translation tables of a stream or substream are, and how
@@ -82,7 +83,7 @@ record! {
     /// covered.
     flag haft, with_haft: "HAFT", 1 [3];
     /// Where the first table is.
-    ipa ttb0, with_ttb0: "TTB0", 1 [51:4];
+    address(Ipa) ttb0, with_ttb0: "TTB0", 1 [51:4];
     /// Whether bit 52 of descriptors is the protected attribute (SMMUv3.4).
     flag pnch, with_pnch: "PnCH", 1 [58];
     /// Whether `PAN` is also for what the unprivileged may execute.
@@ -105,7 +106,7 @@ record! {
     /// Whether there are sixteen indices of memory attributes (SMMUv3.4).
     flag aie, with_aie: "AIE", 2 [3];
     /// Where the second table is.
-    ipa ttb1, with_ttb1: "TTB1", 2 [51:4];
+    address(Ipa) ttb1, with_ttb1: "TTB1", 2 [51:4];
     /// Whether addresses have 52 bits with granules of 4 and 16 KiB.
     flag ds, with_ds: "DS", 2 [58];
     /// Whether there are indirect permissions (SMMUv3.4).

@@ -3,8 +3,8 @@
 use super::fields::{self, LEAF};
 use super::{AtcSpan, CommandFeatures, MsiAttributes, ResumeAction, StreamRange, SyncMsi};
 use crate::{
-    Asid, BadCommand, Command, CommandWords, Features, Opcode, PriResponse, Shareability, Stag,
-    SubstreamId, SyncSignal, TlbiRange, Vmid, entry, page_request,
+    Asid, BadCommand, Command, CommandWords, Features, Opcode, PageRequestGroup, PriResponse,
+    Shareability, Stag, SubstreamId, SyncSignal, TlbiRange, Vmid, entry,
 };
 
 impl Command {
@@ -196,7 +196,7 @@ const fn decode(
             Command::PriResp {
                 stream,
                 substream: substream(first, features),
-                group: page_request::group(fields::PRG_INDEX.get(second)),
+                group: PageRequestGroup::masked(fields::PRG_INDEX.get(second)),
                 response,
             }
         }
@@ -305,7 +305,7 @@ const fn substream(first: u64, features: &CommandFeatures) -> Option<SubstreamId
 /// `CFGI_CD` has no `SSV`: its substream is an index, which is 0 where there is one CD (4.3.3).
 const fn cd_index(first: u64, features: &CommandFeatures) -> SubstreamId {
     if features.substream_bits() == 0 {
-        entry::substream_number(0)
+        SubstreamId::ZERO
     } else {
         entry::any_substream(first)
     }

@@ -1,6 +1,7 @@
 //! Where the fields of commands are. Those that events have too are in `entry`.
 
-use crate::field::Field;
+use hardware_records::Field;
+
 use crate::{InputAddress, Ipa};
 
 /// `VMID` of the first word (4.4).
@@ -56,10 +57,7 @@ pub(crate) const fn address_bits(address: InputAddress) -> u64 {
     address.get() & VA.mask()
 }
 
-/// The intermediate physical address in the bits `field` of a word, which are no more than it has.
+/// The intermediate physical address in the bits `field` of a word.
 pub(crate) const fn ipa(word: u64, field: Field) -> Ipa {
-    match Ipa::new(word & field.mask() & Ipa::MAX.get()) {
-        Some(ipa) => ipa,
-        None => Ipa::MAX,
-    }
+    Ipa::masked(word & field.mask())
 }

@@ -1,9 +1,11 @@
 //! The opcodes of commands.
 
-use crate::numbered::numbered;
+use hardware_records::numbered;
 
 numbered! {
     /// The kind of a command (4.1.1), bits 7:0 of its first word.
+    ///
+    /// Other numbers are reserved or IMPLEMENTATION DEFINED.
     pub enum Opcode;
 
     /// Fetch the configuration of a stream ahead (4.2.1).
@@ -100,7 +102,7 @@ impl Opcode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::assert_listed;
+    use hardware_records::testing::assert_listed;
 
     #[test]
     fn every_number_is_of_one_opcode_or_of_none() {
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn the_table_of_what_is_covered_has_a_row_for_every_one() {
         for kind in Opcode::ALL {
-            assert_listed(kind.number(), kind.name());
+            assert_listed(include_str!("../coverage.md"), kind.number(), kind.name());
         }
     }
 }

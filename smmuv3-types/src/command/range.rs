@@ -1,6 +1,7 @@
 //! The range and the level hint of an invalidation by address.
 
-use crate::field::Field;
+use hardware_records::Field;
+
 use crate::{Granule, Level};
 
 const NUM: Field = Field::new(16, 12);

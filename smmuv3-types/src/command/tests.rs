@@ -1,8 +1,8 @@
 mod vectors;
 
 use super::CommandFeatures;
-use crate::testing::Random;
 use crate::*;
+use hardware_records::testing::Random;
 
 /// An SMMU with everything.
 const ALL: CommandFeatures = CommandFeatures::STAGE_1

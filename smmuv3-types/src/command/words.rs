@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::record::in_memory;
+use hardware_records::in_memory;
+
 use crate::{Opcode, entry};
 
 /// A command, as the two words that it has (4.1.1). Every bit is kept.

@@ -1,6 +1,6 @@
 //! Where the fields of events are. Those of the first word are in `entry`.
 
-use crate::field::Field;
+use hardware_records::Field;
 
 /// `Reason` of those with 16 bits of it, second word.
 pub(super) const REASON: Field = Field::new(15, 0);

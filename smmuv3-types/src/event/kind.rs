@@ -1,9 +1,11 @@
 //! The numbers of events.
 
-use crate::numbered::numbered;
+use hardware_records::numbered;
 
 numbered! {
     /// The kind of an event (7.3), bits 7:0 of its first word.
+    ///
+    /// Other numbers are reserved or IMPLEMENTATION DEFINED.
     ///
     /// Of a nested table Linux hands a VMM the events `0x04`, `0x06`, `0x08`, `0x0a` and `0x10` to
     /// `0x13`, if they are of stage 1 and the transaction did not stall.
@@ -53,12 +55,12 @@ numbered! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::assert_listed;
+    use hardware_records::testing::assert_listed;
 
     #[test]
     fn the_table_of_what_is_covered_has_a_row_for_every_one() {
         for kind in EventKind::ALL {
-            assert_listed(kind.number(), kind.name());
+            assert_listed(include_str!("../coverage.md"), kind.number(), kind.name());
         }
     }
 }

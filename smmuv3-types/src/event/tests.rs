@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::Stag;
-use crate::testing::Random;
+use hardware_records::testing::Random;
 
 fn requester() -> Requester {
     Requester {

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::*;
 use crate::BadCommand;
 use crate::command::CommandFeatures;
-use crate::testing::Random;
+use hardware_records::testing::Random;
 
 /// Whether Linux 7.3 takes a command, written down from the description of its rules: the bits
 /// that each opcode may have, and the values of a range that it refuses. The VMID counts as

@@ -1,6 +1,6 @@
 //! Fields of registers.
 
-use super::Position;
+use hardware_records::testing::Position;
 
 /// `SMMU_IDR0`, by 6.3.1.
 pub(super) const IDR0: &[Position] = &[

@@ -1,6 +1,6 @@
 //! Fields of structures in memory. Addresses without bits 55:52.
 
-use super::Position;
+use hardware_records::testing::Position;
 
 /// The descriptor of level 1 of a stream table, by 5.1.
 pub(super) const L1STD: &[Position] = &[("Span", 4, 0), ("L2Ptr", 51, 6)];

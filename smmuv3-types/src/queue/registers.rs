@@ -2,10 +2,11 @@
 
 use core::fmt;
 
+use hardware_records::Field;
+
 use super::{CommandError, QueueIndex, QueueIndices, QueueSize};
 use crate::Ipa;
 use crate::command::fields;
-use crate::field::Field;
 
 const ADDR: Field = Field::new(51, 5);
 const LOG2SIZE: Field = Field::new(4, 0);

@@ -1,8 +1,8 @@
 //! `SMMU_CR0`, `SMMU_CR1` and `SMMU_CR2`.
 
+use hardware_records::{encoding, record};
+
 use crate::Shareability;
-use crate::encoding::encoding;
-use crate::record::record;
 
 encoding! {
     /// How the SMMU caches the stream table and the queues: fields of `SMMU_CR1`. `0b11` is

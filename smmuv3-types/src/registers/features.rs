@@ -82,13 +82,13 @@ impl Features {
             return Err(BadFeatures::NotCovered("SMMU_IDR3.DPT"));
         }
         let Some(substream_bits) = SubstreamBits::new(idr1.ssidsize()) else {
-            return Err(BadFeatures::Reserved(Reserved::new(
+            return Err(BadFeatures::Reserved(hardware_records::reserved(
                 "SMMU_IDR1.SSIDSIZE",
                 idr1.ssidsize() as u64,
             )));
         };
         if idr1.sidsize() > 32 {
-            return Err(BadFeatures::Reserved(Reserved::new(
+            return Err(BadFeatures::Reserved(hardware_records::reserved(
                 "SMMU_IDR1.SIDSIZE",
                 idr1.sidsize() as u64,
             )));

@@ -1,6 +1,7 @@
 //! `SMMU_GBPA`.
 
-use crate::record::record;
+use hardware_records::record;
+
 use crate::{AllocationHints, IncomingOverride, ShareabilityOverride};
 
 record! {

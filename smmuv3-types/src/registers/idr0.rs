@@ -1,7 +1,6 @@
 //! `SMMU_IDR0`.
 
-use crate::encoding::encoding;
-use crate::record::record;
+use hardware_records::{encoding, record};
 
 encoding! {
     /// What can become of a transaction that faults: `SMMU_IDR0.STALL_MODEL`. `0b11` is reserved.

@@ -1,6 +1,6 @@
 //! `SMMU_IDR1` and `SMMU_IDR2`.
 
-use crate::record::record;
+use hardware_records::record;
 
 record! {
     /// The sizes of what the SMMU can do.

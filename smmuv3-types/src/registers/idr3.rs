@@ -1,7 +1,6 @@
 //! `SMMU_IDR3` and `SMMU_IDR4`.
 
-use crate::encoding::encoding;
-use crate::record::record;
+use hardware_records::{encoding, record};
 
 encoding! {
     /// What may be left out when a block of a translation table is changed into a table or back:

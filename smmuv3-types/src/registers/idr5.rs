@@ -1,9 +1,8 @@
 //! `SMMU_IDR5`.
 
+use hardware_records::{bits, encoding, record};
+
 use crate::Ipa;
-use crate::bits;
-use crate::encoding::encoding;
-use crate::record::record;
 
 encoding! {
     /// How many bits an address has: `SMMU_IDR5.OAS`, `CD.IPS`, `STE.S2PS`. `0b111`, 56 bits, is

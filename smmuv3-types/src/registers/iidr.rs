@@ -1,6 +1,6 @@
 //! `SMMU_IIDR` and `SMMU_AIDR`.
 
-use crate::record::record;
+use hardware_records::record;
 
 record! {
     /// Who made the SMMU, and which it is.

@@ -1,7 +1,8 @@
 //! `SMMU_STRTAB_BASE` and `SMMU_STRTAB_BASE_CFG`.
 
-use crate::encoding::encoding;
-use crate::record::record;
+use hardware_records::{encoding, record};
+
+use crate::Ipa;
 
 encoding! {
     /// The shape of the stream table: `SMMU_STRTAB_BASE_CFG.FMT`. Other values are reserved and
@@ -33,7 +34,7 @@ record! {
     pub struct StrtabBase(u64), "SMMU_STRTAB_BASE", "6.3.24";
 
     /// Its address. The SMMU takes bits below the alignment of the table for 0.
-    ipa addr, with_addr: "ADDR", 0 [51:6];
+    address(Ipa) addr, with_addr: "ADDR", 0 [51:6];
     /// A hint to allocate on reads.
     flag ra, with_ra: "RA", 0 [62];
 }

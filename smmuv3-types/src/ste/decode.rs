@@ -166,7 +166,7 @@ impl Ste {
     }
 
     fn bad_stream_world(&self) -> BadSte {
-        BadSte::StreamWorld(Reserved::new("STE.STRW", self.strw().into()))
+        BadSte::StreamWorld(hardware_records::reserved("STE.STRW", self.strw().into()))
     }
 
     /// Whether ATS is full, in effect.

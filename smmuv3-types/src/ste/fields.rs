@@ -1,6 +1,6 @@
 //! What the fields of an entry can hold.
 
-use crate::encoding::encoding;
+use hardware_records::encoding;
 
 encoding! {
     /// What is done with a stream: `STE.Config` (5.2). `0b001` to `0b011` are reserved and behave

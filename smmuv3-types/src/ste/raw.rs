@@ -1,8 +1,9 @@
 //! A stream table entry as it lies in memory.
 
-use crate::record::record;
+use hardware_records::record;
+
 use crate::{
-    AllocationHints, AtsMode, Cacheability, CdTableFormat, DefaultSubstream, IncomingOverride,
+    AllocationHints, AtsMode, Cacheability, CdTableFormat, DefaultSubstream, IncomingOverride, Ipa,
     Shareability, ShareabilityOverride, StreamConfig, Vmid,
 };
 
@@ -20,7 +21,7 @@ record! {
     /// The shape of the table of context descriptors.
     coded(CdTableFormat) s1_fmt, with_s1_fmt: "S1Fmt", 0 [5:4];
     /// Where the context descriptor is, or the table of them.
-    ipa s1_context_ptr, with_s1_context_ptr: "S1ContextPtr", 0 [51:6];
+    address(Ipa) s1_context_ptr, with_s1_context_ptr: "S1ContextPtr", 0 [51:6];
     /// The binary logarithm of how many context descriptors there are.
     num(u8) s1_cd_max, with_s1_cd_max: "S1CDMax", 0 [63:59];
 
@@ -134,7 +135,7 @@ record! {
     /// Whether stage 2 has addresses of 52 bits with granules of 4 and 16 KiB.
     flag s2_ds, with_s2_ds: "S2DS", 3 [3];
     /// Where the stage-2 table is.
-    ipa s2_ttb, with_s2_ttb: "S2TTB", 3 [51:4];
+    address(Ipa) s2_ttb, with_s2_ttb: "S2TTB", 3 [51:4];
     /// How many levels a stage-2 walk skips. With 128-bit descriptors.
     num(u8) s2_skl, with_s2_skl: "S2SKL", 3 [62:61];
 
@@ -161,7 +162,7 @@ record! {
     /// Whether stage 2 checks `TopLevel1` (SMMUv3.4).
     flag tl1, with_tl1: "TL1", 5 [11];
     /// Where the structure of the virtual machine is (SMMUv3.2).
-    ipa vms_ptr, with_vms_ptr: "VMSPtr", 5 [51:12];
+    address(Ipa) vms_ptr, with_vms_ptr: "VMSPtr", 5 [51:12];
 
     /// Whether the stage-2 table of Secure addresses is itself non-secure. Of a Secure stream.
     flag s2_sw, with_s2_sw: "S2SW", 6 [0];
@@ -170,7 +171,7 @@ record! {
     /// Bit 2 of `S_S2SL0`.
     flag s_s2_sl0_2, with_s_s2_sl0_2: "S_S2SL0_2", 6 [2];
     /// As `S2TTB`, for Secure addresses of a Secure stream.
-    ipa s_s2_ttb, with_s_s2_ttb: "S_S2TTB", 6 [51:4];
+    address(Ipa) s_s2_ttb, with_s_s2_ttb: "S_S2TTB", 6 [51:4];
     /// As `S2SKL`, for Secure addresses of a Secure stream.
     num(u8) s_s2_skl, with_s_s2_skl: "S_S2SKL", 6 [62:61];
 

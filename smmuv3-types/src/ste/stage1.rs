@@ -1,6 +1,7 @@
 //! What an entry says of stage 1.
 
-use crate::encoding::encoding;
+use hardware_records::encoding;
+
 use crate::{Cacheability, CdTable, Shareability};
 
 encoding! {

@@ -1,6 +1,8 @@
 //! Level 1 stream table descriptors.
 
-use crate::record::record;
+use hardware_records::record;
+
+use crate::Ipa;
 
 record! {
     /// What level 1 of a stream table says of a stretch of streams: where their entries are.
@@ -18,5 +20,5 @@ record! {
     /// How many entries there are: 2<sup>`Span - 1`</sup>. 0, and 12 to 31, are none.
     num(u8) span, with_span: "Span", 0 [4:0];
     /// Where the array of entries is.
-    ipa l2_ptr, with_l2_ptr: "L2Ptr", 0 [51:6];
+    address(Ipa) l2_ptr, with_l2_ptr: "L2Ptr", 0 [51:6];
 }

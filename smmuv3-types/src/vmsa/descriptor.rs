@@ -1,7 +1,7 @@
 //! Descriptors in translation tables.
 
-use crate::bits;
-use crate::record::record;
+use hardware_records::{Field, bits, record};
+
 use crate::{AddressSize, Granule, Ipa, Level, Shareability};
 
 record! {
@@ -110,7 +110,7 @@ pub enum BadDescriptor {
 /// Bits 47:12 of an address, where they are in all descriptors.
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 /// Bits 51:48 of an address, in a descriptor of the 64 KiB granule.
-const HIGH: crate::field::Field = crate::field::Field::new(15, 12);
+const HIGH: Field = Field::new(15, 12);
 
 /// The address in a descriptor whose low `bits` bits are 0. `wide`: with bits 51:48.
 const fn address_of(descriptor: u64, granule: Granule, bits: u32, wide: bool) -> Ipa {

@@ -1,6 +1,7 @@
 //! The shape of a tree of tables.
 
-use crate::bits;
+use hardware_records::bits;
+
 use crate::{Granule, InputAddress, Ipa};
 
 /// The level of a table: its distance from the pages.

@@ -1,7 +1,8 @@
 //! A walk through the tables.
 
+use hardware_records::bits;
+
 use super::access::{Forbidden, becomes_writable};
-use crate::bits;
 use crate::{
     Access, AddressSize, Context, Entry, InputAddress, Ipa, LeafDescriptor, Level, MemoryType,
     Permissions, Rights, TableUpdate, Tree,
