@@ -1,27 +1,23 @@
 //! Addresses, each in the space it belongs to.
 
-use core::fmt;
+use hardware_records::{address, bits};
 
-use crate::bits;
+address! {
+    /// An address as a device puts it on the bus, before any translation: a virtual address of the
+    /// guest's where the first stage translates, the document's *DMA address* (3.1).
+    pub struct InputAddress;
+}
 
-/// An address as a device puts it on the bus, before any translation: a virtual address of the
-/// guest's where the first stage translates, the document's *DMA address* (3.1).
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InputAddress(u64);
+address! {
+    /// A guest-physical address: what the first stage makes of an input address, and what a guest
+    /// takes for a physical one. Every pointer in a guest's tables is one.
+    ///
+    /// # Invariants
+    /// It has 52 bits, the most that a host address width can be (8.1).
+    pub struct Gpa, 52 bits;
+}
 
 impl InputAddress {
-    /// The address `address`.
-    #[must_use]
-    pub const fn new(address: u64) -> Self {
-        Self(address)
-    }
-
-    /// The plain number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
     /// Its page of 4 KiB: it, without its low 12 bits.
     #[must_use]
     pub const fn page(self) -> Self {
@@ -37,56 +33,7 @@ impl InputAddress {
     }
 }
 
-/// A guest-physical address: what the first stage makes of an input address, and what a guest
-/// takes for a physical one. Every pointer in a guest's tables is one.
-///
-/// # Invariants
-/// It has 52 bits, the most that a host address width can be (8.1).
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Gpa(u64);
-
 impl Gpa {
-    /// The bits of the widest.
-    pub const BITS: u32 = 52;
-    /// The last there is.
-    pub const MAX: Self = Self((1 << Self::BITS) - 1);
-
-    /// The address `address`, or `None` if it has more than 52 bits.
-    #[must_use]
-    pub const fn new(address: u64) -> Option<Self> {
-        if address <= Self::MAX.0 {
-            Some(Self(address))
-        } else {
-            None
-        }
-    }
-
-    /// The address in the low 52 bits of `bits`.
-    pub(crate) const fn masked(bits: u64) -> Self {
-        Self(bits & Self::MAX.0)
-    }
-
-    /// The plain number.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The address `bytes` further on, or `None` past the last.
-    #[must_use]
-    pub const fn checked_add(self, bytes: u64) -> Option<Self> {
-        match self.0.checked_add(bytes) {
-            Some(address) => Self::new(address),
-            None => None,
-        }
-    }
-
-    /// Whether it is a multiple of `alignment`, which is a power of two.
-    #[must_use]
-    pub const fn is_aligned_to(self, alignment: u64) -> bool {
-        self.0 & alignment.wrapping_sub(1) == 0
-    }
-
     /// Whether it is of the range `0xfee0_0000` to `0xfeef_ffff`, in which a write is an interrupt
     /// and to which nothing may be translated (3.14).
     #[must_use]
@@ -147,31 +94,6 @@ impl HostAddressWidth {
         Gpa::masked(bits & !self.beyond())
     }
 }
-
-macro_rules! shown {
-    ($name:ident) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({:#x})"), self.0)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:#x}", self.0)
-            }
-        }
-
-        impl From<$name> for u64 {
-            fn from(address: $name) -> Self {
-                address.0
-            }
-        }
-    };
-}
-
-shown!(InputAddress);
-shown!(Gpa);
 
 #[cfg(test)]
 mod tests {

@@ -57,29 +57,24 @@
 #![forbid(unsafe_code)]
 
 mod address;
-mod bits;
 mod context;
 mod descriptor;
-mod encoding;
 mod fault;
-mod field;
 mod first_stage;
 mod ids;
 mod invalidation;
-mod numbered;
 mod page_request;
 mod paging;
 mod pasid;
 #[cfg(test)]
 mod positions;
 mod queue;
-mod record;
 mod registers;
-mod reserved;
 mod root;
 mod second_stage;
-#[cfg(test)]
-mod testing;
+
+#[doc(inline)]
+pub use hardware_records::Reserved;
 
 pub use address::{Gpa, HostAddressWidth, InputAddress};
 pub use context::{
@@ -114,7 +109,6 @@ pub use registers::{
     Agaw, CannotOffer, Cap, Capabilities, Ecap, EventControl, Features, Fsts, Gcmd, Gsts,
     HostCapabilities, Rtaddr, TableMode,
 };
-pub use reserved::Reserved;
 pub use root::{
     BadRootEntry, BadRootTable, LegacyRootLookup, RootEntry, RootLookup, RootTable,
     ScalableRootEntry, ScalableRootLookup,

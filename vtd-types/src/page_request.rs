@@ -3,9 +3,8 @@
 
 use core::fmt;
 
-use crate::encoding::encoding;
-use crate::field::Field;
-use crate::record::in_memory;
+use hardware_records::{Field, encoding, in_memory};
+
 use crate::{InputAddress, PageRequestGroup, Pasid, SourceId};
 
 const TYPE: Field = Field::new(7, 0);
@@ -194,7 +193,7 @@ encoding! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use hardware_records::testing::Random;
 
     #[test]
     fn vectors() {

@@ -1,13 +1,14 @@
 //! Where fields are, once more: numbered as the specification numbers the bits of a whole structure.
 
-use crate::field::Field;
+use hardware_records::testing::{Position, assert_positions};
+
 use crate::{
     ContextEntry, FaultRecord, FirstStageLeaf, PasidEntry, ScalableContextEntry, ScalableRootEntry,
     SecondStageLeaf,
 };
 
 /// Bits of a root entry of scalable mode, by 9.2. Addresses up to bit 51 of their word.
-const ROOT: &[(&str, u32, u32)] = &[
+const ROOT: &[Position] = &[
     ("LP", 0, 0),
     ("LCTP", 51, 12),
     ("UP", 64, 64),
@@ -15,7 +16,7 @@ const ROOT: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a context entry, by 9.3.
-const CONTEXT: &[(&str, u32, u32)] = &[
+const CONTEXT: &[Position] = &[
     ("P", 0, 0),
     ("FPD", 1, 1),
     ("TT", 3, 2),
@@ -26,7 +27,7 @@ const CONTEXT: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a context entry of scalable mode, by 9.4.
-const SCALABLE_CONTEXT: &[(&str, u32, u32)] = &[
+const SCALABLE_CONTEXT: &[Position] = &[
     ("P", 0, 0),
     ("FPD", 1, 1),
     ("DTE", 2, 2),
@@ -39,7 +40,7 @@ const SCALABLE_CONTEXT: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a PASID table entry, by 9.6.
-const PASID: &[(&str, u32, u32)] = &[
+const PASID: &[Position] = &[
     ("P", 0, 0),
     ("FPD", 1, 1),
     ("AW", 4, 2),
@@ -67,7 +68,7 @@ const PASID: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a page of the first stage, by 9.7.
-const FIRST_STAGE: &[(&str, u32, u32)] = &[
+const FIRST_STAGE: &[Position] = &[
     ("P", 0, 0),
     ("R/W", 1, 1),
     ("U/S", 2, 2),
@@ -82,7 +83,7 @@ const FIRST_STAGE: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a page of the second stage, by 9.8.
-const SECOND_STAGE: &[(&str, u32, u32)] = &[
+const SECOND_STAGE: &[Position] = &[
     ("R", 0, 0),
     ("W", 1, 1),
     ("X", 2, 2),
@@ -95,7 +96,7 @@ const SECOND_STAGE: &[(&str, u32, u32)] = &[
 ];
 
 /// Bits of a fault recording register, by 11.4.7.
-const FAULT: &[(&str, u32, u32)] = &[
+const FAULT: &[Position] = &[
     ("FI", 63, 12),
     ("SID", 79, 64),
     ("T2", 92, 92),
@@ -109,26 +110,13 @@ const FAULT: &[(&str, u32, u32)] = &[
     ("F", 127, 127),
 ];
 
-fn check(fields: &[(&str, usize, Field)], document: &[(&str, u32, u32)]) {
-    let named = |name: &str| document.iter().find(|(other, ..)| *other == name);
-    for (name, word, field) in fields {
-        let (_, last, first) = named(name).unwrap();
-        assert_eq!((last / 64) as usize, *word, "{name}");
-        assert_eq!(first / 64, last / 64, "{name}");
-        let width = last - first + 1;
-        let mask = u64::MAX >> (64 - width) << (first % 64);
-        assert_eq!(field.mask(), mask, "{name}");
-    }
-    assert_eq!(document.len(), fields.len());
-}
-
 #[test]
 fn fields_are_where_the_document_has_them() {
-    check(ScalableRootEntry::FIELDS, ROOT);
-    check(ContextEntry::FIELDS, CONTEXT);
-    check(ScalableContextEntry::FIELDS, SCALABLE_CONTEXT);
-    check(PasidEntry::FIELDS, PASID);
-    check(FirstStageLeaf::FIELDS, FIRST_STAGE);
-    check(SecondStageLeaf::FIELDS, SECOND_STAGE);
-    check(FaultRecord::FIELDS, FAULT);
+    assert_positions(ScalableRootEntry::FIELDS, ROOT);
+    assert_positions(ContextEntry::FIELDS, CONTEXT);
+    assert_positions(ScalableContextEntry::FIELDS, SCALABLE_CONTEXT);
+    assert_positions(PasidEntry::FIELDS, PASID);
+    assert_positions(FirstStageLeaf::FIELDS, FIRST_STAGE);
+    assert_positions(SecondStageLeaf::FIELDS, SECOND_STAGE);
+    assert_positions(FaultRecord::FIELDS, FAULT);
 }

@@ -1,8 +1,8 @@
 //! Context entries of legacy mode.
 
-use crate::encoding::encoding;
-use crate::record::record;
-use crate::{Agaw, DomainId, FaultReason, Features, SecondStage};
+use hardware_records::{encoding, record};
+
+use crate::{Agaw, DomainId, FaultReason, Features, Gpa, SecondStage};
 
 encoding! {
     /// What is done with a device's requests in legacy mode: `CE.TT` (9.3). `0b11` is reserved.
@@ -28,7 +28,7 @@ record! {
     /// What is done with requests.
     coded(TranslationType) tt, with_tt: "TT", 0 [3:2];
     /// Where the second-stage table is.
-    gpa ssptptr, with_ssptptr: "SSPTPTR", 0 [51:12];
+    address(Gpa) ssptptr, with_ssptptr: "SSPTPTR", 0 [51:12];
 
     /// The shape of the second-stage table.
     coded(Agaw) aw, with_aw: "AW", 1 [2:0];

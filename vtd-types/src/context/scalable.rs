@@ -1,6 +1,7 @@
 //! Context entries of scalable mode.
 
-use crate::record::record;
+use hardware_records::record;
+
 use crate::{FaultReason, Features, Gpa, HostAddressWidth, Pasid};
 
 record! {
@@ -20,10 +21,10 @@ record! {
     /// How many entries the PASID directory has: 2<sup>`PDTS + 7`</sup>, each of 64 PASIDs.
     num(u8) pdts, with_pdts: "PDTS", 0 [11:9];
     /// Where the PASID directory is.
-    gpa pasiddirptr, with_pasiddirptr: "PASIDDIRPTR", 0 [51:12];
+    address(Gpa) pasiddirptr, with_pasiddirptr: "PASIDDIRPTR", 0 [51:12];
 
     /// The PASID that requests without one are translated with. Where there is `ECAP_REG.RPS`.
-    pasid rid_pasid, with_rid_pasid: "RID_PASID", 1 [19:0];
+    id(Pasid) rid_pasid, with_rid_pasid: "RID_PASID", 1 [19:0];
     /// Whether requests without a PASID are of the supervisor. Where there is `ECAP_REG.RPRIVS`.
     flag rid_priv, with_rid_priv: "RID_PRIV", 1 [20];
 }

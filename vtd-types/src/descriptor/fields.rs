@@ -1,6 +1,7 @@
 //! Where the fields of descriptors are.
 
-use crate::field::Field;
+use hardware_records::Field;
+
 use crate::{DescriptorKind, DomainId, Pasid, SourceId};
 
 /// The low bits of the type, first word.

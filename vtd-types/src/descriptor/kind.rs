@@ -1,9 +1,11 @@
 //! The kinds of descriptors.
 
-use crate::numbered::numbered;
+use hardware_records::numbered;
 
 numbered! {
     /// The kind of a descriptor (6.5.2), bits 11:9 and 3:0 of its first word.
+    ///
+    /// Other numbers are reserved.
     pub enum DescriptorKind;
 
     /// Forget context entries (6.5.2.1).
@@ -40,7 +42,7 @@ impl DescriptorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::assert_listed;
+    use hardware_records::testing::assert_listed;
 
     #[test]
     fn every_number_is_of_one_kind_or_of_none() {
@@ -56,7 +58,7 @@ mod tests {
     #[test]
     fn the_table_of_what_is_covered_has_a_row_for_every_one() {
         for kind in DescriptorKind::ALL {
-            assert_listed(kind.number(), kind.name());
+            assert_listed(include_str!("../coverage.md"), kind.number(), kind.name());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What descriptors take besides numbers.
 
-use crate::encoding::encoding;
-use crate::{Gpa, InputAddress, InterruptIndex, SourceId, bits};
+use hardware_records::{bits, encoding};
+
+use crate::{Gpa, InputAddress, InterruptIndex, SourceId};
 
 encoding! {
     total

@@ -1,7 +1,7 @@
 mod vectors;
 
-use crate::testing::Random;
 use crate::*;
+use hardware_records::testing::Random;
 
 /// A unit with everything.
 const ALL: DescriptorFeatures = DescriptorFeatures::SCALABLE

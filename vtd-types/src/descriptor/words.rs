@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use hardware_records::in_memory;
+
 use super::fields;
 use crate::DescriptorKind;
-use crate::record::in_memory;
 
 /// A descriptor, as the four words that it has in scalable mode, of which it has the first two in
 /// legacy mode (6.5.2). Every bit is kept.

@@ -1,13 +1,14 @@
 //! The numbers of faults.
 
-use crate::numbered::numbered;
+use hardware_records::numbered;
 
 numbered! {
     /// Why a request was blocked (7.1.3): the fault reason of a fault record, named by the
     /// document's condition.
     ///
-    /// Conditions that share a number are one here: `LCT.4` is all of `LCT.4.x`. Linux reports none
-    /// of them for the requests of a nested table: a VMM makes them for what it finds itself.
+    /// Other numbers are reserved. Conditions that share a number are one here: `LCT.4` is all of
+    /// `LCT.4.x`. Linux reports none of them for the requests of a nested table: a VMM makes them
+    /// for what it finds itself.
     pub enum FaultReason;
 
     /// The root entry is not present, in legacy mode.
@@ -181,7 +182,7 @@ impl FaultReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::assert_listed;
+    use hardware_records::testing::assert_listed;
 
     #[test]
     fn every_number_is_of_one_reason_or_of_none() {
@@ -200,7 +201,11 @@ mod tests {
     #[test]
     fn the_table_of_what_is_covered_has_a_row_for_every_one() {
         for reason in FaultReason::ALL {
-            assert_listed(reason.number(), reason.name());
+            assert_listed(
+                include_str!("../coverage.md"),
+                reason.number(),
+                reason.name(),
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Fault records.
 
+use hardware_records::{encoding, record};
+
 use super::FaultReason;
-use crate::encoding::encoding;
-use crate::record::record;
 use crate::{InputAddress, InterruptIndex, Pasid, SourceId};
 
 encoding! {
@@ -37,7 +37,7 @@ record! {
     /// Why it was blocked: the number of a [`FaultReason`].
     num(u8) fr, with_fr: "FR", 1 [39:32];
     /// The PASID of the request.
-    pasid pv, with_pv: "PV", 1 [59:40];
+    id(Pasid) pv, with_pv: "PV", 1 [59:40];
     /// What its address is.
     coded(AddressType) at, with_at: "AT", 1 [61:60];
     /// The kind of request: the first bit.
@@ -214,7 +214,7 @@ impl RequestFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use hardware_records::testing::Random;
 
     #[test]
     fn vectors() {

@@ -1,7 +1,8 @@
 //! Entries in tables of the first stage.
 
+use hardware_records::{bits, record};
+
 use crate::paging::{encoded, page_bits};
-use crate::record::record;
 use crate::{BadPagingEntry, Gpa, HostAddressWidth, Level};
 
 record! {
@@ -25,7 +26,7 @@ record! {
     /// Whether it was used by a unit with `PASIDTE.EAFE`.
     flag ea, with_ea: "EA", 0 [10];
     /// Where the table is.
-    gpa addr, with_addr: "ADDR", 0 [51:12];
+    address(Gpa) addr, with_addr: "ADDR", 0 [51:12];
     /// Whether what is below cannot be executed, with `PASIDTE.NXE`.
     flag xd, with_xd: "XD", 0 [63];
 }
@@ -100,7 +101,7 @@ impl FirstStageEntry {
         // its size are reserved.
         let beyond = bits & width.beyond() & (u64::MAX >> 12);
         let below = if is_page {
-            bits & crate::bits::low(level.span_bits()) & !0x1fff
+            bits & bits::low(level.span_bits()) & !0x1fff
         } else {
             0
         };
@@ -177,7 +178,7 @@ impl FirstStageLeaf {
             Level::Level1 => 7,
             _ => 12,
         };
-        let pat = crate::bits::from(self.words()[0], bit) & 1;
+        let pat = bits::from(self.words()[0], bit) & 1;
         (pat << 2) as u8 | (self.pcd() as u8) << 1 | self.pwt() as u8
     }
 }

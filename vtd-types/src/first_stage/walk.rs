@@ -1,9 +1,11 @@
 //! A walk through the tables of the first stage.
 
+use hardware_records::bits;
+
 use super::{FirstStage, FirstStageEntry, FirstStageLeaf, FirstStageTable};
 use crate::{
     Access, EntryUpdate, FaultReason, FirstStageLevels, Gpa, InputAddress, Level, Permissions,
-    Rights, bits,
+    Rights,
 };
 
 /// A walk through the tables of the first stage that waits for an entry.

@@ -5,11 +5,11 @@ use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::testing::Random;
 use crate::{
     AddressMask, ContextCacheScope, DescriptorFeatures, DomainId, FunctionMask, Pasid,
     PasidCacheScope, SourceId,
 };
+use hardware_records::testing::Random;
 
 /// Whether Linux 7.3 takes an invalidation, and forgets what is meant: written down from the
 /// description of its rules, and that a range must end in the address space and not be empty.

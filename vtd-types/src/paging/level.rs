@@ -1,6 +1,8 @@
 //! Levels of tables.
 
-use crate::{Gpa, InputAddress, bits};
+use hardware_records::bits;
+
+use crate::{Gpa, InputAddress};
 
 /// A level of tables. They are numbered from the pages up: the last that is walked is level 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

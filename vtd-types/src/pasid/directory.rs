@@ -1,7 +1,8 @@
 //! From a PASID to its table entry.
 
-use crate::record::record;
-use crate::{FaultReason, Gpa, HostAddressWidth, Pasid, PasidDirectory, bits};
+use hardware_records::{bits, record};
+
+use crate::{FaultReason, Gpa, HostAddressWidth, Pasid, PasidDirectory};
 
 record! {
     /// An entry of the PASID directory: where the table entries of 64 PASIDs are.
@@ -12,7 +13,7 @@ record! {
     /// Whether faults of requests with these PASIDs are not recorded, as far as they are qualified.
     flag fpd, with_fpd: "FPD", 0 [1];
     /// Where the table is.
-    gpa smptblptr, with_smptblptr: "SMPTBLPTR", 0 [51:12];
+    address(Gpa) smptblptr, with_smptblptr: "SMPTBLPTR", 0 [51:12];
 }
 
 /// A lookup that needs a [`PasidDirectoryEntry`].

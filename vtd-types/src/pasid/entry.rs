@@ -1,8 +1,8 @@
 //! A PASID table entry as it lies in memory.
 
-use crate::encoding::encoding;
-use crate::record::record;
-use crate::{Agaw, DomainId};
+use hardware_records::{encoding, record};
+
+use crate::{Agaw, DomainId, Gpa};
 
 encoding! {
     /// What is done with the requests of a PASID: `PASIDTE.PGTT` (9.6). Others are reserved.
@@ -59,7 +59,7 @@ record! {
     /// Whether accessed and dirty flags of the second stage are set.
     flag ssade, with_ssade: "SSADE", 0 [9];
     /// Where the second-stage table is.
-    gpa ssptptr, with_ssptptr: "SSPTPTR", 0 [51:12];
+    address(Gpa) ssptptr, with_ssptptr: "SSPTPTR", 0 [51:12];
 
     /// The domain: the tag of the translations.
     id(DomainId) did, with_did: "DID", 1 [15:0];
@@ -95,5 +95,5 @@ record! {
     /// Whether extended accessed flags of the first stage are set.
     flag eafe, with_eafe: "EAFE", 2 [7];
     /// Where the first-stage table is.
-    gpa fsptptr, with_fsptptr: "FSPTPTR", 2 [51:12];
+    address(Gpa) fsptptr, with_fsptptr: "FSPTPTR", 2 [51:12];
 }

@@ -1,8 +1,8 @@
 //! `IQERCD_REG`.
 
+use hardware_records::{encoding, record};
+
 use crate::SourceId;
-use crate::encoding::encoding;
-use crate::record::record;
 
 encoding! {
     /// What is wrong with the invalidation queue, while `FSTS_REG.IQE` is set: `IQERCD_REG.IQEI`

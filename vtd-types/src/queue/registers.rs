@@ -1,9 +1,9 @@
 //! The registers of the queues.
 
+use hardware_records::{encoding, record};
+
 use super::{EntrySize, Ring};
-use crate::HostAddressWidth;
-use crate::encoding::encoding;
-use crate::record::record;
+use crate::{Gpa, HostAddressWidth};
 
 encoding! {
     total
@@ -26,7 +26,7 @@ record! {
     /// How large descriptors are.
     total(DescriptorWidth) dw, with_dw: "DW", 0 [11];
     /// Where it is.
-    gpa iqa, with_iqa: "IQA", 0 [51:12];
+    address(Gpa) iqa, with_iqa: "IQA", 0 [51:12];
 }
 
 record! {
@@ -36,7 +36,7 @@ record! {
     /// How many pages of 4 KiB it has: 2<sup>`PQS`</sup>.
     num(u8) pqs, with_pqs: "PQS", 0 [2:0];
     /// Where it is.
-    gpa pqa, with_pqa: "PQA", 0 [51:12];
+    address(Gpa) pqa, with_pqa: "PQA", 0 [51:12];
 }
 
 record! {

@@ -1,7 +1,6 @@
 //! `CAP_REG`.
 
-use crate::encoding::encoding;
-use crate::record::record;
+use hardware_records::{encoding, record};
 
 encoding! {
     /// The shape of a second-stage table: how many levels it has, and how many bits of an address

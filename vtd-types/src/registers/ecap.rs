@@ -1,6 +1,6 @@
 //! `ECAP_REG`.
 
-use crate::record::record;
+use hardware_records::record;
 
 record! {
     /// What a remapping unit can do: the second of two registers, at offset 0x10.

@@ -28,10 +28,13 @@ impl Features {
     ) -> Result<Self, Reserved> {
         let Capabilities { cap, ecap } = capabilities;
         if cap.nd() == 7 {
-            return Err(Reserved::new("CAP_REG.ND", 7));
+            return Err(hardware_records::reserved("CAP_REG.ND", 7));
         }
         if ecap.pasid_bits() > 20 {
-            return Err(Reserved::new("ECAP_REG.PSS", ecap.pss() as u64));
+            return Err(hardware_records::reserved(
+                "ECAP_REG.PSS",
+                ecap.pss() as u64,
+            ));
         }
         Ok(Self {
             capabilities,

@@ -1,6 +1,6 @@
 //! `GCMD_REG` and `GSTS_REG`.
 
-use crate::record::record;
+use hardware_records::record;
 
 record! {
     /// What software asks of a remapping unit, at offset 0x18. What is done is in [`Gsts`].

@@ -1,7 +1,8 @@
 //! `RTADDR_REG`.
 
-use crate::encoding::encoding;
-use crate::record::record;
+use hardware_records::{encoding, record};
+
+use crate::Gpa;
 
 encoding! {
     /// What tables there are, and what is done with requests: `RTADDR_REG.TTM` (3.4). `0b10` is
@@ -23,5 +24,5 @@ record! {
     /// What tables there are.
     coded(TableMode) ttm, with_ttm: "TTM", 0 [11:10];
     /// Where the root table is.
-    gpa rta, with_rta: "RTA", 0 [51:12];
+    address(Gpa) rta, with_rta: "RTA", 0 [51:12];
 }

@@ -1,6 +1,6 @@
 //! `FSTS_REG`, and the registers that mask an interrupt.
 
-use crate::record::record;
+use hardware_records::record;
 
 record! {
     /// What went wrong, at offset 0x34.

@@ -1,6 +1,8 @@
 //! Root entries as they lie in memory.
 
-use crate::record::record;
+use hardware_records::record;
+
+use crate::Gpa;
 
 record! {
     /// A root entry: what the root table says of a bus, in legacy mode.
@@ -17,7 +19,7 @@ record! {
     /// Whether there is anything.
     flag p, with_p: "P", 0 [0];
     /// Where the table of context entries is.
-    gpa ctp, with_ctp: "CTP", 0 [51:12];
+    address(Gpa) ctp, with_ctp: "CTP", 0 [51:12];
 }
 
 record! {
@@ -28,9 +30,9 @@ record! {
     /// Whether there is anything for devices 0 to 15.
     flag lp, with_lp: "LP", 0 [0];
     /// Where their table of context entries is.
-    gpa lctp, with_lctp: "LCTP", 0 [51:12];
+    address(Gpa) lctp, with_lctp: "LCTP", 0 [51:12];
     /// Whether there is anything for devices 16 to 31.
     flag up, with_up: "UP", 1 [0];
     /// Where their table of context entries is.
-    gpa uctp, with_uctp: "UCTP", 1 [51:12];
+    address(Gpa) uctp, with_uctp: "UCTP", 1 [51:12];
 }

@@ -1,9 +1,10 @@
 //! Entries in tables of the second stage.
 
+use hardware_records::{bits, record};
+
 use super::SecondStage;
 use crate::paging::{encoded, page_bits};
-use crate::record::record;
-use crate::{BadPagingEntry, Gpa, Level, bits};
+use crate::{BadPagingEntry, Gpa, Level};
 
 record! {
     /// An entry that points to a table of the next level: SS-PML5E, SS-PML4E, SS-PDPE or SS-PDE.
@@ -20,7 +21,7 @@ record! {
     /// Whether it was used, with `PASIDTE.SSADE`.
     flag a, with_a: "A", 0 [8];
     /// Where the table is.
-    gpa addr, with_addr: "ADDR", 0 [51:12];
+    address(Gpa) addr, with_addr: "ADDR", 0 [51:12];
 }
 
 record! {

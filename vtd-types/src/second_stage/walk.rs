@@ -1,7 +1,9 @@
 //! A walk through the tables of the second stage.
 
+use hardware_records::bits;
+
 use super::{SecondStage, SecondStageEntry, SecondStageLeaf, SecondStageTable};
-use crate::{Agaw, EntryUpdate, FaultReason, Gpa, InputAddress, Level, Rights, bits};
+use crate::{Agaw, EntryUpdate, FaultReason, Gpa, InputAddress, Level, Rights};
 
 /// A walk through the tables of the second stage that waits for an entry.
 ///
