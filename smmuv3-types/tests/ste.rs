@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the test's own constants")]
 
+use hardware_records::testing::Random;
 use smmuv3_types::{
     AtsMode, BadSte, CdTable, CdTableFormat, ContextPointer, DefaultSubstream, Features,
     IdRegisters, Ipa, NestedConfig, NestedSte, Reduced, Stage1, StallModel, Ste, SteConfig,
@@ -268,17 +269,9 @@ fn a_wide_vmid_is_bad_only_where_vmids_are() {
     );
 }
 
-/// The low bits of a pseudo-random walk through all 64-bit words.
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 #[test]
 fn whatever_a_guest_writes_is_reduced_to_what_the_kernel_takes() {
-    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let mut random = Random::new(1);
     let mut installed = 0;
     for round in 0..200_000_u32 {
         let features = features(|r| {
@@ -287,12 +280,9 @@ fn whatever_a_guest_writes_is_reduced_to_what_the_kernel_takes() {
                 .with_ats(round & 1 == 1)
                 .with_cd2l(round & 2 == 2)
                 .with_s2p(round & 4 == 4);
-            r.idr1 = r.idr1.with_ssidsize((random(&mut state) % 21) as u8);
+            r.idr1 = r.idr1.with_ssidsize((random.word() % 21) as u8);
         });
-        let mut words = [0; 8];
-        for word in &mut words {
-            *word = random(&mut state);
-        }
+        let mut words: [u64; 8] = random.words();
         // Else almost none would be valid and within the output size.
         words[0] |= 1;
         if round & 8 == 8 {
@@ -315,12 +305,9 @@ fn whatever_a_guest_writes_is_reduced_to_what_the_kernel_takes() {
 
 #[test]
 fn every_bit_of_an_entry_is_kept() {
-    let mut state = 1;
+    let mut random = Random::new(2);
     for _ in 0..1000 {
-        let mut words = [0; 8];
-        for word in &mut words {
-            *word = random(&mut state);
-        }
+        let words: [u64; 8] = random.words();
         let ste = Ste::from_words(words);
         assert_eq!(ste.words(), words);
         assert_eq!(Ste::from_bytes(&ste.to_bytes()), ste);

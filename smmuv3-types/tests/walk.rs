@@ -9,6 +9,7 @@
 mod common;
 
 use common::{Memory, context, ipa, translate};
+use hardware_records::testing::Random;
 use smmuv3_types::{
     Access, AddressSize, Cd, Context, DeviceMemory, FaultKind, Geometry, Granule, InputAddress,
     LeafDescriptor, Level, Mair, MemoryType, NormalCache, Rights, TableDescriptor, TableUpdate,
@@ -355,23 +356,17 @@ fn every_memory_attribute() {
 
 #[test]
 fn whatever_is_in_memory_a_walk_ends() {
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let mut done = 0;
     for _ in 0..100_000 {
-        let granule = Granule::ALL[(random() % 3) as usize];
-        let geometry = Geometry::new(granule, 17 + (random() % 32) as u32).unwrap();
+        let granule = Granule::ALL[(random.word() % 3) as usize];
+        let geometry = Geometry::new(granule, 17 + (random.word() % 32) as u32).unwrap();
         let context = context(geometry, AddressSize::Bits52, |cd| cd.with_affd(true));
-        let input = random() & ((1 << geometry.input_bits()) - 1);
+        let input = random.word() & ((1 << geometry.input_bits()) - 1);
         let mut walk = context.walk(InputAddress::new(input), READ).unwrap();
         for reads in 1.. {
             assert!(reads <= 4);
-            match walk.resume((random() | 3).to_le_bytes()) {
+            match walk.resume((random.word() | 3).to_le_bytes()) {
                 Ok(smmuv3_types::WalkStep::Read(next)) => walk = next,
                 Ok(smmuv3_types::WalkStep::Done(_)) => {
                     done += 1;

@@ -1,10 +1,8 @@
 //! How long it takes to decode what is in the queues: `cargo bench -p vtd-types`.
 
-#![expect(clippy::print_stdout, reason = "what it is for")]
-
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
+use hardware_records::testing::{Random, measure};
 use vtd_types::{
     AddressMask, AddressType, Cap, Capabilities, ContextCacheScope, Descriptor, DescriptorFeatures,
     DescriptorWords, DeviceTlbRange, DomainId, Ecap, Fault, FaultReason, FaultRecord, Features,
@@ -15,7 +13,6 @@ use vtd_types::{
 
 /// About as many as a guest writes before it waits.
 const ENTRIES: usize = 1024;
-const RUNS: u32 = 20_000;
 
 fn main() {
     let features = DescriptorFeatures::SCALABLE
@@ -63,20 +60,6 @@ fn main() {
     }
 }
 
-/// The best of several runs: what the machine does besides is not what is asked.
-fn measure(what: &str, order: &str, entries: usize, run: impl Fn()) {
-    let best = (0..RUNS)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed()
-        })
-        .min()
-        .unwrap_or(Duration::ZERO);
-    let each = best.as_secs_f64() * 1e9 / entries as f64;
-    println!("decode {what}, {order}: {each:.2} ns");
-}
-
 /// What a driver writes: it unmaps a few ranges, has the device forget them and waits; now and then
 /// it changes a PASID's entry.
 fn driver() -> Vec<Descriptor> {
@@ -99,12 +82,10 @@ fn driver() -> Vec<Descriptor> {
 
 /// All kinds that a guest writes, in an order that the processor cannot learn: the worst there is.
 fn mixed() -> Vec<Descriptor> {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new(1);
     (0..ENTRIES)
         .map(|_| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
+            let random = random.word();
             match random % 16 {
                 0..=5 => unmap(random),
                 6 => all(random),

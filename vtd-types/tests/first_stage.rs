@@ -9,6 +9,7 @@
 mod common;
 
 use common::{Memory, features, gpa};
+use hardware_records::testing::Random;
 use vtd_types::{
     Access, Cap, Capabilities, Ecap, FaultReason, FirstStage, FirstStageFault, FirstStageFaultKind,
     FirstStageLeaf, FirstStageLevels, FirstStageStep, FirstStageTranslation, InputAddress, Level,
@@ -305,22 +306,16 @@ fn nothing_goes_to_where_interrupts_are() {
 
 #[test]
 fn whatever_is_in_memory_a_walk_ends() {
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let mut done = 0;
     for _ in 0..100_000 {
-        let levels = FirstStageLevels::ALL[(random() % 2) as usize];
-        let input = random() & ((1 << 47) - 1);
+        let levels = FirstStageLevels::ALL[(random.word() % 2) as usize];
+        let input = random.word() & ((1 << 47) - 1);
         let mut walk = stage(levels).walk(InputAddress::new(input), READ).unwrap();
         for reads in 1.. {
             assert!(reads <= 5);
             // Mostly with no bits beyond the width.
-            let entry = random() & !(0x3f << 46) & !(random() & 0x80) | 5;
+            let entry = random.word() & !(0x3f << 46) & !(random.word() & 0x80) | 5;
             match walk.resume(entry.to_le_bytes()) {
                 Ok(FirstStageStep::Read(next)) => walk = next,
                 Ok(FirstStageStep::Done(_)) => {

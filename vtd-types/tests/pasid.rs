@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the test's own constants")]
 
+use hardware_records::testing::Random;
 use vtd_types::{
     Agaw, BadPasidEntry, Cap, Capabilities, DomainId, Ecap, FaultReason, Features,
     FirstStageLevels, Gpa, HostAddressWidth, HostCapabilities, NestedPasidEntry, NotNested,
@@ -359,23 +360,17 @@ fn with_what_is_offered_nothing_is_there_that_is_not_carried() {
     };
     let offered = HostCapabilities::new(host).offer(host).unwrap();
     let features = Features::new(offered, HostAddressWidth::MAX).unwrap();
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let mut taken = 0;
     for _ in 0..500_000 {
         let mut words = [
-            random() & random(),
-            random() & random(),
-            random() & random(),
+            random.word() & random.word(),
+            random.word() & random.word(),
+            random.word() & random.word(),
         ];
         // Most would have reserved bits.
         words[0] = words[0] & 0x0000_3fff_ffff_f3df | 1;
-        words[1] &= 0x80_ffff | random() & random() & random() & random();
+        words[1] &= 0x80_ffff | random.word() & random.word() & random.word() & random.word();
         words[2] &= 0x0000_3fff_ffff_f09d;
         let [word0, word1, word2] = words;
         let entry = PasidEntry::from_words([word0, word1, word2, 0, 0, 0, 0, 0]);

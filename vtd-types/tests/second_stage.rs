@@ -9,6 +9,7 @@
 mod common;
 
 use common::{Memory, features, gpa};
+use hardware_records::testing::Random;
 use vtd_types::{
     Agaw, Cap, Capabilities, Ecap, InputAddress, Level, Rights, SecondStage, SecondStageFault,
     SecondStageFaultKind, SecondStageLeaf, SecondStageStep, SecondStageTranslation,
@@ -219,23 +220,17 @@ fn nothing_goes_to_where_interrupts_are() {
 
 #[test]
 fn whatever_is_in_memory_a_walk_ends() {
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let mut done = 0;
     for _ in 0..100_000 {
-        let agaw = Agaw::ALL[(random() % 3) as usize];
+        let agaw = Agaw::ALL[(random.word() % 3) as usize];
         let stage = stage(agaw, 57);
-        let input = random() & ((1 << 39) - 1);
+        let input = random.word() & ((1 << 39) - 1);
         let mut walk = stage.walk(InputAddress::new(input), Rights::READ).unwrap();
         for reads in 1.. {
             assert!(reads <= 5);
             // Mostly with no reserved bits.
-            let entry = random() & !(0x1_003f << 46 | 0x800) & !(random() & 0x80) | 1;
+            let entry = random.word() & !(0x1_003f << 46 | 0x800) & !(random.word() & 0x80) | 1;
             match walk.resume(entry.to_le_bytes()) {
                 Ok(SecondStageStep::Read(next)) => walk = next,
                 Ok(SecondStageStep::Done(_)) => {
