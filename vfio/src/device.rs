@@ -12,7 +12,7 @@ use crate::config::ConfigSpace;
 use crate::error::{Error, Refused, Result};
 use crate::holders::{Hold, Holders, Kind};
 use crate::info::DeviceInfo;
-use crate::irq::{Interrupts, IrqInfo, IrqKind};
+use crate::irq::{Interrupts, IrqInfo, IrqKind, MsiKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 use crate::signal::{Signal, SignalKind};
 
@@ -183,7 +183,7 @@ impl Device {
     /// # Errors
     /// As for [`Interrupts::enable`].
     pub fn msi(&self, count: u32) -> Result<Interrupts> {
-        Interrupts::enable(self, IrqKind::Msi, count)
+        Interrupts::enable(self, MsiKind::Msi, count)
     }
 
     /// Enables `count` vectors of MSI-X.
@@ -191,7 +191,7 @@ impl Device {
     /// # Errors
     /// As for [`Interrupts::enable`].
     pub fn msix(&self, count: u32) -> Result<Interrupts> {
-        Interrupts::enable(self, IrqKind::MsiX, count)
+        Interrupts::enable(self, MsiKind::MsiX, count)
     }
 
     /// Has the kernel tell of the device, such as that it is to be unplugged.
@@ -296,6 +296,7 @@ impl Inner {
                 .get()
                 .filter(|_| tally.interrupts() > 0),
             signals: tally.signals(),
+            ioeventfds: tally.ioeventfds(),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Holders {
     pub interrupts: Option<IrqKind>,
     /// Signals that are enabled.
     pub signals: usize,
+    /// Eventfds that write registers.
+    pub ioeventfds: usize,
 }
 
 impl Holders {
@@ -49,6 +51,7 @@ impl fmt::Display for Holders {
             (self.mappings, "mapped region", "mapped regions"),
             (self.regions, "open region", "open regions"),
             (self.signals, "signal", "signals"),
+            (self.ioeventfds, "ioeventfd", "ioeventfds"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -73,6 +76,7 @@ pub(crate) struct Tally {
     regions: AtomicUsize,
     interrupts: AtomicUsize,
     signals: AtomicUsize,
+    ioeventfds: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -82,6 +86,7 @@ pub(crate) enum Kind {
     Region,
     Interrupts,
     Signal,
+    IoEventFd,
 }
 
 impl Tally {
@@ -101,11 +106,16 @@ impl Tally {
         self.signals.load(Ordering::Acquire)
     }
 
+    pub(crate) fn ioeventfds(&self) -> usize {
+        self.ioeventfds.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.mappings()
             .saturating_add(self.regions())
             .saturating_add(self.interrupts())
             .saturating_add(self.signals())
+            .saturating_add(self.ioeventfds())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -114,6 +124,7 @@ impl Tally {
             Kind::Region => &self.regions,
             Kind::Interrupts => &self.interrupts,
             Kind::Signal => &self.signals,
+            Kind::IoEventFd => &self.ioeventfds,
         }
     }
 }

@@ -36,6 +36,12 @@ unsafe impl PointerFree for sys::vfio_irq_set {}
 unsafe impl PointerFree for sys::vfio_device_attach_iommufd_pt {}
 // SAFETY: ids and flags.
 unsafe impl PointerFree for sys::vfio_device_detach_iommufd_pt {}
+// SAFETY: numbers; the functions are written within `argsz`.
+unsafe impl PointerFree for sys::vfio_pci_hot_reset_info {}
+// SAFETY: numbers, and descriptors of groups within `argsz`.
+unsafe impl PointerFree for sys::vfio_pci_hot_reset {}
+// SAFETY: numbers, and the descriptor of an eventfd. What the kernel writes later is a register.
+unsafe impl PointerFree for sys::vfio_device_ioeventfd {}
 
 /// Who hears of an ioctl.
 #[derive(Debug)]
