@@ -34,7 +34,7 @@ impl Igb {
 
     /// Sets the registers for MSI-X again, as after a reset.
     pub fn set_up(&self) {
-        let all = (1 << Self::VECTORS) - 1;
+        let all = (1_u32 << Self::VECTORS) - 1;
         self.0.write(GPIE, MULTIPLE_MSIX).unwrap();
         self.0.write(EIAC, all).unwrap();
         self.0.write(EIMS, all).unwrap();

@@ -202,9 +202,13 @@ fn a_line_stays_enabled_across_a_reset() {
 fn a_mediated_device_has_a_line_that_no_eventfd_unmasks() {
     let mtty = Mtty::new();
     let device = mtty.cdev().bind(&Iommufd::open().unwrap()).unwrap();
+    // The sample knows of no interrupts before it is asked what it is.
+    device.info().unwrap();
     let mut intx = device.intx().unwrap();
     intx.mask().unwrap();
     intx.unmask().unwrap();
+    intx.trigger().unwrap();
+    assert_eq!(intx.take().unwrap(), Some(1));
     let refused = intx.unmask_by(eventfd::new()).unwrap_err();
     assert_eq!(refused.errno(), Some(Errno::NOTTY));
     assert!(refused.to_string().contains("cannot do this"), "{refused}");

@@ -79,17 +79,59 @@ use crate::query::malformed;
 /// own; `read` and `ppoll` to wait.
 ///
 /// # Invariants
-/// The kernel signals what `vectors` has, and has set aside at least `room` vectors.
+/// The kernel signals what `vectors` has, and has set aside as many vectors as `room` says.
 #[must_use = "dropping the interrupts disables them"]
 pub struct Interrupts {
     // Disabled before the eventfds are closed.
     enabled: Arc<Enabled>,
-    kind: MsiKind,
     vectors: BTreeMap<u32, Target>,
+    room: Room,
+}
+
+/// Which vectors can be enabled.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    kind: MsiKind,
     /// How many the device has.
-    count: u32,
+    available: u32,
+    /// How many the kernel has set aside.
     room: u32,
+    /// Whether it sets aside more.
     grows: bool,
+}
+
+impl Room {
+    fn new(kind: MsiKind, info: IrqInfo, room: u32) -> Self {
+        Self {
+            kind,
+            available: info.count,
+            room,
+            // The kernel says of MSI that it does not.
+            grows: !info.flags.contains(IrqFlags::NORESIZE),
+        }
+    }
+
+    /// Refuses a vector that the kernel would.
+    fn check(self, vector: u32) -> Result<()> {
+        let Self {
+            available,
+            room,
+            grows,
+            ..
+        } = self;
+        let kind = self.kind.into();
+        if vector >= available {
+            return Err(Error::VectorOutOfRange {
+                kind,
+                vector,
+                available,
+            });
+        }
+        if vector >= room && !grows {
+            return Err(Error::NoRoom { kind, vector, room });
+        }
+        Ok(())
+    }
 }
 
 /// What a vector signals.
@@ -192,20 +234,17 @@ impl Interrupts {
         let vectors = (0..room).zip(targets);
         Ok(Self {
             enabled: Arc::new(enabled),
-            kind,
             vectors: vectors
                 .filter_map(|(vector, target)| Some((vector, target?)))
                 .collect(),
-            count: info.count,
-            room,
-            grows: kind == MsiKind::MsiX && !info.flags.contains(IrqFlags::NORESIZE),
+            room: Room::new(kind, info, room),
         })
     }
 
     /// Their kind.
     #[must_use]
     pub fn kind(&self) -> MsiKind {
-        self.kind
+        self.room.kind
     }
 
     /// How many vectors are enabled.
@@ -229,16 +268,15 @@ impl Interrupts {
     /// How many vectors there is room for, from 0 on: as many as were asked for.
     #[must_use]
     pub fn room(&self) -> u32 {
-        self.room
+        self.room.room
     }
 
     /// Whether vectors can be enabled past their [room](Self::room). Of MSI they cannot; of MSI-X
-    /// where the kernel can set one aside without disabling the others, since Linux 6.4. (On Arm, with
-    /// an ITS, it was seen not to on Linux 7.3.)
+    /// where the kernel can set one aside without disabling the others, since Linux 6.4.
     #[doc(alias = "VFIO_IRQ_INFO_NORESIZE")]
     #[must_use]
     pub fn grows(&self) -> bool {
-        self.grows
+        self.room.grows
     }
 
     /// Enables a vector by itself, with an eventfd of its own; if it was enabled, a new one takes the
@@ -247,7 +285,7 @@ impl Interrupts {
     /// # Errors
     /// As for [`connect`](Self::connect); `EMFILE`: too many open files.
     pub fn enable_vector(&mut self, vector: u32) -> Result<()> {
-        self.check(vector)?;
+        self.room.check(vector)?;
         self.put(vector, Some(Target::own()?))
     }
 
@@ -266,7 +304,7 @@ impl Interrupts {
     /// What the vector signalled before, the kernel is asked to take back then: where it does not,
     /// the vector [is not enabled](Self::is_enabled) any more. The other vectors are as they were.
     pub fn connect(&mut self, vector: u32, eventfd: impl AsFd) -> Result<()> {
-        self.check(vector)?;
+        self.room.check(vector)?;
         let duplicate = eventfd.as_fd().try_clone_to_owned().map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::MFILE);
             KernelError::new("fcntl", errno, cause::of_eventfd(errno))
@@ -284,22 +322,6 @@ impl Interrupts {
             return Err(self.no_vector(vector));
         }
         self.put(vector, None)
-    }
-
-    /// Refuses a vector that the kernel would, or that somebody waits for.
-    fn check(&self, vector: u32) -> Result<()> {
-        let (kind, available, room) = (self.kind.into(), self.count, self.room);
-        if vector >= available {
-            return Err(Error::VectorOutOfRange {
-                kind,
-                vector,
-                available,
-            });
-        }
-        if vector >= room && !self.grows {
-            return Err(Error::NoRoom { kind, vector, room });
-        }
-        Ok(())
     }
 
     /// Has the kernel signal `target` for `vector`, or nothing.
@@ -450,7 +472,7 @@ impl Interrupts {
 impl fmt::Debug for Interrupts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Interrupts")
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("vectors", &self.vectors.len())
             .finish_non_exhaustive()
     }
@@ -506,5 +528,32 @@ impl fmt::Debug for Vector<'_> {
             .field("number", &self.vector)
             .field("eventfd", &self.eventfd)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_past_the_room_are_there_only_where_it_grows() {
+        let info = |flags| IrqInfo { flags, count: 8 };
+        let fixed = Room::new(MsiKind::MsiX, info(IrqFlags::NORESIZE), 2);
+        fixed.check(1).unwrap();
+        for vector in [2, 7] {
+            let refused = fixed.check(vector);
+            assert!(matches!(refused, Err(Error::NoRoom { room: 2, .. })));
+        }
+        let growing = Room::new(MsiKind::MsiX, info(IrqFlags::EVENTFD), 2);
+        growing.check(7).unwrap();
+        for room in [fixed, growing] {
+            for vector in [8, u32::MAX] {
+                let refused = room.check(vector);
+                assert!(matches!(
+                    refused,
+                    Err(Error::VectorOutOfRange { available: 8, .. })
+                ));
+            }
+        }
     }
 }
