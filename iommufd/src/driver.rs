@@ -7,3 +7,5 @@
 
 pub use crate::context::Notices;
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
+#[cfg(feature = "tokio")]
+pub use crate::watched::WatchedFile;

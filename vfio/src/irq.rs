@@ -27,8 +27,8 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IrqKind {
-    /// The interrupt pin, a line that other functions may share: [`Intx`] (PCI Express Base, "PCI
-    /// Compatible INTx Emulation").
+    /// The interrupt pin, a line that other functions may share: [`Intx`] (PCI Express Base,
+    /// section 6.1.2).
     Intx,
     /// Message signalled interrupts: [`Interrupts`] of [`MsiKind::Msi`].
     Msi,

@@ -71,6 +71,8 @@ mod query;
 mod readiness;
 mod region;
 mod signal;
+#[cfg(feature = "tokio")]
+mod stream;
 mod sysfs;
 
 pub use address::{InvalidPciAddress, PciAddress};
@@ -92,3 +94,5 @@ pub use irq::{Interrupts, Intx, IrqFlags, IrqInfo, IrqKind, MsiKind, OwnedVector
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
 pub use signal::{Signal, SignalKind};
+#[cfg(feature = "tokio")]
+pub use stream::{Fires, Firings};

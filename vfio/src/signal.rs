@@ -154,6 +154,11 @@ impl Signal {
         set::set(self.hold.bound(), index, 0, Action::Trigger, Which::All(1)).map(drop)
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) fn bound(&self) -> &crate::bound::Bound {
+        self.hold.bound()
+    }
+
     /// Has the kernel tell nothing any more.
     ///
     /// # Errors

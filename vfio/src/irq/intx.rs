@@ -187,7 +187,7 @@ impl Intx {
         Ok(own.as_fd())
     }
 
-    fn bound(&self) -> &Bound {
+    pub(crate) fn bound(&self) -> &Bound {
         self.enabled.bound()
     }
 
