@@ -1,5 +1,7 @@
 //! Resets of one function, and of all on a bus: what they do, and what goes on across them.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -156,6 +158,58 @@ fn a_card_is_reset_as_a_whole_by_who_has_all_of_it() {
         matches!(refused, Error::HotResetUnnamed { .. }),
         "{refused}"
     );
+}
+
+/// Virtual functions of a function, until it is dropped.
+struct VirtualFunctions(PathBuf);
+
+const ALLOWED: &str = "/sys/module/vfio_pci/parameters/enable_sriov";
+
+impl VirtualFunctions {
+    /// One of the function at `address`, which `vfio-pci` has.
+    fn one_of(address: PciAddress) -> Self {
+        fs::write(ALLOWED, "Y").unwrap();
+        let folder = Path::new("/sys/bus/pci/devices").join(address.to_string());
+        let number = folder.join("sriov_numvfs");
+        fs::write(&number, "1").unwrap();
+        Self(number)
+    }
+}
+
+impl Drop for VirtualFunctions {
+    fn drop(&mut self) {
+        let gone = fs::write(&self.0, "0").and_then(|()| fs::write(ALLOWED, "N"));
+        assert!(gone.is_ok() || thread::panicking(), "{gone:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab's network card: cargo lab test"]
+fn a_hot_reset_that_would_reset_what_is_somebody_elses_is_refused() {
+    let (device, _attachment) = attached(igb());
+    let card = Igb::new(&device);
+    let virtual_functions = VirtualFunctions::one_of(igb());
+    // It is nobody's, but in a group of its own: whoever wants it can have it.
+    let found = functions(&device);
+    assert_eq!(found[0], (igb(), FunctionOwner::Bound));
+    let [(_, FunctionOwner::Bound), (other, FunctionOwner::Other)] = found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(!device.hot_reset_scope().unwrap().is_owned());
+    let refused = device.hot_reset(&[]).unwrap_err();
+    assert!(
+        matches!(&refused, Error::HotResetNotOwned { functions, .. } if *functions == [other]),
+        "{refused}"
+    );
+    assert!(
+        refused.to_string().contains(&other.to_string()),
+        "{refused}"
+    );
+    assert!(card.is_set_up(), "nothing was reset");
+    drop(virtual_functions);
+    assert_eq!(functions(&device).len(), 1);
+    device.hot_reset(&[]).unwrap();
+    assert!(!card.is_set_up());
 }
 
 #[test]
