@@ -81,6 +81,12 @@ fn a_vector_is_connected_replaced_and_disabled_by_itself() {
     card.raise(0);
     assert_eq!(first.wait(LONG).unwrap(), Some(1));
     drop(first);
+    // The card keeps it until somebody hears of it, and likewise what it raises before anybody does.
+    card.raise(3);
+    for vector in [2, 3] {
+        interrupts.connect(vector, &guests[1]).unwrap();
+        assert_eq!(eventfd::wait(&guests[1], LONG), Some(1));
+    }
     interrupts.disable().unwrap();
 }
 

@@ -169,7 +169,7 @@ impl Device {
         BarMapping::new(Hold::new(self.bound(), Kind::Mapping), info)
     }
 
-    /// How many interrupts of a kind the device has, of a PCI function.
+    /// How many interrupts of a kind the device has, of a PCI function, and what can be done with them.
     ///
     /// # Errors
     /// `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
@@ -204,12 +204,14 @@ impl Device {
 
     /// Resets the device, and nothing else.
     ///
-    /// Registers are as after power-on, and bus mastering may be off. Attachment and mappings of
-    /// memory stay. It waits for accesses of mapped registers that are under way; those that come
+    /// Registers are as after power-on. Configuration space, the command register among it, is as
+    /// before: the kernel saves and restores it. Attachment and mappings of memory stay, DMA that is
+    /// under way ends, and interrupts stay enabled; what was about to be raised is lost. It waits for accesses of mapped registers that are under way; those that come
     /// meanwhile are refused with [`Error::Revoked`].
     ///
     /// # Errors
-    /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
+    /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before); see
+    /// [`hot_reset`](Self::hot_reset).
     /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
     /// the registers. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_RESET")]

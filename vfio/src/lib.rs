@@ -5,8 +5,10 @@
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
-//! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
-//!   has failed, or is to be unplugged.
+//! - [`Interrupts`] are its MSI or MSI-X vectors, and an [`Intx`] its interrupt pin, as eventfds; a
+//!   [`Signal`] tells that the device has failed, or is to be unplugged;
+//! - an [`IoEventFd`] has an eventfd write to a register;
+//! - [`Device::reset`] resets the function alone, [`Device::hot_reset`] all on its bus.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.
@@ -34,6 +36,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//! - `tokio`: interrupts and signals as asynchronous streams, in a tokio runtime.
 //!
 //! # What it does not do
 //!

@@ -182,7 +182,7 @@ impl Interrupts {
     /// Enables interrupts of `kind` with room for `room` vectors, none of which signals anything
     /// yet: [`connect`](Self::connect) and [`enable_vector`](Self::enable_vector) have them do so.
     ///
-    /// What the device raises meanwhile is lost.
+    /// What the device raises meanwhile MSI-X keeps, once for each vector; of MSI it is lost.
     ///
     /// # Errors
     /// As for [`enable`](Self::enable).
@@ -312,7 +312,8 @@ impl Interrupts {
         self.put(vector, Some(Target::Callers(duplicate)))
     }
 
-    /// Disables a vector, and no other. The room for it stays.
+    /// Disables a vector, and no other. The room for it stays. What the device raises then MSI-X keeps,
+    /// once, until the vector is enabled again; of MSI it is lost.
     ///
     /// # Errors
     /// [`Error::NoVector`]: it was not enabled. [`Error::VectorHeld`]: an [`OwnedVector`] waits for it.
