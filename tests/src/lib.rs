@@ -41,6 +41,7 @@ pub mod smmu;
 pub mod torn;
 pub mod unplug;
 pub mod victim;
+pub mod virtual_functions;
 pub mod within;
 pub mod yes;
 

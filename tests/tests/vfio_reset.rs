@@ -1,7 +1,7 @@
 //! Resets of one function, and of all on a bus: what they do, and what goes on across them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use tests::edu::{
 };
 use tests::igb::{Igb, STATUS};
 use tests::mtty::Mtty;
+use tests::virtual_functions::VirtualFunctions;
 use vfio::{
     Device, DeviceFlags, Error, FunctionOwner, PciAddress, RegionIndex, Result, Revocation,
 };
@@ -158,29 +159,6 @@ fn a_card_is_reset_as_a_whole_by_who_has_all_of_it() {
         matches!(refused, Error::HotResetUnnamed { .. }),
         "{refused}"
     );
-}
-
-/// Virtual functions of a function, until it is dropped.
-struct VirtualFunctions(PathBuf);
-
-const ALLOWED: &str = "/sys/module/vfio_pci/parameters/enable_sriov";
-
-impl VirtualFunctions {
-    /// One of the function at `address`, which `vfio-pci` has.
-    fn one_of(address: PciAddress) -> Self {
-        fs::write(ALLOWED, "Y").unwrap();
-        let folder = Path::new("/sys/bus/pci/devices").join(address.to_string());
-        let number = folder.join("sriov_numvfs");
-        fs::write(&number, "1").unwrap();
-        Self(number)
-    }
-}
-
-impl Drop for VirtualFunctions {
-    fn drop(&mut self) {
-        let gone = fs::write(&self.0, "0").and_then(|()| fs::write(ALLOWED, "N"));
-        assert!(gone.is_ok() || thread::panicking(), "{gone:?}");
-    }
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! Interrupts and signals as streams, in a tokio runtime.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test fails the test"
+)]
+
 use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};

@@ -172,7 +172,7 @@ impl Device {
     /// How many interrupts of a kind the device has, of a PCI function, and what can be done with them.
     ///
     /// # Errors
-    /// `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
+    /// [`Error::NotPci`]. `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
     #[doc(alias = "VFIO_DEVICE_GET_IRQ_INFO")]
     pub fn irq_info(&self, kind: IrqKind) -> Result<IrqInfo> {
         IrqInfo::of(self.bound(), kind)

@@ -217,6 +217,10 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// The device is no PCI function: its interrupts are others, and are not covered.
+    #[error("the device is no PCI function, and has no interrupts of these kinds")]
+    NotPci,
+
     /// The device has no interrupts of this kind.
     #[error("the device has no {kind} interrupts")]
     #[non_exhaustive]

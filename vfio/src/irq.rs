@@ -19,11 +19,13 @@ use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::info::{DeviceFlags, DeviceInfo};
 
 /// The kinds of interrupts that a PCI function raises.
 ///
-/// What an s390 channel device or cryptographic processor raises is none of these, and not covered.
+/// What other devices raise is none of these, and not covered: the lines of platform devices, and what
+/// s390 channel devices and cryptographic processors raise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IrqKind {
@@ -119,6 +121,7 @@ pub struct IrqInfo {
 
 impl IrqInfo {
     pub(crate) fn of(bound: &Bound, kind: IrqKind) -> Result<Self> {
+        check_pci(bound)?;
         let mut arg = sys::vfio_irq_info::sized();
         arg.index = kind.index();
         bound.fixed(&nr::DEVICE_GET_IRQ_INFO, &mut arg)?;
@@ -126,6 +129,16 @@ impl IrqInfo {
             flags: IrqFlags::from_bits_retain(arg.flags),
             count: arg.count,
         })
+    }
+}
+
+/// Refuses a device whose interrupts are numbered otherwise than those of a PCI function: an index
+/// would be that of another interrupt.
+pub(crate) fn check_pci(bound: &Bound) -> Result<()> {
+    // (The sample mdev `mtty` of Linux 7.3 knows of no interrupts before it has been asked this.)
+    match DeviceInfo::of(bound)?.flags.contains(DeviceFlags::PCI) {
+        true => Ok(()),
+        false => Err(Error::NotPci),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
+use crate::irq;
 use crate::irq::set::{self, Action, Which};
 
 /// What the kernel tells the user of a PCI function.
@@ -80,8 +81,8 @@ impl fmt::Display for SignalKind {
 /// Since Linux 6.6 (by the character device).
 ///
 /// # System calls
-/// `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable it, the last of these to disable it; `read` and
-/// `ppoll` to wait.
+/// `VFIO_DEVICE_GET_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable it, the last of these to
+/// disable it; `read` and `ppoll` to wait.
 ///
 /// # Invariants
 /// While `enabled`, the kernel signals the eventfd, and `kind` is claimed.
@@ -97,13 +98,13 @@ impl Signal {
     /// Has the kernel tell of `device`: the same as [`Device::signal`].
     ///
     /// # Errors
-    /// [`Error::SignalEnabled`], before the kernel is asked. `EINVAL`: the device's driver tells
+    /// [`Error::SignalEnabled`], before the kernel is asked; [`Error::NotPci`]. `EINVAL`: the device's driver tells
     /// nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
     pub fn enable(device: &Device, kind: SignalKind) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Signal);
         let bound = hold.bound();
-        bound.iommufd().check_process()?;
+        irq::check_pci(bound)?;
         let eventfd = eventfd::create()?;
         // The kernel would put one eventfd in the place of another.
         bound.signals.claim(kind)?;
