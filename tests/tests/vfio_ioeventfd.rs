@@ -1,5 +1,7 @@
 //! Registers that are written by signalling an eventfd.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
