@@ -136,6 +136,16 @@ fn a_card_is_reset_as_a_whole_by_who_has_all_of_it() {
         first.hot_reset_scope().unwrap(),
         second.hot_reset_scope().unwrap()
     );
+    let scope = first.hot_reset_scope().unwrap();
+    let keys = [&first, &second].map(|device| Some(device.iommu().key()));
+    assert_eq!(
+        scope
+            .functions()
+            .iter()
+            .map(|function| function.device)
+            .collect::<Vec<_>>(),
+        keys
+    );
     let refused = first.hot_reset(&[]).unwrap_err();
     assert!(
         matches!(&refused, Error::HotResetUnnamed { functions, .. } if *functions == [two]),
@@ -143,6 +153,10 @@ fn a_card_is_reset_as_a_whole_by_who_has_all_of_it() {
     );
     // Twice is once, and a device that is not on the bus stays as it is.
     let elsewhere = bind(lone(), &iommufd);
+    assert_eq!(
+        [&first, &second, &elsewhere].map(|device| scope.includes(device)),
+        [true, true, false]
+    );
     let registers = elsewhere.map_bar(BAR).unwrap();
     registers.write(COMMAND, 5_u32).unwrap();
     first.hot_reset(&[&second, &elsewhere, &first]).unwrap();

@@ -36,8 +36,6 @@ pub(crate) struct Bound {
     fd: OwnedFd,
     kept: Mutex<Vec<Kept>>,
     iommufd: Iommufd,
-    /// The device's id in the context.
-    pub(crate) id: u32,
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
     pub(crate) interrupts: EnabledKind,
@@ -79,7 +77,6 @@ pub(crate) fn bind(
         fd,
         kept: Mutex::default(),
         iommufd: iommufd.clone(),
-        id,
         tally: Tally::default(),
         interrupts: EnabledKind::default(),
         signals: EnabledSignals::default(),

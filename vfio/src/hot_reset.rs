@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use iommufd::DeviceKey;
+use iommufd::driver::device_with_id;
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
@@ -11,6 +13,7 @@ use zerocopy::FromBytes;
 use crate::address::PciAddress;
 use crate::bound::Bound;
 use crate::buffer::AlignedBytes;
+use crate::cause::refusal;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::gate::Revocation;
@@ -52,12 +55,17 @@ pub struct AffectedFunction {
     pub address: PciAddress,
     /// Whose it is.
     pub owner: FunctionOwner,
-    /// Its id in the context, if it is bound to it.
-    id: Option<u32>,
+    /// Which device of this process it is, if it is bound to the same context: see
+    /// [`iommufd::Device::key`]. What another process has bound to the context has none here.
+    pub device: Option<DeviceKey>,
 }
 
 impl AffectedFunction {
-    fn of(raw: &sys::vfio_pci_dependent_device) -> Result<Self> {
+    /// What `raw` says, where `key` is the device of an id.
+    fn of(
+        raw: &sys::vfio_pci_dependent_device,
+        key: impl Fn(u32) -> Result<Option<DeviceKey>>,
+    ) -> Result<Self> {
         let owner = match raw.devid() {
             sys::VFIO_PCI_DEVID_OWNED => FunctionOwner::Group,
             NOT_OWNED => FunctionOwner::Other,
@@ -66,7 +74,10 @@ impl AffectedFunction {
         Ok(Self {
             address: address(raw)?,
             owner,
-            id: (owner == FunctionOwner::Bound).then_some(raw.devid()),
+            device: match owner {
+                FunctionOwner::Bound => key(raw.devid())?,
+                _ => None,
+            },
         })
     }
 }
@@ -92,14 +103,11 @@ impl HotResetScope {
         self.others().is_empty()
     }
 
-    /// Whether `device` is one of them, by the context that was asked for.
-    ///
-    /// # Errors
-    /// [`iommufd::Error::Forked`].
-    fn has(&self, bound: &Bound) -> bool {
-        self.functions
-            .iter()
-            .any(|function| function.id == Some(bound.id))
+    /// Whether it takes a device with it.
+    #[must_use]
+    pub fn includes(&self, device: &Device) -> bool {
+        let key = Some(device.iommu().key());
+        self.functions.iter().any(|function| function.device == key)
     }
 
     fn others(&self) -> Vec<PciAddress> {
@@ -112,9 +120,11 @@ impl HotResetScope {
     }
 
     /// Of the devices that must be named, those that are not.
-    fn unnamed(&self, named: &[&Bound]) -> Vec<PciAddress> {
-        let is_named = |id| named.iter().any(|bound| bound.id == id);
-        let unnamed = |function: &&AffectedFunction| function.id.is_some_and(|id| !is_named(id));
+    fn unnamed(&self, named: &[DeviceKey]) -> Vec<PciAddress> {
+        let is_named = |key| named.contains(&key);
+        let unnamed = |function: &&AffectedFunction| {
+            function.owner == FunctionOwner::Bound && !function.device.is_some_and(is_named)
+        };
         self.functions
             .iter()
             .filter(unnamed)
@@ -122,14 +132,18 @@ impl HotResetScope {
             .collect()
     }
 
-    fn parse(flags: u32, raw: &[sys::vfio_pci_dependent_device]) -> Result<Self> {
+    fn parse(
+        flags: u32,
+        raw: &[sys::vfio_pci_dependent_device],
+        key: impl Fn(u32) -> Result<Option<DeviceKey>>,
+    ) -> Result<Self> {
         // Without the flag the ids are those of groups: the file is a group's.
         if flags & sys::VFIO_PCI_HOT_RESET_FLAG_DEV_ID == 0 {
             return Err(malformed(GET_INFO, "no ids of devices"));
         }
         let functions = raw
             .iter()
-            .map(AffectedFunction::of)
+            .map(|raw| AffectedFunction::of(raw, &key))
             .collect::<Result<_>>()?;
         let scope = Self { functions };
         let owned = flags & sys::VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED != 0;
@@ -153,6 +167,9 @@ impl Device {
     /// `ENODEV`: the device is in no slot, and on no bus below a bridge, that can be reset. `EAGAIN`:
     /// functions are being plugged in or out. `ENOTTY`: it is no PCI function. [`Error::Malformed`], if
     /// the kernel's answer makes no sense; [`iommufd::Error::Forked`].
+    ///
+    /// # System calls
+    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`, until two answers are the same.
     #[doc(alias = "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO")]
     pub fn hot_reset_scope(&self) -> Result<HotResetScope> {
         scope(self.bound())
@@ -198,30 +215,25 @@ impl Device {
     /// [`hot_reset_scope`](Self::hot_reset_scope).
     ///
     /// # System calls
-    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`, then `VFIO_DEVICE_PCI_HOT_RESET`.
+    /// Those of [`hot_reset_scope`](Self::hot_reset_scope), then `VFIO_DEVICE_PCI_HOT_RESET`.
     #[doc(alias = "VFIO_DEVICE_PCI_HOT_RESET")]
     pub fn hot_reset(&self, others: &[&Self]) -> Result<()> {
-        let this = &**self.bound();
-        let scope = scope(this)?;
+        let scope = self.hot_reset_scope()?;
         let not_owned = scope.others();
         if !not_owned.is_empty() {
             return Err(Error::HotResetNotOwned {
                 functions: not_owned,
             });
         }
-        // Ids of other contexts are other devices'.
-        let ours = |bound: &&Bound| bound.iommufd() == this.iommufd();
-        let others = others.iter().map(|device| &**device.bound()).filter(ours);
-        let named: Vec<_> = [this]
-            .into_iter()
-            .chain(others)
-            .filter(|bound| scope.has(bound))
-            .collect();
-        let functions = scope.unnamed(&named);
+        let named = [self].into_iter().chain(others.iter().copied());
+        let named: Vec<_> = named.filter(|device| scope.includes(device)).collect();
+        let keys: Vec<_> = named.iter().map(|device| device.iommu().key()).collect();
+        let functions = scope.unnamed(&keys);
         if !functions.is_empty() {
             return Err(Error::HotResetUnnamed { functions });
         }
-        reset(this, &named, &[])
+        let affected: Vec<_> = named.iter().map(|device| &**device.bound()).collect();
+        reset(self.bound(), &affected, &[])
     }
 }
 
@@ -263,13 +275,25 @@ fn request(groups: &[BorrowedFd<'_>]) -> Option<AlignedBytes> {
     Some(arg)
 }
 
+/// What the kernel says, and whom it means by it: an id is another device's when the first has gone.
 fn scope(bound: &Bound) -> Result<HotResetScope> {
-    let (flags, functions) = query(|arg| {
-        bound
-            .sized(&nr::DEVICE_GET_PCI_HOT_RESET_INFO, arg)
-            .map(drop)
-    })?;
-    HotResetScope::parse(flags, &functions)
+    let ioctl = &nr::DEVICE_GET_PCI_HOT_RESET_INFO;
+    let ask = || {
+        let (flags, functions) = query(|arg| bound.sized(ioctl, arg).map(drop))?;
+        HotResetScope::parse(flags, &functions, |id| {
+            Ok(device_with_id(bound.iommufd(), id)?)
+        })
+    };
+    let mut before = ask()?;
+    for _ in 0..ROUNDS {
+        let after = ask()?;
+        // A key is never used again: these devices were there when the kernel named them.
+        if before == after {
+            return Ok(after);
+        }
+        before = after;
+    }
+    Err(refusal(ioctl.describe(), Errno::AGAIN).into())
 }
 
 /// The functions that a hot reset takes with it, and what their ids mean, as `ask` tells.
@@ -335,8 +359,13 @@ mod tests {
         }
     }
 
-    fn refusal(errno: Errno) -> Error {
+    fn refused(errno: Errno) -> Error {
         KernelError::new(GET_INFO, errno, "a test").into()
+    }
+
+    /// No device of this process.
+    fn unknown(_: u32) -> Result<Option<DeviceKey>> {
+        Ok(None)
     }
 
     /// A kernel that knows of `counts[n]` functions at the n-th call.
@@ -352,7 +381,7 @@ mod tests {
             head.flags = 1;
             arg.put(0, &head).unwrap();
             if count as usize > room {
-                return Err(refusal(Errno::NOSPC));
+                return Err(refused(Errno::NOSPC));
             }
             for place in 0..count {
                 arg.put(12 + 8 * place as usize, &function(place + 1, 0))
@@ -388,23 +417,27 @@ mod tests {
         let bytes: [u8; 8] = function(7, 0x2b).as_bytes().try_into().unwrap();
         assert_eq!(bytes, [7, 0, 0, 0, 2, 0, 0x1f, 0x2b]);
         let raw = [function(7, 0x2b), function(0, 0), function(u32::MAX, 1)];
-        let scope = HotResetScope::parse(1, &raw).unwrap();
+        let scope = HotResetScope::parse(1, &raw, unknown).unwrap();
         assert!(!scope.is_owned());
         let seen: Vec<_> = scope
             .functions()
             .iter()
-            .map(|function| (function.address.to_string(), function.owner, function.id))
+            .map(|function| (function.address.to_string(), function.owner))
             .collect();
         assert_eq!(
             seen,
             [
-                ("0002:1f:05.3".to_owned(), FunctionOwner::Bound, Some(7)),
-                ("0002:1f:00.0".to_owned(), FunctionOwner::Group, None),
-                ("0002:1f:00.1".to_owned(), FunctionOwner::Other, None),
+                ("0002:1f:05.3".to_owned(), FunctionOwner::Bound),
+                ("0002:1f:00.0".to_owned(), FunctionOwner::Group),
+                ("0002:1f:00.1".to_owned(), FunctionOwner::Other),
             ]
         );
         assert_eq!(scope.unnamed(&[]).len(), 1);
-        assert!(HotResetScope::parse(3, &raw[..2]).unwrap().is_owned());
+        assert!(
+            HotResetScope::parse(3, &raw[..2], unknown)
+                .unwrap()
+                .is_owned()
+        );
     }
 
     #[test]
@@ -416,7 +449,7 @@ mod tests {
             (0, &raw[..1]),
             (2, &raw[..1]),
         ] {
-            let refused = HotResetScope::parse(flags, raw);
+            let refused = HotResetScope::parse(flags, raw, unknown);
             assert!(matches!(refused, Err(Error::Malformed { .. })), "{flags}");
         }
         // More than there is room for.
