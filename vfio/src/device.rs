@@ -169,7 +169,8 @@ impl Device {
         BarMapping::new(Hold::new(self.bound(), Kind::Mapping), info)
     }
 
-    /// How many interrupts of a kind the device has, of a PCI function, and what can be done with them.
+    /// How many interrupts of a kind the device has, of a PCI function, and what can be done with
+    /// them.
     ///
     /// # Errors
     /// [`Error::NotPci`]. `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
@@ -206,8 +207,9 @@ impl Device {
     ///
     /// Registers are as after power-on. Configuration space, the command register among it, is as
     /// before: the kernel saves and restores it. Attachment and mappings of memory stay, DMA that is
-    /// under way ends, and interrupts stay enabled; what was about to be raised is lost. It waits for accesses of mapped registers that are under way; those that come
-    /// meanwhile are refused with [`Error::Revoked`].
+    /// under way ends, and interrupts stay enabled; what was about to be raised is lost. It waits
+    /// for accesses of mapped registers that are under way; those that come meanwhile are refused
+    /// with [`Error::Revoked`].
     ///
     /// # Errors
     /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before); see

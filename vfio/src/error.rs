@@ -285,7 +285,8 @@ pub enum Error {
     /// An interrupt vector for which there is no room, and none can be made while others are
     /// enabled. Disable them, and enable or reserve as many as may be used.
     #[error(
-        "there is room for {room} {kind} vectors, and so none for vector {vector}; here more can be          had only after all are disabled"
+        "there is room for {room} {kind} vectors, and so none for vector {vector}; here more can be \
+         had only after all are disabled"
     )]
     #[non_exhaustive]
     NoRoom {

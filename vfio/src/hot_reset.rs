@@ -175,8 +175,8 @@ impl Device {
         scope(self.bound())
     }
 
-    /// Resets the bus or slot of the device, and with it all that [`hot_reset_scope`](Self::hot_reset_scope)
-    /// says: for devices that have no [reset](Self::reset) of their own, or do not come back by it.
+    /// Resets the bus or slot of the device, and with it all that
+    /// [`hot_reset_scope`](Self::hot_reset_scope) says: for devices that have no [reset](Self::reset) of their own, or do not come back by it.
     ///
     /// Those of the functions that are bound to this context are named: `others` are all but this
     /// one. (More may be named: those on other buses stay as they are.)

@@ -98,8 +98,8 @@ impl Signal {
     /// Has the kernel tell of `device`: the same as [`Device::signal`].
     ///
     /// # Errors
-    /// [`Error::SignalEnabled`], before the kernel is asked; [`Error::NotPci`]. `EINVAL`: the device's driver tells
-    /// nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
+    /// [`Error::SignalEnabled`], before the kernel is asked; [`Error::NotPci`]. `EINVAL`: the device's
+    /// driver tells nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
     pub fn enable(device: &Device, kind: SignalKind) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Signal);

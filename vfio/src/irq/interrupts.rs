@@ -74,9 +74,9 @@ use crate::query::malformed;
 /// ```
 ///
 /// # System calls
-/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_IRQ_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable them, the last of
-/// these to disable them, and for each vector; `fcntl` for a duplicate of an eventfd that is not its
-/// own; `read` and `ppoll` to wait.
+/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_IRQ_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to
+/// enable them, the last of these to disable them, and for each vector; `fcntl` for a duplicate of an
+/// eventfd that is not its own; `read` and `ppoll` to wait.
 ///
 /// # Invariants
 /// The kernel signals what `vectors` has, and has set aside as many vectors as `room` says.
@@ -169,8 +169,9 @@ impl Interrupts {
     ///
     /// # Errors
     /// [`Error::FewerVectors`], with nothing enabled, if the device has fewer, or the machine has
-    /// no more to give; [`Error::NoInterrupts`] if the device has none of that kind, [`Error::NotPci`] if it has others;
-    /// [`Error::InterruptsEnabled`] if interrupts are enabled already, of whichever kind;
+    /// no more to give; [`Error::NoInterrupts`] if the device has none of that kind,
+    /// [`Error::NotPci`] if it has others; [`Error::InterruptsEnabled`] if interrupts are enabled
+    /// already, of whichever kind;
     /// [`Error::NoVector`] for a count of 0; on Arm [`Error::InterruptsUnattached`] if no device of
     /// the IOMMU group is attached. `EMFILE`: too many open files. `ENOSPC`: the machine is out of
     /// vectors. [`iommufd::Error::Forked`].

@@ -46,8 +46,8 @@ use crate::irq::{IrqInfo, IrqKind};
 /// Since Linux 6.6 (by the character device).
 ///
 /// # System calls
-/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_IRQ_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable it,
-/// the last of these to disable, mask and unmask it; `read` and `ppoll` to wait.
+/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_IRQ_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to
+/// enable it, the last of these to disable, mask and unmask it; `read` and `ppoll` to wait.
 ///
 /// # Invariants
 /// The kernel signals `eventfd` if there is one, else the caller's.
@@ -62,9 +62,9 @@ impl Intx {
     /// Enables the interrupt pin with an eventfd of its own.
     ///
     /// # Errors
-    /// [`Error::NoInterrupts`]: the device has no interrupt pin; [`Error::NotPci`]. [`Error::InterruptsEnabled`]:
-    /// interrupts are enabled already, of whichever kind. `ENODEV`: the pin is connected to nothing.
-    /// `EBUSY`: the line is another driver's as well, and the device cannot be told apart on it.
+    /// [`Error::NoInterrupts`]: the device has no interrupt pin; [`Error::NotPci`].
+    /// [`Error::InterruptsEnabled`]: interrupts are enabled already, of whichever kind. `ENODEV`: the
+    /// pin is connected to nothing. `EBUSY`: the line is another driver's as well, and the device cannot be told apart on it.
     /// `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_PCI_INTX_IRQ_INDEX")]
     pub fn enable(device: &Device) -> Result<Self> {

@@ -46,7 +46,8 @@ pub(crate) enum Which<'a> {
     Eventfds(&'a [Option<BorrowedFd<'a>>]),
 }
 
-/// Asks for `action` of the interrupts at `index`, from number `start` on. Answers the kernel's number.
+/// Asks for `action` of the interrupts at `index`, from number `start` on. Answers the kernel's
+/// number.
 pub(crate) fn set(
     bound: &Bound,
     index: u32,
