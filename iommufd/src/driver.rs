@@ -13,8 +13,12 @@ use std::os::fd::OwnedFd;
 use crate::context::Iommufd;
 pub use crate::context::Notices;
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
+use crate::devices::{DeviceKey, NamedDevice};
 pub use crate::dirty::DeviceDirty;
+use crate::error::Result;
 pub use crate::funnel::reach_of_bitmap;
+#[cfg(feature = "tokio")]
+pub use crate::watched::WatchedFile;
 
 /// A context of `fd`, which is not asked whether it is an iommufd: for a driver's unit tests, where
 /// no kernel answers.
@@ -25,4 +29,17 @@ pub use crate::funnel::reach_of_bitmap;
 #[must_use]
 pub unsafe fn unasked(fd: OwnedFd) -> Iommufd {
     Iommufd::unasked(fd)
+}
+
+/// Which device of `iommufd` has the id `id` now, of those that were bound in this process.
+///
+/// By the time the answer is there the id may be another device's, but a key never is: who learns an
+/// id from the kernel, and finds the same key for it before and after, knows which device was meant.
+///
+/// # Errors
+/// [`Error::Forked`](crate::Error::Forked).
+pub fn device_with_id(iommufd: &Iommufd, id: u32) -> Result<Option<DeviceKey>> {
+    iommufd.check_process()?;
+    let named = iommufd.context().devices.names().of(id);
+    Ok(named.map(NamedDevice::key))
 }

@@ -118,6 +118,8 @@ mod viommu_page;
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
 pub mod volatile;
+#[cfg(feature = "tokio")]
+mod watched;
 
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;

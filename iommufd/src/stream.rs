@@ -2,21 +2,16 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use rustix::io::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use crate::error::{Error, KernelError, Refused, Result};
+use crate::error::{Error, Refused, Result};
 use crate::fault_queue::{FaultQueue, PageRequestGroup};
-use crate::fork::Process;
 use crate::format::Event;
 use crate::vevent::{VEvent, VEventQueue};
+use crate::watched::WatchedFile;
 
 /// A queue whose events a stream can hand out: [`FaultQueue`] and [`VEventQueue`].
 ///
@@ -180,33 +175,16 @@ impl<Q: EventSource> EventStream<Q> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Q::Event>>> {
-        loop {
-            if let Some(event) = self.ready.pop() {
-                return Poll::Ready(Some(Ok(event)));
-            }
-            let Some(file) = &self.file.watched else {
-                return Poll::Ready(None);
-            };
-            let mut guard = match ready!(file.poll_read_ready(context)) {
-                Ok(guard) => guard,
-                Err(error) => {
-                    self.file.close();
-                    let cause = "the runtime is shut down";
-                    return Poll::Ready(Some(Err(refusal("epoll_wait", &error, cause))));
-                }
-            };
-            match self.queue.read_events(&mut self.ready) {
-                // Whatever comes from now on wakes the task, also what has come since the read.
-                Ok(()) if self.ready.is_empty() => guard.clear_ready(),
-                Ok(()) => self.ready.reverse(),
-                Err(error) => {
-                    if matches!(error, Error::Forked) {
-                        self.file.close();
-                    }
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
+        if let Some(event) = self.ready.pop() {
+            return Poll::Ready(Some(Ok(event)));
         }
+        let Self { ready, file, queue } = self;
+        let read = || {
+            queue.read_events(ready)?;
+            ready.reverse();
+            Ok(ready.pop())
+        };
+        file.poll(context, read, |error| matches!(error, Error::Forked))
     }
 }
 
@@ -229,63 +207,18 @@ impl<Q: EventSource + fmt::Debug> fmt::Debug for EventStream<Q> {
     }
 }
 
-/// A duplicate of a queue's file, watched by a runtime: a runtime watches each file of the process
-/// once, and a queue may have several streams.
-struct WatchedFile {
-    /// `None` when it is closed.
-    watched: Option<AsyncFd<OwnedFd>>,
-    process: Process,
-}
-
-impl WatchedFile {
-    fn new(queue: &impl AsFd) -> Result<Self> {
-        let file = queue.as_fd().try_clone_to_owned();
-        let file = file.map_err(|error| refusal("fcntl", &error, "too many open files"))?;
-        #[expect(
-            deprecated,
-            reason = "unsound for files that are closed or exchanged while they are watched, which \
-                      an owned one cannot be; what replaces it is unsafe, and not in every tokio 1"
-        )]
-        let watched = AsyncFd::with_interest(file, Interest::READABLE)
-            .map_err(|error| refusal("epoll_ctl", &error, "the runtime cannot watch the file"))?;
-        Ok(Self {
-            watched: Some(watched),
-            process: Process::current(),
-        })
-    }
-
-    fn close(&mut self) {
-        if let Some(watched) = self.watched.take()
-            && !self.process.is_current()
-        {
-            // A child has the same epoll as its parent, who would not be woken any more if the
-            // file were taken out of it here. So it stays open until the child ends.
-            let _kept = ManuallyDrop::new(watched);
-        }
-    }
-}
-
-impl Drop for WatchedFile {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn refusal(operation: &'static str, error: &std::io::Error, cause: &'static str) -> Error {
-    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    KernelError::new(operation, errno, cause).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::VecDeque;
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::thread;
     use std::time::Duration;
 
+    use crate::error::KernelError;
     use parking_lot::Mutex;
     use rustix::event::{EventfdFlags, eventfd};
+    use rustix::io::Errno;
     use tokio::runtime::{Builder, Runtime};
 
     /// A queue as the kernel has them: the file is readable while something waits.

@@ -54,8 +54,14 @@ impl Machine {
             &format!("edu,addr=4.0,{ALL_ADDRESSES}"),
             &format!("edu,addr=5.0,multifunction=on,{ALL_ADDRESSES}"),
             &format!("edu,addr=5.1,{ALL_ADDRESSES}"),
-            "pcie-root-port,id=rp0,bus=pcie.0,addr=6.0,chassis=1",
+            // A link that is no faster: of a faster one the kernel wants to be told that it is up again after a reset,
+            // and QEMU does not tell it of an `igb`.
+            "pcie-root-port,id=rp0,bus=pcie.0,addr=6.0,chassis=1,x-speed=5",
             "igb,bus=rp0",
+            // One card of two functions, which have no reset but that of the bus they are on.
+            "pcie-root-port,id=rp2,bus=pcie.0,addr=8.0,chassis=3",
+            &format!("edu,bus=rp2,addr=0.0,multifunction=on,{ALL_ADDRESSES}"),
+            &format!("edu,bus=rp2,addr=0.1,{ALL_ADDRESSES}"),
             // A host bridge that the IOMMU passes over: the DMA of what is behind it is by physical address.
             "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
             "pcie-root-port,id=rp1,bus=bare,chassis=2",
@@ -238,6 +244,7 @@ mod tests {
                 "edu,addr=4.0",
                 "edu,addr=5.1",
                 "igb,bus=rp0",
+                "edu,bus=rp2,addr=0.1",
                 "edu,bus=rp1",
                 "virtio-rng-pci-non-transitional,bus=pcie.0,addr=8.0",
                 "path=/with,,comma/console.log",

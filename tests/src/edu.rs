@@ -29,8 +29,25 @@ pub fn pair() -> [PciAddress; 2] {
         .expect("the machine has two edu in one IOMMU group")
 }
 
+/// The two functions of a card in one IOMMU group, on a bus of their own: they are reset together.
+#[must_use]
+pub fn card() -> [PciAddress; 2] {
+    let mut card: Vec<_> = functions("0x1234", "0x11e8")
+        .map(|function| function.address)
+        .filter(|address| !is_on_the_root_bus(*address))
+        .collect();
+    card.sort();
+    card.try_into()
+        .expect("the machine has a card of two edu behind a port")
+}
+
+fn is_on_the_root_bus(address: PciAddress) -> bool {
+    address.bus() == 0
+}
+
 fn of_group_size(size: usize) -> Vec<PciAddress> {
     functions("0x1234", "0x11e8")
+        .filter(|function| is_on_the_root_bus(function.address))
         .filter(|function| {
             let members = function.folder.join("iommu_group/devices");
             fs::read_dir(members).unwrap().count() == size

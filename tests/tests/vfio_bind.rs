@@ -226,6 +226,7 @@ fn the_observer_sees_every_ioctl_of_the_device() {
         [
             ("IOMMU_IOAS_ALLOC", Ok(())),
             ("VFIO_DEVICE_ATTACH_IOMMUFD_PT", Ok(())),
+            ("VFIO_DEVICE_GET_INFO", Ok(())),
             ("VFIO_DEVICE_GET_IRQ_INFO", Ok(())),
             ("VFIO_DEVICE_SET_IRQS", Ok(())),
             ("VFIO_DEVICE_SET_IRQS", Ok(())),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use examples::edu::Edu;
 use rustix::io::Errno;
 use tests::edu::{attached, device, igb, lone};
-use vfio::{DeviceFlags, Error, Interrupts, IrqKind, RegionIndex};
+use vfio::{DeviceFlags, Error, Interrupts, IrqKind, MsiKind, RegionIndex};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
@@ -70,8 +70,8 @@ fn a_device_has_one_kind_of_interrupts_at_a_time() {
     assert!(matches!(igb.msix(1), Err(Error::InterruptsEnabled { .. })));
     msix.disable().unwrap();
     drop(igb.msi(1).unwrap());
-    let some = Interrupts::enable(&igb, IrqKind::MsiX, 2).unwrap();
-    assert_eq!((some.kind(), some.len()), (IrqKind::MsiX, 2));
+    let some = Interrupts::enable(&igb, MsiKind::MsiX, 2).unwrap();
+    assert_eq!((some.kind(), some.len()), (MsiKind::MsiX, 2));
 }
 
 #[test]

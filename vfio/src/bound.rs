@@ -26,7 +26,7 @@ use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
 use crate::region::RegionIndex;
 use crate::signal::EnabledSignals;
-use crate::switches::Switches;
+use crate::switches::{self, Switches};
 
 /// The bound device, shared by all that acts on it: the last one closes the file, which detaches
 /// and unbinds.
@@ -196,9 +196,9 @@ impl Bound {
     }
 
     /// Resets the device alone, while nobody accesses its mapped registers.
-    pub(crate) fn reset(&self) -> Result<()> {
+    pub(crate) fn reset(self: &Arc<Self>) -> Result<()> {
         let closed = self.close_gate(Revocation::Reset)?;
-        match self.without_argument(&nr::DEVICE_RESET) {
+        let reset = match self.without_argument(&nr::DEVICE_RESET) {
             Ok(_) => Ok(()),
             // Without a way of resetting it the kernel does not begin.
             Err(error) if error.errno() == Some(Errno::INVAL) => {
@@ -206,7 +206,10 @@ impl Bound {
                 Err(error)
             }
             Err(error) => Err(error),
-        }
+        };
+        // It leaves a low power state of the function's own, also if it is refused later.
+        switches::after_reset(self);
+        reset
     }
 
     fn attach_as(

@@ -98,6 +98,12 @@ fn of_ioctl(ioctl: Description, errno: Errno) -> &'static str {
         reset(errno)
     } else if ioctl == nr::MIG_GET_PRECOPY_INFO.describe() {
         pre_copy_info(errno)
+    } else if ioctl == nr::DEVICE_GET_PCI_HOT_RESET_INFO.describe() {
+        hot_reset_info(errno)
+    } else if ioctl == nr::DEVICE_PCI_HOT_RESET.describe() {
+        hot_reset(errno)
+    } else if ioctl == nr::DEVICE_IOEVENTFD.describe() {
+        ioeventfd(errno)
     } else {
         None
     };
@@ -192,7 +198,12 @@ fn set_irqs(errno: Errno) -> Option<&'static str> {
         Errno::NOTTY => "interrupts of this kind cannot do this",
         Errno::BADF => "an eventfd is not open",
         Errno::NOSPC | Errno::NOMEM => "the machine is out of interrupt vectors or memory",
-        Errno::BUSY => "an interrupt is in use by somebody else",
+        Errno::BUSY => {
+            "an interrupt line is in use by another driver, and the device cannot be told apart on it"
+        }
+        Errno::NODEV => {
+            "the device's interrupt pin is connected to nothing, or the device is going away"
+        }
         Errno::IO => "the device could not be woken up",
         _ => return None,
     })
@@ -214,6 +225,48 @@ fn pre_copy_info(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::INVAL => "the device is not in a migration state before it is stopped",
         Errno::NODEV => "the device has gone, or was reset",
+        _ => return None,
+    })
+}
+
+fn hot_reset_info(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NODEV => NO_HOT_RESET,
+        Errno::AGAIN => "functions were plugged in or out meanwhile; try again",
+        Errno::NOSPC => "more functions than there was room for",
+        Errno::PERM => "a function that the reset would take with it is in no IOMMU group",
+        _ => return None,
+    })
+}
+
+fn hot_reset(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NODEV => NO_HOT_RESET,
+        Errno::INVAL => {
+            "a function that the reset would take with it is not owned, or not bound to a VFIO driver"
+        }
+        Errno::BUSY => {
+            "registers of a device that the reset would take with it are being accessed; try again"
+        }
+        Errno::BADF => "a file of a group is not open",
+        Errno::AGAIN => "another reset or a configuration change is under way; try again",
+        Errno::TIMEDOUT | Errno::NOTTY => "the bus or slot could not be reset",
+        _ => return None,
+    })
+}
+
+/// What both ioctls of a hot reset answer to a device that has none.
+const NO_HOT_RESET: &str =
+    "the device is in no slot, and on no bus below a bridge, that can be reset";
+
+fn ioeventfd(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "no eventfd, or the register is in the MSI-X table, or in no BAR",
+        Errno::EXIST => "another eventfd writes the same value to the same register",
+        Errno::NOSPC => "the device has 1000 such eventfds already",
+        Errno::NODEV => "there is no such eventfd, or the device is going away",
+        Errno::BUSY => "another driver has claimed the region",
+        Errno::BADF => "the eventfd is not open",
         _ => return None,
     })
 }

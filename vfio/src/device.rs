@@ -12,10 +12,9 @@ use crate::config::ConfigSpace;
 use crate::error::{Error, Refused, Result};
 use crate::holders::{Hold, Holders, Kind};
 use crate::info::DeviceInfo;
-use crate::irq::{Interrupts, IrqInfo, IrqKind};
+use crate::irq::{Interrupts, IrqInfo, IrqKind, MsiKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 use crate::signal::{Signal, SignalKind};
-use crate::switches;
 
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
@@ -143,8 +142,7 @@ impl Device {
     /// # Errors
     /// As for [`region_info`](Self::region_info).
     pub fn region(&self, index: RegionIndex) -> Result<Region> {
-        let info = self.region_info(index)?;
-        Ok(Region::new(Hold::new(self.bound(), Kind::Region), info))
+        Region::open(self.bound(), index)
     }
 
     /// The configuration space of a PCI function.
@@ -170,10 +168,11 @@ impl Device {
         BarMapping::new(Hold::new(self.bound(), Kind::Mapping), info)
     }
 
-    /// How many interrupts of a kind the device has, of a PCI function.
+    /// How many interrupts of a kind the device has, of a PCI function, and what can be done with
+    /// them.
     ///
     /// # Errors
-    /// `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
+    /// [`Error::NotPci`]. `EINVAL`: the device has no such kind; else as for [`info`](Self::info).
     #[doc(alias = "VFIO_DEVICE_GET_IRQ_INFO")]
     pub fn irq_info(&self, kind: IrqKind) -> Result<IrqInfo> {
         IrqInfo::of(self.bound(), kind)
@@ -184,7 +183,7 @@ impl Device {
     /// # Errors
     /// As for [`Interrupts::enable`].
     pub fn msi(&self, count: u32) -> Result<Interrupts> {
-        Interrupts::enable(self, IrqKind::Msi, count)
+        Interrupts::enable(self, MsiKind::Msi, count)
     }
 
     /// Enables `count` vectors of MSI-X.
@@ -192,7 +191,7 @@ impl Device {
     /// # Errors
     /// As for [`Interrupts::enable`].
     pub fn msix(&self, count: u32) -> Result<Interrupts> {
-        Interrupts::enable(self, IrqKind::MsiX, count)
+        Interrupts::enable(self, MsiKind::MsiX, count)
     }
 
     /// Has the kernel tell of the device, such as that it is to be unplugged.
@@ -205,22 +204,22 @@ impl Device {
 
     /// Resets the device, and nothing else.
     ///
-    /// Registers are as after power-on, and bus mastering may be off. Attachment and mappings of
-    /// memory stay. It waits for accesses of mapped registers that are under way; those that come
-    /// meanwhile are refused with [`Error::Revoked`].
+    /// Registers are as after power-on. Configuration space, the command register among it, is as
+    /// before: the kernel saves and restores it. Attachment and mappings of memory stay, DMA that is
+    /// under way ends, and interrupts stay enabled; what was about to be raised is lost. It waits
+    /// for accesses of mapped registers that are under way; those that come meanwhile are refused
+    /// with [`Error::Revoked`].
     ///
     /// # Errors
-    /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
+    /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before); see
+    /// [`hot_reset`](Self::hot_reset).
     /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
     /// the registers. [`FeatureError::Migrating`](crate::FeatureError::Migrating): it is to be reset by
     /// its [`Migration`](crate::migration::Migration). [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(&self) -> Result<()> {
         let _resetting = self.bound().resets.begin()?;
-        let reset = self.bound().reset();
-        // It leaves a low power state of the function's own, also if it is refused later.
-        switches::after_reset(self.bound(), || self.region(RegionIndex::CONFIG));
-        reset
+        self.bound().reset()
     }
 
     /// What holds the device besides this handle: all of it must go before it can be closed.
@@ -249,7 +248,7 @@ impl Device {
         let inner = Arc::try_unwrap(self.inner).map_err(|inner| {
             let device = Self { inner };
             let holders = device.holders();
-            Refused::new(device, Error::StillHeld(holders))
+            Refused::new(device, Error::StillHeld(holders.into()))
         })?;
         // This was the only handle: nobody can make what would hold the device any more.
         let holders = inner.holders();
@@ -260,7 +259,7 @@ impl Device {
         } = inner;
         if !holders.is_empty() {
             let device = Self::new(bound, iommu, address);
-            return Err(Refused::new(device, Error::StillHeld(holders)));
+            return Err(Refused::new(device, Error::StillHeld(holders.into())));
         }
         match iommu.try_close() {
             // The last reference: closes the file.
@@ -279,7 +278,7 @@ impl Device {
                     iommu_handles,
                     ..Holders::default()
                 };
-                Err(Refused::new(device, Error::StillHeld(holders)))
+                Err(Refused::new(device, Error::StillHeld(holders.into())))
             }
         }
     }
@@ -304,6 +303,7 @@ impl Inner {
             signals: tally.signals(),
             features: tally.features(),
             dma_bufs: tally.dma_bufs(),
+            ioeventfds: tally.ioeventfds(),
         }
     }
 }

@@ -232,6 +232,10 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// The device is no PCI function: its interrupts are others, and are not covered.
+    #[error("the device is no PCI function, and has no interrupts of these kinds")]
+    NotPci,
+
     /// The device has no interrupts of this kind.
     #[error("the device has no {kind} interrupts")]
     #[non_exhaustive]
@@ -271,14 +275,89 @@ pub enum Error {
         kind: IrqKind,
     },
 
-    /// An interrupt vector that was not enabled.
-    #[error("there is no vector {vector}: {enabled} are enabled, from 0 on")]
+    /// An interrupt vector that is not enabled.
+    #[error("vector {vector} is not enabled; {enabled} are")]
     #[non_exhaustive]
     NoVector {
         /// The vector.
         vector: u32,
         /// How many are enabled.
         enabled: u32,
+    },
+
+    /// An interrupt vector that the device has not got.
+    #[error("there is no {kind} vector {vector}: the device has {available}, from 0 on")]
+    #[non_exhaustive]
+    VectorOutOfRange {
+        /// The kind.
+        kind: IrqKind,
+        /// The vector.
+        vector: u32,
+        /// How many the device has.
+        available: u32,
+    },
+
+    /// An interrupt vector for which there is no room, and none can be made while others are
+    /// enabled. Disable them, and enable or reserve as many as may be used.
+    #[error(
+        "there is room for {room} {kind} vectors, and so none for vector {vector}; here more can be \
+         had only after all are disabled"
+    )]
+    #[non_exhaustive]
+    NoRoom {
+        /// The kind.
+        kind: IrqKind,
+        /// The vector.
+        vector: u32,
+        /// How many there is room for.
+        room: u32,
+    },
+
+    /// Somebody waits for the vector, who would never hear of it any more: drop what
+    /// [`Interrupts::owned`](crate::Interrupts::owned) gave.
+    #[error("somebody has a handle of vector {vector} to wait for it")]
+    #[non_exhaustive]
+    VectorHeld {
+        /// The vector.
+        vector: u32,
+    },
+
+    /// Somebody waits for vectors, who would never hear of them any more: drop what
+    /// [`Interrupts::owned`](crate::Interrupts::owned) gave.
+    #[error("there are {holders} handles of vectors to wait for them")]
+    #[non_exhaustive]
+    VectorsHeld {
+        /// How many handles.
+        holders: usize,
+    },
+
+    /// The interrupt signals an eventfd of the caller's, who waits for it.
+    #[error("the interrupt signals an eventfd of the caller's, and is waited for there")]
+    NotWaitedForHere,
+
+    /// Only registers in a BAR can be written by an eventfd.
+    #[error("{index} is no BAR that can be written: no eventfd can write to it")]
+    #[non_exhaustive]
+    NoIoEventFd {
+        /// The region.
+        index: RegionIndex,
+    },
+
+    /// A hot reset would reset functions that are not this context's.
+    #[error("a hot reset would reset {}, which this context does not own", list(.functions))]
+    #[non_exhaustive]
+    HotResetNotOwned {
+        /// The functions.
+        functions: Vec<PciAddress>,
+    },
+
+    /// A hot reset would reset devices of this context that were not named: accesses of their
+    /// registers must stop meanwhile.
+    #[error("a hot reset would reset {} as well; name the devices", list(.functions))]
+    #[non_exhaustive]
+    HotResetUnnamed {
+        /// The functions.
+        functions: Vec<PciAddress>,
     },
 
     /// The kernel tells this of the device already: there is one [`Signal`](crate::Signal) of a kind.
@@ -381,7 +460,7 @@ pub enum Error {
 
     /// The device is not closed: something still holds it.
     #[error("the device stays open, as it is held by {0}")]
-    StillHeld(Holders),
+    StillHeld(Box<Holders>),
 }
 
 impl Error {
@@ -428,6 +507,11 @@ fn lines(blockers: &[Blocker]) -> String {
         write!(text, "\n- {blocker}").ok();
     }
     text
+}
+
+fn list(functions: &[PciAddress]) -> String {
+    let functions: Vec<_> = functions.iter().map(PciAddress::to_string).collect();
+    functions.join(", ")
 }
 
 fn found_at(found: &Option<PciAddress>) -> String {

@@ -32,6 +32,8 @@ pub struct Holders {
     pub features: usize,
     /// BARs that are exported as dma-bufs.
     pub dma_bufs: usize,
+    /// Eventfds that write registers.
+    pub ioeventfds: usize,
 }
 
 impl Holders {
@@ -55,6 +57,7 @@ impl fmt::Display for Holders {
             (self.signals, "signal", "signals"),
             (self.features, "feature in use", "features in use"),
             (self.dma_bufs, "exported BAR", "exported BARs"),
+            (self.ioeventfds, "ioeventfd", "ioeventfds"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -81,6 +84,7 @@ pub(crate) struct Tally {
     signals: AtomicUsize,
     features: AtomicUsize,
     dma_bufs: AtomicUsize,
+    ioeventfds: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -92,6 +96,7 @@ pub(crate) enum Kind {
     Signal,
     Feature,
     DmaBuf,
+    IoEventFd,
 }
 
 impl Tally {
@@ -119,6 +124,10 @@ impl Tally {
         self.dma_bufs.load(Ordering::Acquire)
     }
 
+    pub(crate) fn ioeventfds(&self) -> usize {
+        self.ioeventfds.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.mappings()
             .saturating_add(self.regions())
@@ -126,6 +135,7 @@ impl Tally {
             .saturating_add(self.signals())
             .saturating_add(self.features())
             .saturating_add(self.dma_bufs())
+            .saturating_add(self.ioeventfds())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -136,6 +146,7 @@ impl Tally {
             Kind::Signal => &self.signals,
             Kind::Feature => &self.features,
             Kind::DmaBuf => &self.dma_bufs,
+            Kind::IoEventFd => &self.ioeventfds,
         }
     }
 }
@@ -157,6 +168,10 @@ impl Hold {
     }
 
     pub(crate) fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Bound> {
         &self.bound
     }
 }

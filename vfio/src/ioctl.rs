@@ -43,6 +43,12 @@ unsafe impl PointerFree for sys::vfio_device_attach_iommufd_pt {}
 unsafe impl PointerFree for sys::vfio_device_detach_iommufd_pt {}
 // SAFETY: numbers.
 unsafe impl PointerFree for sys::vfio_precopy_info {}
+// SAFETY: numbers; the functions are written within `argsz`.
+unsafe impl PointerFree for sys::vfio_pci_hot_reset_info {}
+// SAFETY: numbers, and descriptors of groups within `argsz`.
+unsafe impl PointerFree for sys::vfio_pci_hot_reset {}
+// SAFETY: numbers, and the descriptor of an eventfd. What the kernel writes later is a register.
+unsafe impl PointerFree for sys::vfio_device_ioeventfd {}
 
 /// Who hears of an ioctl.
 #[derive(Debug)]

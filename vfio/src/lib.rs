@@ -8,8 +8,10 @@
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call; a [`Register`] names one of them;
 //! - a [`BarDmaBuf`] is registers for other devices to reach;
-//! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
-//!   has failed, or is to be unplugged;
+//! - [`Interrupts`] are its MSI or MSI-X vectors, and an [`Intx`] its interrupt pin, as eventfds; a
+//!   [`Signal`] tells that the device has failed, or is to be unplugged;
+//! - an [`IoEventFd`] has an eventfd write to a register;
+//! - [`Device::reset`] resets the function alone, [`Device::hot_reset`] all on its bus;
 //! - optional [features](Feature) of a device: its [migration], a record of what it writes
 //!   ([`DmaLogging`]), low power ([`LowPower`]) and more.
 //!
@@ -39,6 +41,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//! - `tokio`: interrupts and signals as asynchronous streams, in a tokio runtime.
 //!
 //! # What it does not do
 //!
@@ -72,10 +77,12 @@ mod eventfd;
 mod feature;
 mod gate;
 mod holders;
+mod hot_reset;
 mod ids;
 mod in_use;
 mod info;
 mod ioctl;
+mod ioeventfd;
 mod irq;
 mod low_power;
 pub mod migration;
@@ -87,6 +94,8 @@ mod readiness;
 mod region;
 mod registers;
 mod signal;
+#[cfg(feature = "tokio")]
+mod stream;
 mod switches;
 mod sysfs;
 mod vf_token;
@@ -112,10 +121,12 @@ pub use error::{Error, Refused, Result};
 pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
 pub use holders::Holders;
+pub use hot_reset::{AffectedFunction, FunctionOwner, HotResetScope};
 pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
+pub use ioeventfd::IoEventFd;
 pub use iommufd::volatile::Word;
-pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
+pub use irq::{Interrupts, Intx, IrqFlags, IrqInfo, IrqKind, MsiKind, OwnedVector, Vector};
 pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
@@ -123,4 +134,6 @@ pub use registers::{
     ReadOnly, ReadWrite, Readable, Register, RegisterBlock, Registers, Writable, WriteOnly,
 };
 pub use signal::{Signal, SignalKind};
+#[cfg(feature = "tokio")]
+pub use stream::{Fires, Firings};
 pub use vf_token::{InvalidVfToken, VfToken};

@@ -272,7 +272,7 @@ impl<S: State> Migration<S> {
     pub fn reset(self) -> Result<Migration<Running>, TransitionFailed> {
         let Self { ticket, state } = self;
         let kept = state.into_stream();
-        let reset = ticket.bound().reset();
+        let reset = ticket.hold.shared().reset();
         match (ticket.found(kept), reset) {
             (AnyMigration::Running(running), Ok(())) => Ok(running),
             (found, Err(error)) => Err(TransitionFailed::new(error, found)),

@@ -5,6 +5,7 @@ mod rom;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use bitflags::bitflags;
 use iommufd_sys::ioctl::ArgszArg;
@@ -18,7 +19,7 @@ use crate::bound::Bound;
 use crate::capability::{self, BrokenChain};
 use crate::cause;
 use crate::error::{Error, Result};
-use crate::holders::Hold;
+use crate::holders::{Hold, Kind};
 use crate::query::{malformed, query};
 use crate::switches;
 use iommufd::volatile::Word;
@@ -279,6 +280,11 @@ pub struct Region {
 }
 
 impl Region {
+    pub(crate) fn open(bound: &Arc<Bound>, index: RegionIndex) -> Result<Self> {
+        let info = RegionInfo::of(bound, index)?;
+        Ok(Self::new(Hold::new(bound, Kind::Region), info))
+    }
+
     pub(crate) fn new(hold: Hold, info: RegionInfo) -> Self {
         Self { hold, info }
     }

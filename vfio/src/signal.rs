@@ -2,17 +2,17 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::slice;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
+use crate::irq;
+use crate::irq::set::{self, Action, Which};
 
 /// What the kernel tells the user of a PCI function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,8 +81,8 @@ impl fmt::Display for SignalKind {
 /// Since Linux 6.6 (by the character device).
 ///
 /// # System calls
-/// `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable it, the last of these to disable it; `read` and
-/// `ppoll` to wait.
+/// `VFIO_DEVICE_GET_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to enable it, the last of these to
+/// disable it; `read` and `ppoll` to wait.
 ///
 /// # Invariants
 /// While `enabled`, the kernel signals the eventfd, and `kind` is claimed.
@@ -98,18 +98,18 @@ impl Signal {
     /// Has the kernel tell of `device`: the same as [`Device::signal`].
     ///
     /// # Errors
-    /// [`Error::SignalEnabled`], before the kernel is asked. `EINVAL`: the device's driver tells
-    /// nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
+    /// [`Error::SignalEnabled`], before the kernel is asked; [`Error::NotPci`]. `EINVAL`: the device's
+    /// driver tells nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
     pub fn enable(device: &Device, kind: SignalKind) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Signal);
         let bound = hold.bound();
-        bound.iommufd().check_process()?;
+        irq::check_pci(bound)?;
         let eventfd = eventfd::create()?;
-        let mut arg = eventfd::request(kind.index(), slice::from_ref(&eventfd))?;
         // The kernel would put one eventfd in the place of another.
         bound.signals.claim(kind)?;
-        if let Err(error) = bound.sized(&nr::DEVICE_SET_IRQS, &mut arg) {
+        let which = Which::Eventfds(&[Some(eventfd.as_fd())]);
+        if let Err(error) = set::set(bound, kind.index(), 0, Action::Trigger, which) {
             bound.signals.release(kind);
             return Err(error);
         }
@@ -146,6 +146,20 @@ impl Signal {
         eventfd::take(self.hold.bound(), self.eventfd.as_fd())
     }
 
+    /// Tells, as if the kernel did: to see that whoever waits does what is to be done.
+    ///
+    /// # Errors
+    /// The kernel's refusal; [`iommufd::Error::Forked`].
+    pub fn trigger(&self) -> Result<()> {
+        let index = self.kind.index();
+        set::set(self.hold.bound(), index, 0, Action::Trigger, Which::All(1)).map(drop)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn bound(&self) -> &crate::bound::Bound {
+        self.hold.bound()
+    }
+
     /// Has the kernel tell nothing any more.
     ///
     /// # Errors
@@ -161,9 +175,8 @@ impl Signal {
         if !self.enabled {
             return Ok(());
         }
-        let mut arg = eventfd::request(self.kind.index(), &[])?;
         let bound = self.hold.bound();
-        bound.sized(&nr::DEVICE_SET_IRQS, &mut arg)?;
+        set::set(bound, self.kind.index(), 0, Action::Trigger, Which::All(0))?;
         self.enabled = false;
         bound.signals.release(self.kind);
         Ok(())

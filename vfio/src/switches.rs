@@ -1,7 +1,7 @@
 //! What a write to configuration space does to the registers that are mapped: the one place where
 //! such writes are looked at.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -10,7 +10,7 @@ use crate::config::{self, CapabilityId};
 use crate::error::{Error, Result};
 use crate::gate::{Closed, Revocation};
 use crate::info::{DeviceFlags, DeviceInfo};
-use crate::region::Region;
+use crate::region::{Region, RegionIndex};
 
 /// The command register, and of it: the function decodes accesses of its memory.
 const COMMAND: u64 = 0x04;
@@ -96,10 +96,10 @@ impl<'r> Write<'r> {
 }
 
 /// Looks how the switches stand that a reset sets back.
-pub(crate) fn after_reset(bound: &Bound, config: impl FnOnce() -> Result<Region>) {
+pub(crate) fn after_reset(bound: &Arc<Bound>) {
     // Who has never written to configuration space has not touched them.
     if let Some(Some(_)) = bound.switches.places.get()
-        && let Ok(region) = config()
+        && let Ok(region) = Region::open(bound, RegionIndex::CONFIG)
     {
         read(&region, Effect::MayOpen);
     }
