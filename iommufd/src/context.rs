@@ -120,6 +120,13 @@ impl Iommufd {
         self.context.check_process()
     }
 
+    /// A context of a file that is not asked whether it is an iommufd.
+    pub(crate) fn unasked(fd: OwnedFd) -> Self {
+        Self {
+            context: Arc::new(Context::new(fd, None)),
+        }
+    }
+
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
     }
@@ -193,20 +200,11 @@ impl IommufdBuilder {
     /// `EBUSY`: there are objects in the context already; `EPERM`: the process has no
     /// `CAP_SYS_RESOURCE`.
     pub fn from_fd(self, fd: OwnedFd) -> Result<Iommufd, Refused<OwnedFd>> {
-        let context = Context {
-            fd,
-            process: Process::current(),
-            observer: self.observer,
-            groups: Groups::default(),
-            devices: Devices::default(),
-            ledgers: Ledgers::default(),
-            leaks: LeakCounters::default(),
-            bystanders: RwLock::default(),
-            lacks_map_file: AtomicBool::new(false),
-        };
+        let wanted = self.rlimit_mode;
+        let context = Context::new(fd, self.observer);
         // A question that changes nothing and that every iommufd answers.
         let error = match context.rlimit_mode() {
-            Ok(mode) => match context.make_rlimit_mode(self.rlimit_mode, mode) {
+            Ok(mode) => match context.make_rlimit_mode(wanted, mode) {
                 Ok(()) => {
                     return Ok(Iommufd {
                         context: Arc::new(context),
@@ -251,6 +249,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    fn new(fd: OwnedFd, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self {
+            fd,
+            process: Process::current(),
+            observer,
+            groups: Groups::default(),
+            devices: Devices::default(),
+            ledgers: Ledgers::default(),
+            leaks: LeakCounters::default(),
+            bystanders: RwLock::default(),
+            lacks_map_file: AtomicBool::new(false),
+        }
+    }
+
     /// Refuses to act in a child of the process that opened the context.
     pub(crate) fn check_process(&self) -> Result<()> {
         self.process.check()

@@ -70,15 +70,7 @@ pub(crate) fn bind(
         }
     };
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
-    let bound = Arc::new(Bound {
-        fd,
-        kept: Mutex::default(),
-        iommufd: iommufd.clone(),
-        tally: Tally::default(),
-        interrupts: EnabledKind::default(),
-        signals: EnabledSignals::default(),
-        config_edits: Mutex::new(()),
-    });
+    let bound = Bound::new(fd, iommufd);
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
@@ -101,6 +93,19 @@ fn refuse_noiommu(device: &iommufd::Device) -> Result<()> {
 }
 
 impl Bound {
+    /// The device that `fd` is; it has just been bound to `iommufd`.
+    pub(crate) fn new(fd: OwnedFd, iommufd: &Iommufd) -> Arc<Self> {
+        Arc::new(Self {
+            fd,
+            kept: Mutex::default(),
+            iommufd: iommufd.clone(),
+            tally: Tally::default(),
+            interrupts: EnabledKind::default(),
+            signals: EnabledSignals::default(),
+            config_edits: Mutex::new(()),
+        })
+    }
+
     pub(crate) fn iommufd(&self) -> &Iommufd {
         &self.iommufd
     }
