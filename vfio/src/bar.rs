@@ -11,8 +11,12 @@ use iommufd::volatile::VolatileRegion;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::io::Errno;
 
+use crate::bar_access::BarAccess;
 use crate::cause;
 use crate::error::{Error, Result};
+use crate::gate::Gate;
+#[cfg(doc)]
+use crate::gate::Revocation;
 use crate::holders::Hold;
 use crate::query::malformed;
 use crate::region::{Area, RegionFlags, RegionInfo};
@@ -30,10 +34,18 @@ use iommufd::volatile::Word;
 /// # System calls
 /// `VFIO_DEVICE_GET_REGION_INFO` and `mmap` to map it, `munmap` when it is dropped; none between.
 ///
-/// # Signals
-/// An access while the function's memory decoding is switched off (bit 1 of the command register),
-/// or while it is in a low-power state, raises `SIGBUS`, which ends the process. During a reset it
-/// waits.
+/// # Revocation
+/// While the function's memory decoding is off (bit 1 of the command register), in a low-power
+/// state and in D3, the kernel takes the pages away, and an access raises `SIGBUS`, which ends the
+/// process. What brings this about through this crate (a reset, a write to configuration space, a
+/// low-power state) waits for the accesses that are under way, and makes later ones fail with
+/// [`Error::Revoked`] until it is over. The mapping stays, and works again then.
+///
+/// What others do is not seen: an access raises `SIGBUS` if another process that has the same file
+/// switches memory decoding off, or if the device is unplugged by surprise, or its power management is
+/// set through sysfs. A physical function that is reset, or has its virtual functions' memory
+/// switched off, takes these away without notice: reads answer with ones. While the kernel resets
+/// the device for somebody else an access waits.
 ///
 /// # Invariants
 /// The windows do not overlap, and lie within the region.
@@ -91,10 +103,12 @@ impl BarMapping {
     ///
     /// # Errors
     /// [`Error::OutOfBounds`], [`Error::Misaligned`]; [`Error::NotMapped`] if the kernel does not
-    /// let that part be mapped; [`iommufd::Error::Forked`].
+    /// let that part be mapped; [`Error::Revoked`] while it takes the registers away;
+    /// [`iommufd::Error::Forked`].
     pub fn read<W: Word>(&self, offset: u64) -> Result<W> {
-        let (window, offset) = self.word::<W>(offset)?;
-        Ok(window.words.read(offset)?)
+        let (words, offset) = self.word::<W>(offset)?;
+        let _pass = self.gate().enter()?;
+        Ok(words.read(offset)?)
     }
 
     /// Writes the register at byte `offset`.
@@ -102,8 +116,9 @@ impl BarMapping {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn write<W: Word>(&self, offset: u64, value: W) -> Result<()> {
-        let (window, offset) = self.word::<W>(offset)?;
-        Ok(window.words.write(offset, value)?)
+        let (words, offset) = self.word::<W>(offset)?;
+        let _pass = self.gate().enter()?;
+        Ok(words.write(offset, value)?)
     }
 
     /// Reads a "done" register: what follows in this thread comes after it, so that the memory of
@@ -112,8 +127,9 @@ impl BarMapping {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn load_acquire<W: Word>(&self, offset: u64) -> Result<W> {
-        let (window, offset) = self.word::<W>(offset)?;
-        Ok(window.words.load_acquire(offset)?)
+        let (words, offset) = self.word::<W>(offset)?;
+        let _pass = self.gate().enter()?;
+        Ok(words.load_acquire(offset)?)
     }
 
     /// Writes a doorbell: what came before in this thread, such as descriptors in memory, is there
@@ -122,18 +138,69 @@ impl BarMapping {
     /// # Errors
     /// As for [`read`](Self::read).
     pub fn store_release<W: Word>(&self, offset: u64, value: W) -> Result<()> {
-        let (window, offset) = self.word::<W>(offset)?;
-        Ok(window.words.store_release(offset, value)?)
+        let (words, offset) = self.word::<W>(offset)?;
+        let _pass = self.gate().enter()?;
+        Ok(words.store_release(offset, value)?)
     }
 
-    /// The window that holds the word at `offset`, and where in it.
-    fn word<W: Word>(&self, offset: u64) -> Result<(&Window, usize)> {
+    /// Copies `out.len()` bytes from byte `offset` on, of memory that the device has behind the
+    /// BAR: in words of 64 bits where they are aligned, in bytes else.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), but nothing has to be aligned; [`Error::NotMapped`] also for
+    /// bytes of which the kernel maps only a part.
+    pub fn read_bytes(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let (words, offset) = self.range(offset, out.len())?;
+        let _pass = self.gate().enter()?;
+        Ok(words.read_bytes(offset, out)?)
+    }
+
+    /// Copies `bytes` to byte `offset` on, as in [`read_bytes`](Self::read_bytes).
+    ///
+    /// # Errors
+    /// As for [`read_bytes`](Self::read_bytes).
+    pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let (words, offset) = self.range(offset, bytes.len())?;
+        let _pass = self.gate().enter()?;
+        Ok(words.write_bytes(offset, bytes)?)
+    }
+
+    /// Begins accesses that nothing interrupts: until what is returned is dropped, a reset of the
+    /// device and all else that [revokes](Revocation) mapped registers waits.
+    ///
+    /// It saves each access the question whether it may be made. Keep it for a few accesses that
+    /// belong together; what waits for it waits without a limit.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`]; [`iommufd::Error::Forked`].
+    pub fn access(&self) -> Result<BarAccess<'_>> {
+        self.hold.bound().iommufd().check_process()?;
+        let pass = self.gate().hold()?;
+        Ok(BarAccess::new(self, pass))
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.hold.bound().iommufd().check_process().is_err()
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.hold.bound().gate
+    }
+
+    /// The memory that holds the word at `offset`, and where in it.
+    pub(crate) fn word<W: Word>(&self, offset: u64) -> Result<(&VolatileRegion, usize)> {
+        self.info.check_word::<W>(offset)?;
+        self.range(offset, size_of::<W>())
+    }
+
+    /// The memory that holds the `len` bytes at `offset`, and where in it.
+    pub(crate) fn range(&self, offset: u64, len: usize) -> Result<(&VolatileRegion, usize)> {
         // In a child of a fork the registers are the parent's.
         self.hold.bound().iommufd().check_process()?;
-        self.info.check_word::<W>(offset)?;
+        self.info.check(offset, len as u64)?;
         self.windows
             .iter()
-            .find_map(|window| Some((window, window.holds::<W>(offset)?)))
+            .find_map(|window| Some((&window.words, window.holds(offset, len)?)))
             .ok_or(Error::NotMapped {
                 index: self.info.index,
                 offset,
@@ -151,10 +218,10 @@ impl fmt::Debug for BarMapping {
 }
 
 impl Window {
-    /// Where in the window the word at `offset` of the region is, if all of it is.
-    fn holds<W: Word>(&self, offset: u64) -> Option<usize> {
+    /// Where in the window the `len` bytes at `offset` of the region are, if all of them are.
+    fn holds(&self, offset: u64, len: usize) -> Option<usize> {
         let within = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        let end = within.checked_add(size_of::<W>())?;
+        let end = within.checked_add(len)?;
         (end <= self.words.len()).then_some(within)
     }
 }
@@ -269,10 +336,10 @@ mod tests {
             words,
             _map: map,
         };
-        assert_eq!(window.holds::<u32>(0x3000), Some(0));
-        assert_eq!(window.holds::<u32>(0x3ffc), Some(0xffc));
+        assert_eq!(window.holds(0x3000, 4), Some(0));
+        assert_eq!(window.holds(0x3ffc, 4), Some(0xffc));
         for offset in [0, 0x2ffc, 0x3ffd, 0x4000, u64::MAX] {
-            assert_eq!(window.holds::<u32>(offset), None);
+            assert_eq!(window.holds(offset, 4), None);
         }
     }
 }

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::buffer::AlignedBytes;
 use crate::cause::refusal;
 use crate::error::{Error, Result};
+use crate::gate::{Closed, Gate, Revocation};
 use crate::holders::Tally;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
@@ -42,6 +43,8 @@ pub(crate) struct Bound {
     pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
     pub(crate) config_edits: Mutex<()>,
+    /// Where accesses of mapped registers pass.
+    pub(crate) gate: Gate,
 }
 
 /// How a bind can fail.
@@ -103,6 +106,7 @@ impl Bound {
             interrupts: EnabledKind::default(),
             signals: EnabledSignals::default(),
             config_edits: Mutex::new(()),
+            gate: Gate::default(),
         })
     }
 
@@ -117,6 +121,17 @@ impl Bound {
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
         self.iommufd.check_process()?;
         Ok(self.fd.as_fd())
+    }
+
+    /// Stops accesses of mapped registers for as long as what is returned is there: for who is
+    /// about to do what revokes the mappings.
+    ///
+    /// # Errors
+    /// [`Error::AccessHeld`]; `iommufd::Error::Forked`.
+    pub(crate) fn close_gate(&self, cause: Revocation) -> Result<Closed<'_>> {
+        // In a child of a fork there may be passes that nobody gives back.
+        self.iommufd.check_process()?;
+        self.gate.close(cause)
     }
 
     fn audience(&self) -> Audience<'_, 'static> {
@@ -147,6 +162,20 @@ impl Bound {
 }
 
 impl Bound {
+    /// Resets the device alone, while nobody accesses its mapped registers.
+    pub(crate) fn reset(&self) -> Result<()> {
+        let closed = self.close_gate(Revocation::Reset)?;
+        match self.without_argument(&nr::DEVICE_RESET) {
+            Ok(_) => Ok(()),
+            // Without a way of resetting it the kernel does not begin.
+            Err(error) if error.errno() == Some(Errno::INVAL) => {
+                closed.cancel();
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn attach_as(
         &self,
         mut arg: sys::vfio_device_attach_iommufd_pt,

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use iommufd::{Attachment, Pasid, PasidAttachment, PasidTarget, Target};
-use iommufd_sys::ioctl::vfio as nr;
 
 use crate::address::PciAddress;
 use crate::bar::BarMapping;
@@ -206,15 +205,16 @@ impl Device {
     /// Resets the device, and nothing else.
     ///
     /// Registers are as after power-on, and bus mastering may be off. Attachment and mappings of
-    /// memory stay; accesses of mapped registers wait meanwhile.
+    /// memory stay. It waits for accesses of mapped registers that are under way; those that come
+    /// meanwhile are refused with [`Error::Revoked`].
     ///
     /// # Errors
     /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
-    /// `EAGAIN`: another reset is under way. [`iommufd::Error::Forked`].
+    /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
+    /// the registers. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(&self) -> Result<()> {
-        self.bound().without_argument(&nr::DEVICE_RESET)?;
-        Ok(())
+        self.bound().reset()
     }
 
     /// What holds the device besides this handle: all of it must go before it can be closed.

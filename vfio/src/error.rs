@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::address::PciAddress;
 use crate::capability::BrokenChain;
+use crate::gate::Revocation;
 use crate::holders::Holders;
 use crate::irq::IrqKind;
 use crate::readiness::Blocker;
@@ -166,6 +167,19 @@ pub enum Error {
         /// The length of the region in bytes.
         size: u64,
     },
+
+    /// Mapped registers cannot be accessed now: the kernel would answer with a signal.
+    #[error("mapped registers cannot be accessed: {cause}")]
+    #[non_exhaustive]
+    Revoked {
+        /// Why, and with it until when.
+        cause: Revocation,
+    },
+
+    /// What was asked for stops the accesses of mapped registers, and waits for those that are
+    /// under way: this very thread holds one ([`BarAccess`](crate::BarAccess)).
+    #[error("this thread holds an access of the device's registers; drop it first")]
+    AccessHeld,
 
     /// An access of a register at an offset that its width does not divide.
     #[error("offset {offset:#x} of {index} is not aligned to the access width of {width} bytes")]
