@@ -570,7 +570,8 @@ impl<T, E> Refused<T, E> {
     }
 
     /// The same refusal around another value, for a handle that wraps this one.
-    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
+    #[must_use]
+    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
         Refused {
             value: wrap(self.value),
             error: self.error,

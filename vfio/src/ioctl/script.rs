@@ -13,8 +13,8 @@ use iommufd::{GroupIdentity, Iommufd, driver};
 use iommufd_sys::ioctl::{Description, Fd};
 use rustix::io::Errno;
 
-use crate::bound::Bound;
-use crate::device::Device;
+use crate::bound::{Behind, Bound, Fresh};
+use crate::device::{BoundDevice, Device};
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<c_int, Errno>>;
 
@@ -84,7 +84,12 @@ pub(crate) fn device() -> Device {
     let iommufd = unsafe { driver::unasked(file()) };
     let bound = Bound::new(file(), &iommufd);
     let iommu = iommu(&iommufd, &bound);
-    Device::new(bound, iommu, None)
+    let fresh = Fresh {
+        bound,
+        iommu,
+        behind: Behind::Iommu,
+    };
+    Device::new(BoundDevice::new(fresh, None))
 }
 
 fn iommu(iommufd: &Iommufd, bound: &Arc<Bound>) -> iommufd::Device {

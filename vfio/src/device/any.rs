@@ -1,0 +1,60 @@
+//! A device of which nobody knows before the bind whether it is mediated.
+
+use std::ops::Deref;
+
+use iommufd::Ioas;
+
+use crate::bound::Behind;
+use crate::device::{BoundDevice, Device, IoasAttachment, MediatedDevice};
+
+/// A bound device: one behind an IOMMU, or a mediated one.
+///
+/// What both can do is here: regions, interrupts and so on, by [`BoundDevice`], and being attached to
+/// an address space, as a VMM does with the guest's memory. The rest is the [`Device`]'s.
+///
+/// Made by [`Cdev::bind_any`](crate::Cdev::bind_any).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AnyDevice {
+    /// A device behind an IOMMU.
+    Device(Device),
+    /// A device that the kernel emulates.
+    Mediated(MediatedDevice),
+}
+
+impl AnyDevice {
+    pub(crate) fn new(device: BoundDevice) -> Self {
+        match device.behind {
+            Behind::Emulation => Self::Mediated(MediatedDevice::new(device)),
+            _ => Self::Device(Device::new(device)),
+        }
+    }
+
+    /// Attaches the device to an address space.
+    ///
+    /// # Errors
+    /// As for [`Device::attach`].
+    pub fn attach(&self, ioas: &Ioas) -> iommufd::Result<IoasAttachment> {
+        IoasAttachment::new(self, ioas)
+    }
+
+    /// The device, if it is one behind an IOMMU.
+    #[must_use]
+    pub fn as_device(&self) -> Option<&Device> {
+        match self {
+            Self::Device(device) => Some(device),
+            Self::Mediated(_) => None,
+        }
+    }
+}
+
+impl Deref for AnyDevice {
+    type Target = BoundDevice;
+
+    fn deref(&self) -> &BoundDevice {
+        match self {
+            Self::Device(device) => device,
+            Self::Mediated(device) => device,
+        }
+    }
+}
