@@ -128,7 +128,7 @@ impl Fresh {
         };
         let known = known_as(group).map_err(Error::from).and_then(|iommu| {
             let behind = behind(&iommu)?;
-            if behind == Behind::Iommu || group != GroupIdentity::Unknown {
+            if behind == Behind::Iommu || group == GroupIdentity::Alone {
                 return Ok((iommu, behind));
             }
             // What no IOMMU translates for shares a group with nobody.

@@ -94,9 +94,9 @@ pub enum Error {
         found: Option<PciAddress>,
     },
 
-    /// An IOMMU translates for the device: it is no noiommu device, and [`Cdev`](crate::Cdev) is for
-    /// it.
-    #[error("an IOMMU translates for the device: open it with vfio::Cdev, which is safe")]
+    /// It is no noiommu device: an IOMMU translates for it, or the kernel emulates it. That is what
+    /// [`Cdev`](crate::Cdev) is for.
+    #[error("not a noiommu device: open it with vfio::Cdev, which is safe")]
     HasIommu,
 
     /// A mediated device, behind which there is no IOMMU:
