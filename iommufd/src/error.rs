@@ -280,6 +280,20 @@ pub enum Error {
         reason: KernelError,
     },
 
+    /// An emulated device, such as a mediated one, pins the memory of a mapping, and does not let go of
+    /// it when it is asked to: the mapping is not unmapped, and its guard is as it was.
+    ///
+    /// What is pinned stays so. But no emulated device can pin or access the mapping anew, from then on
+    /// until it is unmapped; that can be tried again.
+    #[error("an emulated device pins memory of {range}: {reason}")]
+    #[non_exhaustive]
+    StillPinned {
+        /// The mapping.
+        range: IovaRange,
+        /// The kernel's refusal.
+        reason: KernelError,
+    },
+
     /// The device is attached already; use [`Attachment::replace`](crate::Attachment::replace).
     #[error("the device is already attached")]
     AlreadyAttached,
@@ -435,6 +449,7 @@ impl Error {
         match self {
             Self::Kernel(error)
             | Self::PartlyUnmapped { reason: error, .. }
+            | Self::StillPinned { reason: error, .. }
             | Self::InvalidationRefused { reason: error, .. }
             | Self::NotRead { reason: error, .. } => Some(error.errno),
             Self::TranslationLost(lost) => Some(lost.refused.errno),

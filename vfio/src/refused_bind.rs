@@ -48,6 +48,10 @@ const SINCE: Linux = Linux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdev::Cdev;
+    use crate::ioctl::script;
+    use crate::vf_token::VfToken;
+    use std::os::fd::{AsFd, AsRawFd};
 
     #[test]
     fn a_token_that_is_missing_is_told_from_one_that_is_wrong() {
@@ -74,5 +78,60 @@ mod tests {
         );
         let later = reason_by_probe(Err(Errno::BUSY));
         assert_eq!(later.errno(), Some(Errno::BUSY));
+    }
+
+    const TOKEN: VfToken = VfToken::new(*b"0123456789abcdef");
+
+    #[test]
+    fn a_token_is_behind_its_address_and_none_where_none_was_given() {
+        let iommufd = script::iommufd();
+        let number = iommufd.as_fd().as_raw_fd().cast_unsigned();
+        for token in [None, Some(TOKEN)] {
+            let _kernel = script::answering(move |mut ask| {
+                assert_eq!(ask.ioctl, nr::DEVICE_BIND_IOMMUFD.describe());
+                assert_eq!((ask.arg.len(), ask.u32(0)), (24, 24));
+                assert_eq!((ask.u32(8), ask.u32(12)), (number, 0));
+                match token {
+                    Some(token) => {
+                        assert_eq!(ask.u32(4), 1);
+                        assert_eq!(ask.data(16, 16), token.bytes());
+                    }
+                    None => assert_eq!((ask.u32(4), ask.u64(16)), (0, 0)),
+                }
+                Err(Errno::ACCESS)
+            });
+            let cdev = Cdev::of_nothing(script::file());
+            let failed = match token {
+                Some(token) => cdev.bind_with_token(&iommufd, token),
+                None => cdev.bind(&iommufd),
+            };
+            assert!(failed.unwrap_err().into_cdev().is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_token_was_refused_for_is_asked_once_more() {
+        let older = script::answering(|ask| {
+            assert_eq!(ask.u32(4), 1);
+            Err(Errno::INVAL)
+        });
+        let cdev = Cdev::of_nothing(script::file());
+        let failed = cdev.bind_with_token(&script::iommufd(), TOKEN).unwrap_err();
+        assert!(
+            matches!(failed.error(), Error::NoVfTokens { .. }),
+            "{failed}"
+        );
+        assert!(failed.to_string().contains("6.17"), "{failed}");
+
+        let cdev = failed.into_cdev().unwrap();
+        drop(older);
+        let _kernel = script::answering(|ask| match ask.u64(16) {
+            // Where no process has memory.
+            0xffff_ffff_ffff_f000 => Err(Errno::FAULT),
+            _ => Err(Errno::INVAL),
+        });
+        let failed = cdev.bind_with_token(&script::iommufd(), TOKEN).unwrap_err();
+        assert_eq!(failed.error().errno(), Some(Errno::INVAL), "{failed}");
+        assert!(matches!(failed.error(), Error::Iommufd(_)), "{failed}");
     }
 }

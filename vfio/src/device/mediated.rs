@@ -27,8 +27,8 @@ use crate::holders::Holders;
 ///
 /// # Unmapping
 /// What its driver pins of memory it has to let go of when that is unmapped, and is asked to up to a
-/// hundred times. Of a driver that does not, the unmap fails with `EDEADLK`
-/// ([`iommufd::Mapping::unmap`]), and the mapping is back in the caller's hands.
+/// hundred times. Of a driver that does not, the unmap fails with [`iommufd::Error::StillPinned`], and
+/// the mapping is back in the caller's hands.
 ///
 /// # System calls
 /// As for [`Device`](crate::Device).

@@ -78,10 +78,15 @@ pub(crate) fn file() -> OwnedFd {
     File::open("/dev/null").unwrap().into()
 }
 
+/// A context that is none.
+pub(crate) fn iommufd() -> Iommufd {
+    // SAFETY: `/dev/null` refuses every ioctl.
+    unsafe { driver::unasked(file()) }
+}
+
 /// A device that no kernel has bound, in a context that is none.
 pub(crate) fn device() -> Device {
-    // SAFETY: `/dev/null` refuses every ioctl.
-    let iommufd = unsafe { driver::unasked(file()) };
+    let iommufd = iommufd();
     let bound = Bound::new(file(), &iommufd);
     let iommu = iommu(&iommufd, &bound);
     let fresh = Fresh {
