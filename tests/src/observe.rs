@@ -30,7 +30,8 @@ impl Recorder {
     #[must_use]
     pub fn context_of(fd: OwnedFd) -> (Iommufd, Arc<Self>) {
         let recorder = Arc::new(Self::default());
-        let builder = Iommufd::builder().observer(recorder.clone());
+        let observer = Arc::clone(&recorder);
+        let builder = Iommufd::builder().observer(observer);
         let iommufd = builder.from_fd(fd).unwrap();
         recorder.clear();
         (iommufd, recorder)

@@ -275,9 +275,11 @@ pub fn vfio_enable_msi(file: &impl AsFd) -> Result<(), Errno> {
     arg.head.flags = vfio_sys::VFIO_IRQ_SET_DATA_EVENTFD | vfio_sys::VFIO_IRQ_SET_ACTION_TRIGGER;
     arg.head.index = vfio_sys::VFIO_PCI_MSI_IRQ_INDEX;
     arg.head.count = 1;
-    let arg = &raw mut arg;
+    let arg = (&raw mut arg).cast::<vfio_sys::vfio_irq_set>();
+    // SAFETY: the head is the first of the local, which nothing else uses.
+    let head = unsafe { &mut *arg };
     // SAFETY: no address; of the 24 bytes that `argsz` names the last are behind the head, in the same local.
-    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_SET_IRQS, &mut (*arg).head) }
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_SET_IRQS, head) }
 }
 
 /// Detaches a PASID of the VFIO device `file`.

@@ -1,5 +1,7 @@
 //! VF tokens: what the user of a physical function and those of its virtual functions agree on.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use iommufd::Iommufd;
 use rustix::io::Errno;
 use tests::edu::{assert_free, cdev, igb, lone};

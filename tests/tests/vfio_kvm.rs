@@ -1,5 +1,7 @@
 //! KVM, told of a device before the device is bound, and no longer than it is open.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -10,12 +12,17 @@ use tests::fork::in_child;
 use tests::kvm::virtual_machine;
 use tests::mtty::Mtty;
 use tests::raw;
-use vfio::{Cdev, Error, KvmVfio as _, KvmVfioDevice};
+use vfio::{Cdev, Error, KvmVfio, KvmVfioDevice};
 
 fn kvm() -> (OwnedFd, Arc<KvmVfioDevice>) {
     let machine = virtual_machine();
     let device = KvmVfioDevice::create(&machine).unwrap();
     (machine, Arc::new(device))
+}
+
+/// What a device is registered with.
+fn told(kvm: &Arc<KvmVfioDevice>) -> Arc<dyn KvmVfio> {
+    Arc::<KvmVfioDevice>::clone(kvm)
 }
 
 /// Whether KVM has the file: it says so when it is told of it again.
@@ -57,9 +64,9 @@ fn a_virtual_machine_has_one_device_for_files() {
 #[ignore = "needs a processor that virtualises: cargo lab test"]
 fn kvm_lets_go_of_a_device_when_it_is_closed() {
     let (_machine, kvm) = kvm();
-    let cdev = cdev(lone()).with_kvm(kvm.clone()).unwrap();
+    let cdev = cdev(lone()).with_kvm(told(&kvm)).unwrap();
     assert_known(&kvm, &cdev, true);
-    let refused = cdev.with_kvm(kvm.clone()).unwrap_err();
+    let refused = cdev.with_kvm(told(&kvm)).unwrap_err();
     assert!(matches!(refused.error(), Error::InKvm), "{refused}");
     let cdev = refused.into_value();
     let twin = cdev.as_fd().try_clone_to_owned().unwrap();
@@ -94,16 +101,16 @@ fn a_device_that_is_left_in_kvms_hands_stays_bound() {
 #[ignore = "needs a processor that virtualises: cargo lab test"]
 fn a_device_that_is_not_bound_leaves_kvm_too() {
     let (_machine, kvm) = kvm();
-    let device = cdev(lone()).with_kvm(kvm.clone()).unwrap();
+    let device = cdev(lone()).with_kvm(told(&kvm)).unwrap();
     let twin = device.as_fd().try_clone_to_owned().unwrap();
     drop(device);
     assert_known(&kvm, &twin, false);
-    let device = Cdev::from_fd(twin).unwrap().with_kvm(kvm.clone()).unwrap();
+    let device = Cdev::from_fd(twin).unwrap().with_kvm(told(&kvm)).unwrap();
     let device = device.without_kvm().unwrap();
     assert_known(&kvm, &device, false);
     // A bind that is refused leaves it with KVM.
     let other = tests::edu::device(lone());
-    let device = device.with_kvm(kvm.clone()).unwrap();
+    let device = device.with_kvm(told(&kvm)).unwrap();
     let failed = device.bind(&Iommufd::open().unwrap()).unwrap_err();
     let device = failed.into_cdev().unwrap();
     assert_known(&kvm, &device, true);
@@ -120,7 +127,7 @@ fn what_is_bound_already_is_too_late_for_kvm() {
     let twin = device.as_fd().try_clone_to_owned().unwrap();
     let iommufd = Iommufd::open().unwrap();
     raw::vfio_bind(&twin, &iommufd).unwrap();
-    let refused = device.with_kvm(kvm.clone()).unwrap_err();
+    let refused = device.with_kvm(told(&kvm)).unwrap_err();
     assert!(matches!(refused.error(), Error::TooLateForKvm), "{refused}");
     assert_known(&kvm, &twin, false);
     drop((refused, twin));
@@ -132,7 +139,7 @@ fn what_is_bound_already_is_too_late_for_kvm() {
 fn a_mediated_device_is_for_a_virtual_machine_as_well() {
     let mtty = Mtty::new();
     let (_machine, kvm) = kvm();
-    let device = mtty.cdev().with_kvm(kvm.clone()).unwrap();
+    let device = mtty.cdev().with_kvm(told(&kvm)).unwrap();
     let device = device.bind_mediated(&Iommufd::open().unwrap()).unwrap();
     device.try_close().unwrap();
 }
@@ -141,7 +148,7 @@ fn a_mediated_device_is_for_a_virtual_machine_as_well() {
 #[ignore = "needs a processor that virtualises: cargo lab test"]
 fn the_virtual_machine_may_go_first() {
     let (machine, kvm) = kvm();
-    let device = cdev(lone()).with_kvm(kvm.clone()).unwrap();
+    let device = cdev(lone()).with_kvm(told(&kvm)).unwrap();
     let device = device.bind(&Iommufd::open().unwrap()).unwrap();
     drop((machine, kvm));
     assert!(device.info().unwrap().regions > 0);
@@ -153,7 +160,7 @@ fn the_virtual_machine_may_go_first() {
 #[ignore = "needs a processor that virtualises: cargo lab test"]
 fn a_child_of_a_fork_leaves_its_parents_virtual_machine_alone() {
     let (_machine, kvm) = kvm();
-    let mut unbound = Some(cdev(lone()).with_kvm(kvm.clone()).unwrap());
+    let mut unbound = Some(cdev(lone()).with_kvm(told(&kvm)).unwrap());
     in_child(|| drop(unbound.take()));
     let unbound = unbound.unwrap();
     assert_known(&kvm, &unbound, true);

@@ -9,7 +9,7 @@ use crate::kvm::Registration;
 /// The file of a device. Closing it takes it out of KVM's hands first: KVM would keep it open.
 pub(crate) struct DeviceFile {
     // Undone before the file is closed.
-    pub(crate) kvm: Option<Registration>,
+    pub(crate) kvm: Option<Box<Registration>>,
     fd: Arc<OwnedFd>,
 }
 

@@ -82,7 +82,7 @@ impl Cdev {
         };
         match registered {
             Ok(registration) => {
-                self.file.kvm = Some(registration);
+                self.file.kvm = Some(Box::new(registration));
                 Ok(self)
             }
             Err(error) => Err(Refused::new(self, error)),
@@ -94,7 +94,7 @@ impl Cdev {
     /// # Errors
     /// The device, as it was, with [`Error::Kvm`].
     pub fn without_kvm(mut self) -> Result<Self, Refused<Self>> {
-        match self.file.kvm.as_mut().map_or(Ok(()), Registration::undo) {
+        match self.file.kvm.as_mut().map_or(Ok(()), |kvm| kvm.undo()) {
             Ok(()) => {
                 self.file.kvm = None;
                 Ok(self)
@@ -176,9 +176,10 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bound::Bound;
     use crate::ioctl::script;
     use iommufd_sys::ioctl::vfio as nr;
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     /// Notes what it is told, and refuses what it is told to refuse.
     #[derive(Debug, Default)]
@@ -189,15 +190,15 @@ mod tests {
 
     impl Fake {
         fn note(&self, call: &'static str) -> io::Result<()> {
-            self.calls.lock().unwrap().push(call);
-            match *self.refuses.lock().unwrap() {
+            self.calls.lock().push(call);
+            match *self.refuses.lock() {
                 Some(refused) if refused == call => Err(Errno::NOENT.into()),
                 _ => Ok(()),
             }
         }
 
         fn calls(&self) -> Vec<&'static str> {
-            std::mem::take(&mut self.calls.lock().unwrap())
+            std::mem::take(&mut self.calls.lock())
         }
     }
 
@@ -213,6 +214,10 @@ mod tests {
         }
     }
 
+    fn told(kvm: &Arc<Fake>) -> Arc<dyn KvmVfio> {
+        Arc::<Fake>::clone(kvm)
+    }
+
     fn unbound() -> impl Drop {
         script::answering(|ask| {
             assert_eq!(ask.ioctl, nr::DEVICE_GET_INFO.describe());
@@ -224,8 +229,8 @@ mod tests {
     fn a_device_leaves_kvm_before_its_file_is_closed() {
         let _kernel = unbound();
         let kvm = Arc::new(Fake::default());
-        let cdev = Cdev::of_nothing(script::file()).with_kvm(kvm.clone());
-        let refused = cdev.unwrap().with_kvm(kvm.clone()).unwrap_err();
+        let cdev = Cdev::of_nothing(script::file()).with_kvm(told(&kvm));
+        let refused = cdev.unwrap().with_kvm(told(&kvm)).unwrap_err();
         assert!(matches!(refused.error(), Error::InKvm));
         assert_eq!(kvm.calls(), ["add"]);
         drop(refused);
@@ -236,16 +241,16 @@ mod tests {
     fn what_kvm_refuses_leaves_the_device_as_it_was() {
         let _kernel = unbound();
         let kvm = Arc::new(Fake::default());
-        *kvm.refuses.lock().unwrap() = Some("add");
+        *kvm.refuses.lock() = Some("add");
         let cdev = Cdev::of_nothing(script::file());
-        let refused = cdev.with_kvm(kvm.clone()).unwrap_err();
+        let refused = cdev.with_kvm(told(&kvm)).unwrap_err();
         assert_eq!(refused.error().errno(), Some(Errno::NOENT), "{refused}");
-        *kvm.refuses.lock().unwrap() = Some("remove");
-        let cdev = refused.into_value().with_kvm(kvm.clone()).unwrap();
+        *kvm.refuses.lock() = Some("remove");
+        let cdev = refused.into_value().with_kvm(told(&kvm)).unwrap();
         assert_eq!(kvm.calls(), ["add", "add"]);
         let refused = cdev.without_kvm().unwrap_err();
         assert_eq!(refused.error().errno(), Some(Errno::NOENT), "{refused}");
-        *kvm.refuses.lock().unwrap() = None;
+        *kvm.refuses.lock() = None;
         let cdev = refused.into_value().without_kvm().unwrap();
         assert_eq!(kvm.calls(), ["remove", "remove"]);
         drop(cdev.without_kvm().unwrap());
@@ -257,9 +262,24 @@ mod tests {
         let _kernel = script::answering(|_| Ok(0));
         let kvm = Arc::new(Fake::default());
         let cdev = Cdev::of_nothing(script::file());
-        let refused = cdev.with_kvm(kvm.clone()).unwrap_err();
+        let refused = cdev.with_kvm(told(&kvm)).unwrap_err();
         assert!(matches!(refused.error(), Error::TooLateForKvm), "{refused}");
         assert_eq!(kvm.calls(), ["add", "remove"]);
+    }
+
+    #[test]
+    fn what_kvm_keeps_of_a_bound_device_is_told() {
+        let _kernel = unbound();
+        let kvm = Arc::new(Fake::default());
+        let iommufd = script::iommufd();
+        for (refused, leaks) in [(None, 0), (Some("remove"), 1)] {
+            *kvm.refuses.lock() = refused;
+            let cdev = Cdev::of_nothing(script::file()).with_kvm(told(&kvm));
+            let bound = Bound::new(cdev.unwrap().file, &iommufd);
+            drop(bound);
+            assert_eq!(kvm.calls(), ["add", "remove"]);
+            assert_eq!(iommufd.leaks().objects, leaks);
+        }
     }
 
     #[derive(Debug)]

@@ -2,7 +2,10 @@
 //!
 //! - [`Readiness`] tells why a PCI function cannot be used yet, and what to do about it;
 //! - a [`Cdev`] is an open character device that is not bound yet;
-//! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
+//! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space; a
+//!   [`MediatedDevice`] is one that the kernel emulates, and a [`NoIommuDevice`] one that nothing
+//!   confines; what they have in common is a [`BoundDevice`];
+//! - a [`PreBound`] is one that somebody else has bound, and a [`KvmVfio`] tells KVM of one;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
 //! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
@@ -38,7 +41,7 @@
 //! # What it does not do
 //!
 //! It does not bind functions to `vfio-pci` (that takes root, and a decision; [`Readiness`] says
-//! how), it knows no legacy groups and containers, and it drives no device without an IOMMU.
+//! how), it knows no legacy groups and containers, and in safe code it drives no device without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",

@@ -48,9 +48,9 @@ impl KvmVfioDevice {
         };
         // SAFETY: the number is that of the ioctl, which reads and writes these 12 bytes and no
         // other memory; `linux/kvm.h` alone has numbers of this type from 0x40 on.
-        let made = unsafe {
-            rustix::ioctl::ioctl(vm, Updater::<CREATE_DEVICE, CreateDevice>::new(&mut arg))
-        };
+        let make = unsafe { Updater::<CREATE_DEVICE, CreateDevice>::new(&mut arg) };
+        // SAFETY: the same.
+        let made = unsafe { rustix::ioctl::ioctl(vm, make) };
         made.map_err(|errno| refused("KVM_CREATE_DEVICE", errno))?;
         if arg.fd < 0 {
             return Err(malformed("KVM_CREATE_DEVICE", "no file"));
