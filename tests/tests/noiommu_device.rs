@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 #![expect(unsafe_code, reason = "there is no IOMMU")]
+#![expect(clippy::panic, reason = "a helper of a test fails the test")]
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use iommufd::{Access, Error as IommuError, Ioas, Iommufd, Leaks};
 use rustix::io::Errno;
@@ -14,7 +16,7 @@ use tests::edu::{assert_free, cdev, lone};
 use tests::memory::Living;
 use tests::mtty::Mtty;
 use tests::observe::Recorder;
-use vfio::{Cdev, Error, NoIommuDevice, Readiness, Refused, Result};
+use vfio::{Cdev, Error, NoIommuDevice, Readiness, Refused, RegionIndex, Result};
 
 /// Opens a device that does nothing here.
 fn open(path: impl AsRef<std::path::Path>, iommufd: &Iommufd) -> Result<NoIommuDevice> {
@@ -131,4 +133,40 @@ fn it_is_held_by_what_is_made_of_it() {
         "{refused}"
     );
     edu.device().config().unwrap().disable_bus_master().unwrap();
+}
+
+/// Raises the engine's interrupt, for the reason that is written.
+const RAISE: u64 = 0x60;
+/// Takes the reason back.
+const ACKNOWLEDGE: u64 = 0x64;
+
+/// No IOMMU translates them. The lab's PC, whose IOMMU remaps interrupts, takes none that come past it: which the kernel
+/// says by an `ENOTSUPP` of its own.
+#[test]
+#[ignore = "needs the lab's device without an IOMMU: cargo lab test"]
+fn its_interrupts_take_no_attachment_but_a_machine_that_has_them() {
+    let iommufd = Iommufd::open().unwrap();
+    let edu = BareEdu::bind(&iommufd);
+    let device = edu.device();
+    let enabled = device.msi(1);
+    if cfg!(target_arch = "x86_64") {
+        tests::refused(enabled.map_err(only_kernels), Errno::from_raw_os_error(524));
+    } else {
+        let interrupts = enabled.unwrap();
+        let registers = device.map_bar(RegionIndex::BAR0).unwrap();
+        registers.write(RAISE, 1_u32).unwrap();
+        let vector = interrupts.vector(0).unwrap();
+        let fired = vector.wait(Duration::from_secs(60)).unwrap();
+        assert!(fired.is_some());
+        registers.write(ACKNOWLEDGE, 1_u32).unwrap();
+        interrupts.disable().unwrap();
+    }
+    device.config().unwrap().disable_bus_master().unwrap();
+}
+
+fn only_kernels(error: Error) -> IommuError {
+    match error {
+        Error::Iommufd(error) => error,
+        other => panic!("{other}"),
+    }
 }

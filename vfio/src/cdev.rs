@@ -23,7 +23,9 @@ use crate::vf_token::VfToken;
 
 /// An open VFIO character device, `/dev/vfio/devices/vfioN`, that is not bound to an `iommufd` yet.
 ///
-/// Nothing but [`bind`](Self::bind) can be done with one. Dropping it closes the file.
+/// Nothing can be done with one but to tell KVM of it ([`with_kvm`](Self::with_kvm)) and to bind it: as
+/// what it is, which is a [`Device`] behind an IOMMU ([`bind`](Self::bind)) or a [`MediatedDevice`].
+/// Dropping it closes the file.
 ///
 /// Since Linux 6.6.
 ///

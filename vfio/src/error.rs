@@ -172,9 +172,11 @@ pub enum Error {
     #[error("the device file is not bound yet: vfio::Cdev::from_fd takes it, and binds it")]
     NotBound,
 
-    /// Somebody has bound the file already, to a context that is not known here.
+    /// Somebody has bound the file already, to a context that is not known here. Who knows it takes
+    /// the file over by [`PreBound`](crate::PreBound).
     #[error(
-        "the device file is bound to an iommufd already; what it is attached to cannot be told"
+        "the device file is bound to an iommufd already; what it is attached to cannot be told \
+         (vfio::PreBound is for who knows to which)"
     )]
     AlreadyBound,
 

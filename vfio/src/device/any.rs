@@ -12,7 +12,20 @@ use crate::device::{BoundDevice, Device, IoasAttachment, MediatedDevice};
 /// What both can do is here: regions, interrupts and so on, by [`BoundDevice`], and being attached to
 /// an address space, as a VMM does with the guest's memory. The rest is the [`Device`]'s.
 ///
-/// Made by [`Cdev::bind_any`](crate::Cdev::bind_any).
+/// Made by [`Cdev::bind_any`](crate::Cdev::bind_any), and by
+/// [`PreBound::adopt`](crate::PreBound::adopt).
+///
+/// ```no_run
+/// # fn example(cdev: vfio::Cdev, guest_memory: &iommufd::Ioas) -> Result<(), Box<dyn std::error::Error>> {
+/// let device = cdev.bind_any(guest_memory.iommufd())?;
+/// println!("{} regions", device.info()?.regions);
+/// let attachment = device.attach(guest_memory)?;
+/// if let Some(device) = device.as_device() {
+///     println!("its IOMMU: {:?}", device.iommu().hw_info()?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AnyDevice {
