@@ -78,7 +78,7 @@ pub(crate) enum BindFailure {
 
 /// Binds `file` to `iommufd`.
 pub(crate) fn bind(
-    file: DeviceFile,
+    mut file: DeviceFile,
     iommufd: &Iommufd,
     group: GroupIdentity,
     token: Option<VfToken>,
@@ -101,30 +101,35 @@ pub(crate) fn bind(
             return Err(BindFailure::Refused(file, error));
         }
     };
+    if let Some(kvm) = &mut file.kvm {
+        kvm.report_to(iommufd);
+    }
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
     let bound = Bound::new(file, iommufd);
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
-    unsafe { Fresh::of(bound, id, group) }.map_err(|(_, error)| BindFailure::RolledBack(error))
+    unsafe { Fresh::of(bound, iommufd, id, group) }
+        .map_err(|(_, error)| BindFailure::RolledBack(error))
 }
 
 impl Fresh {
-    /// The device that `bound` is, under the id that it has in the context.
+    /// The device that `bound` is, under the id that it has in its context.
     ///
     /// # Errors
     /// The device, bound, with the reason.
     ///
     /// # Safety
-    /// `id` is what the bind answered, and no other `iommufd::Device` is made of it.
+    /// `id` is what the bind to `iommufd` answered, and no other `iommufd::Device` is made of it.
     pub(crate) unsafe fn of(
         bound: Arc<Bound>,
+        iommufd: &Iommufd,
         id: u32,
         group: GroupIdentity,
     ) -> Result<Self, (Arc<Bound>, Error)> {
         let known_as = |group| {
             let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
             // SAFETY: the caller's promise; the second is made when the first is gone.
-            unsafe { iommufd::Device::from_bound(bound.iommufd(), id, group, driver) }
+            unsafe { iommufd::Device::from_bound(iommufd, id, group, driver) }
         };
         let known = known_as(group).map_err(Error::from).and_then(|iommu| {
             let behind = behind(&iommu)?;
@@ -162,12 +167,8 @@ fn behind(device: &iommufd::Device) -> Result<Behind> {
 impl Bound {
     /// The device that `file` is; it has just been bound to `iommufd`.
     pub(crate) fn new(file: impl Into<DeviceFile>, iommufd: &Iommufd) -> Arc<Self> {
-        let mut file = file.into();
-        if let Some(kvm) = &mut file.kvm {
-            kvm.report_to(iommufd);
-        }
         Arc::new(Self {
-            file,
+            file: file.into(),
             kept: Mutex::default(),
             iommufd: iommufd.clone(),
             tally: Tally::default(),

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::address::PciAddress;
 use crate::bound::{self, Behind, BindFailure};
 use crate::cause;
-use crate::device::{AnyDevice, BoundDevice, Device, MediatedDevice, NoIommuDevice};
+use crate::device::{AnyDevice, Device, Inner, MediatedDevice, NoIommuDevice};
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
 use crate::identity::{Identity, Wanted};
@@ -209,7 +209,7 @@ impl Cdev {
     #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
     pub fn bind(self, iommufd: &Iommufd) -> Result<Device, BindError> {
         self.bind_if(iommufd, None, &[Behind::Iommu])
-            .map(Device::new)
+            .map(|(device, _)| Device::new(device))
     }
 
     /// Binds a PCI function that asks for a VF token: a virtual function whose physical function a
@@ -244,7 +244,7 @@ impl Cdev {
     #[doc(alias = "VFIO_DEVICE_BIND_FLAG_TOKEN")]
     pub fn bind_with_token(self, iommufd: &Iommufd, token: VfToken) -> Result<Device, BindError> {
         self.bind_if(iommufd, Some(token), &[Behind::Iommu])
-            .map(Device::new)
+            .map(|(device, _)| Device::new(device))
     }
 
     /// Binds a mediated device, one that the kernel's driver emulates: there is no IOMMU behind it.
@@ -256,7 +256,7 @@ impl Cdev {
     #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
     pub fn bind_mediated(self, iommufd: &Iommufd) -> Result<MediatedDevice, BindError> {
         self.bind_if(iommufd, None, &[Behind::Emulation])
-            .map(MediatedDevice::new)
+            .map(|(device, _)| MediatedDevice::new(device))
     }
 
     /// Binds a device, mediated or not: for who is given a file, and no sysfs that would tell.
@@ -265,8 +265,9 @@ impl Cdev {
     /// As for [`bind`](Self::bind), but for [`Error::Mediated`].
     #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
     pub fn bind_any(self, iommufd: &Iommufd) -> Result<AnyDevice, BindError> {
-        let device = self.bind_if(iommufd, None, &[Behind::Iommu, Behind::Emulation])?;
-        Ok(AnyDevice::new(device))
+        let known = [Behind::Iommu, Behind::Emulation];
+        let (device, behind) = self.bind_if(iommufd, None, &known)?;
+        Ok(AnyDevice::new(device, behind))
     }
 
     fn bind_if(
@@ -274,7 +275,7 @@ impl Cdev {
         iommufd: &Iommufd,
         token: Option<VfToken>,
         wanted: &[Behind],
-    ) -> Result<BoundDevice, BindError> {
+    ) -> Result<(Inner, Behind), BindError> {
         let refused = |behind| match behind {
             behind if wanted.contains(&behind) => None,
             Behind::Iommu => Some(match wanted {
@@ -302,7 +303,10 @@ impl Cdev {
         } = self;
         match bound::bind(file, iommufd, group, token) {
             Ok(fresh) => match refused(fresh.behind) {
-                None => Ok(BoundDevice::new(fresh, address)),
+                None => {
+                    let behind = fresh.behind;
+                    Ok((Inner::new(fresh, address), behind))
+                }
                 // Dropped, it is closed.
                 Some(error) => Err(BindError { cdev: None, error }),
             },
@@ -336,7 +340,7 @@ impl Cdev {
 
     pub(crate) fn bind_noiommu(self, iommufd: &Iommufd) -> Result<NoIommuDevice, BindError> {
         self.bind_if(iommufd, None, &[Behind::Nothing])
-            .map(NoIommuDevice::new)
+            .map(|(device, _)| NoIommuDevice::new(device))
     }
 
     #[cfg(test)]

@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use iommufd::{Attachment, Pasid, PasidAttachment, PasidTarget, Target};
+use iommufd::{Attachment, Group, Pasid, PasidAttachment, PasidTarget, Target};
 
 use crate::address::PciAddress;
 use crate::bar::BarMapping;
@@ -32,34 +32,61 @@ use handle::handle;
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
 
-/// What a bound VFIO device does whatever stands between it and memory: its registers, interrupts,
-/// resets and all else that is its own.
+/// An open VFIO device, whichever way it was opened: its regions, interrupts and resets.
 ///
-/// A [`Device`], a [`MediatedDevice`] and a [`NoIommuDevice`] are handles of one, each with its own way
-/// to memory.
+/// A [`Device`], a [`MediatedDevice`], a [`NoIommuDevice`] and an [`AnyDevice`] all are one (`Deref`),
+/// each with its own way to memory. So what drives a device takes an `&OpenDevice`, and is indifferent
+/// to which of them it is given.
 ///
 /// # System calls
 /// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and
 /// `VFIO_DEVICE_RESET`, by the methods of these names.
-pub struct BoundDevice {
-    // The order matters: `iommu` shall be the last to hold the file.
+pub struct OpenDevice {
     bound: Arc<Bound>,
-    iommu: iommufd::Device,
-    behind: Behind,
+    /// The devices that are attached with it, if that is a matter of its own.
+    group: Option<Group>,
     address: Option<PciAddress>,
 }
 
-impl BoundDevice {
+/// What a handle of a bound device is of.
+pub(crate) struct Inner {
+    // The order matters: `iommu` shall be the last to hold the file.
+    open: OpenDevice,
+    iommu: iommufd::Device,
+}
+
+impl Inner {
     pub(crate) fn new(fresh: Fresh, address: Option<PciAddress>) -> Self {
         let Fresh {
             bound,
             iommu,
             behind,
         } = fresh;
+        let group = (behind == Behind::Iommu).then(|| iommu.group().clone());
+        Self {
+            open: OpenDevice::new(bound, group, address),
+            iommu,
+        }
+    }
+
+    /// What holds the device besides its handles.
+    fn holders(&self) -> Holders {
+        Holders {
+            attached: self.iommu.is_attached(),
+            ..self.open.holders_within()
+        }
+    }
+}
+
+impl OpenDevice {
+    pub(crate) fn new(
+        bound: Arc<Bound>,
+        group: Option<Group>,
+        address: Option<PciAddress>,
+    ) -> Self {
         Self {
             bound,
-            iommu,
-            behind,
+            group,
             address,
         }
     }
@@ -69,8 +96,10 @@ impl BoundDevice {
     }
 
     /// Whether an IOMMU translates what the device writes, and has been told of no place for it.
-    pub(crate) fn is_translated_nowhere(&self) -> bool {
-        self.behind == Behind::Iommu && self.iommu.group().attached() == 0
+    pub(crate) fn is_unattached(&self) -> bool {
+        self.group
+            .as_ref()
+            .is_some_and(|group| group.attached() == 0)
     }
 
     /// The PCI function that it is, if it is one and sysfs told.
@@ -194,13 +223,10 @@ impl BoundDevice {
         self.bound().reset()
     }
 
-    /// What holds the device besides its handles.
-    fn holders(&self) -> Holders {
+    /// What of the device's own holds it.
+    pub(crate) fn holders_within(&self) -> Holders {
         let tally = &self.bound.tally;
         Holders {
-            devices: 0,
-            iommu_handles: 0,
-            attached: self.iommu.is_attached(),
             mappings: tally.mappings(),
             regions: tally.regions(),
             // What the kernel would not disable when they were dropped goes with the file.
@@ -210,27 +236,22 @@ impl BoundDevice {
                 .get()
                 .filter(|_| tally.interrupts() > 0),
             signals: tally.signals(),
+            ..Holders::default()
         }
     }
 }
 
-impl BoundDevice {
-    fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct(name);
-        if let Some(address) = self.address {
-            debug.field("address", &address);
-        }
-        debug.field("iommu", &self.iommu).finish()
-    }
-}
-
-impl fmt::Debug for BoundDevice {
+impl fmt::Debug for OpenDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.debug("BoundDevice", f)
+        f.debug_struct("OpenDevice")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
 /// A VFIO device, bound to an `iommufd`.
+///
+/// What can be done with it besides attaching it, [`OpenDevice`] has.
 ///
 /// A device by way of which others of its IOMMU group are attached stays open until these are
 /// detached, too: see [`iommufd::Error::LeadsGroup`].
@@ -241,14 +262,13 @@ impl fmt::Debug for BoundDevice {
 /// says when, and what is in the way.
 ///
 /// # System calls
-/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, `VFIO_DEVICE_DETACH_IOMMUFD_PT`, `VFIO_DEVICE_GET_INFO`,
-/// `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and `VFIO_DEVICE_RESET`, by the methods
-/// of these names; `close`.
+/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`, by the methods of these
+/// names; those of [`OpenDevice`]; `close`.
 ///
 /// Since Linux 6.6.
 #[derive(Clone)]
 pub struct Device {
-    device: Arc<BoundDevice>,
+    inner: Arc<Inner>,
 }
 
 handle!(Device);
@@ -257,7 +277,7 @@ impl Device {
     /// The device as `iommufd` knows it: its page tables, group and IOMMU.
     #[must_use]
     pub fn iommu(&self) -> &iommufd::Device {
-        &self.device.iommu
+        &self.inner.iommu
     }
 
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
@@ -268,7 +288,7 @@ impl Device {
     /// As for [`iommufd::Device::attach`].
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, target: impl Into<Target>) -> iommufd::Result<Attachment> {
-        self.device.iommu.attach(target)
+        self.inner.iommu.attach(target)
     }
 
     /// Attaches one of the device's PASIDs: from now on DMA with that PASID goes through `target`.
@@ -281,6 +301,6 @@ impl Device {
         pasid: Pasid,
         target: impl Into<PasidTarget>,
     ) -> iommufd::Result<PasidAttachment> {
-        self.device.iommu.attach_pasid(pasid, target)
+        self.inner.iommu.attach_pasid(pasid, target)
     }
 }

@@ -176,7 +176,6 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bound::Bound;
     use crate::ioctl::script;
     use iommufd_sys::ioctl::vfio as nr;
     use parking_lot::Mutex;
@@ -275,8 +274,9 @@ mod tests {
         for (refused, leaks) in [(None, 0), (Some("remove"), 1)] {
             *kvm.refuses.lock() = refused;
             let cdev = Cdev::of_nothing(script::file()).with_kvm(told(&kvm));
-            let bound = Bound::new(cdev.unwrap().file, &iommufd);
-            drop(bound);
+            let mut file = cdev.unwrap().file;
+            file.kvm.as_mut().unwrap().report_to(&iommufd);
+            drop(file);
             assert_eq!(kvm.calls(), ["add", "remove"]);
             assert_eq!(iommufd.leaks().objects, leaks);
         }

@@ -4,7 +4,7 @@
 //! - a [`Cdev`] is an open character device that is not bound yet;
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space; a
 //!   [`MediatedDevice`] is one that the kernel emulates, and a [`NoIommuDevice`] one that nothing
-//!   confines; what they have in common is a [`BoundDevice`];
+//!   confines; what they have in common is a [`OpenDevice`];
 //! - a [`PreBound`] is one that somebody else has bound, and a [`KvmVfio`] tells KVM of one;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
@@ -86,7 +86,7 @@ pub use bar_access::BarAccess;
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
-pub use device::{AnyDevice, BoundDevice, Device, IoasAttachment, MediatedDevice, NoIommuDevice};
+pub use device::{AnyDevice, Device, IoasAttachment, MediatedDevice, NoIommuDevice, OpenDevice};
 pub use error::{Error, Refused, Result};
 pub use gate::Revocation;
 pub use holders::Holders;

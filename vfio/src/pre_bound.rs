@@ -13,7 +13,9 @@ use iommufd_sys::vfio as sys;
 
 use crate::address::PciAddress;
 use crate::bound::{Behind, Bound, Fresh};
-use crate::device::{AnyDevice, BoundDevice};
+#[cfg(doc)]
+use crate::device::OpenDevice;
+use crate::device::{AnyDevice, Inner};
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
@@ -93,7 +95,7 @@ impl PreBound {
     /// it before is reached any more. Interrupts and signals of a PCI function that are enabled are
     /// disabled. The rest is as it was left: PASIDs that are attached stay so until they are attached
     /// elsewhere, or the device is closed; registers, bus mastering, low power, a migration or a log
-    /// under way are the device's state, which [`BoundDevice::reset`] ends.
+    /// under way are the device's state, which [`OpenDevice::reset`] ends.
     ///
     /// KVM must have been told before the bind, by the launcher; it is too late now.
     ///
@@ -116,17 +118,18 @@ impl PreBound {
         // INVARIANT: the caller promises that it is bound.
         let bound = Bound::new(self.file.share(), iommufd);
         // SAFETY: the caller's promise.
-        let adopted = unsafe { Fresh::of(bound, self.id, self.identity.group) }
+        let adopted = unsafe { Fresh::of(bound, iommufd, self.id, self.identity.group) }
             .map_err(|(_, error)| error)
             .and_then(|fresh| {
                 take_over(&fresh, &self.identity)?;
                 Ok(fresh)
             });
         match adopted {
-            Ok(fresh) => Ok(AnyDevice::new(BoundDevice::new(
-                fresh,
-                self.identity.address,
-            ))),
+            Ok(fresh) => {
+                let behind = fresh.behind;
+                let inner = Inner::new(fresh, self.identity.address);
+                Ok(AnyDevice::new(inner, behind))
+            }
             Err(error) => Err(Refused::new(self, error)),
         }
     }

@@ -4,12 +4,13 @@ use std::ops::Deref;
 
 use iommufd::Ioas;
 
+use super::Inner;
 use crate::bound::Behind;
-use crate::device::{BoundDevice, Device, IoasAttachment, MediatedDevice};
+use crate::device::{Device, IoasAttachment, MediatedDevice, OpenDevice};
 
 /// A bound device: one behind an IOMMU, or a mediated one.
 ///
-/// What both can do is here: regions, interrupts and so on, by [`BoundDevice`], and being attached to
+/// What both can do is here: regions, interrupts and so on, by [`OpenDevice`], and being attached to
 /// an address space, as a VMM does with the guest's memory. The rest is the [`Device`]'s.
 ///
 /// Made by [`Cdev::bind_any`](crate::Cdev::bind_any), and by
@@ -36,10 +37,12 @@ pub enum AnyDevice {
 }
 
 impl AnyDevice {
-    pub(crate) fn new(device: BoundDevice) -> Self {
-        match device.behind {
-            Behind::Emulation => Self::Mediated(MediatedDevice::new(device)),
-            _ => Self::Device(Device::new(device)),
+    /// The one that `behind` tells.
+    pub(crate) fn new(inner: Inner, behind: Behind) -> Self {
+        match behind {
+            Behind::Emulation => Self::Mediated(MediatedDevice::new(inner)),
+            // Whoever made it has refused what nothing stands before.
+            Behind::Iommu | Behind::Nothing => Self::Device(Device::new(inner)),
         }
     }
 
@@ -48,7 +51,11 @@ impl AnyDevice {
     /// # Errors
     /// As for [`Device::attach`].
     pub fn attach(&self, ioas: &Ioas) -> iommufd::Result<IoasAttachment> {
-        IoasAttachment::new(self, ioas)
+        let inner = match self {
+            Self::Device(device) => &device.inner,
+            Self::Mediated(device) => &device.inner,
+        };
+        IoasAttachment::new(&inner.iommu, ioas)
     }
 
     /// The device, if it is one behind an IOMMU.
@@ -62,9 +69,9 @@ impl AnyDevice {
 }
 
 impl Deref for AnyDevice {
-    type Target = BoundDevice;
+    type Target = OpenDevice;
 
-    fn deref(&self) -> &BoundDevice {
+    fn deref(&self) -> &OpenDevice {
         match self {
             Self::Device(device) => device,
             Self::Mediated(device) => device,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::device::BoundDevice;
+use super::Inner;
 use crate::error::Error;
 use crate::holders::Holders;
 
 /// What holds the device besides this handle.
-pub(super) fn holders(handle: &Arc<BoundDevice>) -> Holders {
+pub(super) fn holders(inner: &Arc<Inner>) -> Holders {
     Holders {
-        devices: Arc::strong_count(handle).saturating_sub(1),
-        ..handle.holders()
+        devices: Arc::strong_count(inner).saturating_sub(1),
+        ..inner.holders()
     }
 }
 
@@ -18,29 +18,24 @@ pub(super) fn holders(handle: &Arc<BoundDevice>) -> Holders {
 ///
 /// # Errors
 /// The handle, with the reason.
-pub(super) fn try_close(handle: Arc<BoundDevice>) -> Result<(), (Arc<BoundDevice>, Error)> {
-    if let Err(error) = handle.iommu.iommufd().check_process() {
-        return Err((handle, error.into()));
+pub(super) fn try_close(inner: Arc<Inner>) -> Result<(), (Arc<Inner>, Error)> {
+    if let Err(error) = inner.iommu.iommufd().check_process() {
+        return Err((inner, error.into()));
     }
-    let device = Arc::try_unwrap(handle).map_err(|handle| {
-        let holders = holders(&handle);
-        (handle, Error::StillHeld(holders))
+    let inner = Arc::try_unwrap(inner).map_err(|inner| {
+        let holders = holders(&inner);
+        (inner, Error::StillHeld(holders))
     })?;
     // This was the only handle: nobody can make what would hold the device any more.
-    let holders = device.holders();
+    let holders = inner.holders();
     if !holders.is_empty() {
-        return Err((Arc::new(device), Error::StillHeld(holders)));
+        return Err((Arc::new(inner), Error::StillHeld(holders)));
     }
-    let BoundDevice {
-        iommu,
-        bound,
-        behind,
-        address,
-    } = device;
+    let Inner { iommu, open } = inner;
     match iommu.try_close() {
         // The last reference: closes the file.
         Ok(()) => {
-            drop(bound);
+            drop(open);
             Ok(())
         }
         Err(refused) => {
@@ -52,31 +47,25 @@ pub(super) fn try_close(handle: Arc<BoundDevice>) -> Result<(), (Arc<BoundDevice
                 }),
                 error => error.into(),
             };
-            let device = BoundDevice {
-                iommu,
-                bound,
-                behind,
-                address,
-            };
-            Err((Arc::new(device), error))
+            Err((Arc::new(Inner { iommu, open }), error))
         }
     }
 }
 
-/// Makes a type a handle of a bound device, which it has in its field `device`.
+/// Makes a type a handle of a bound device, which it has in its field `inner`.
 macro_rules! handle {
     ($handle:ident) => {
         impl $handle {
-            pub(crate) fn new(device: BoundDevice) -> Self {
+            pub(crate) fn new(inner: Inner) -> Self {
                 Self {
-                    device: Arc::new(device),
+                    inner: Arc::new(inner),
                 }
             }
 
             /// What holds the device besides this handle: all of it must go before it can be closed.
             #[must_use]
             pub fn holders(&self) -> Holders {
-                handle::holders(&self.device)
+                handle::holders(&self.inner)
             }
 
             /// Closes the device: on return the kernel has detached, unbound and released it, as far
@@ -90,23 +79,27 @@ macro_rules! handle {
             /// registers, interrupts, open regions, other handles. [`iommufd::Error::LeadsGroup`]:
             /// others of its IOMMU group are attached by way of it. [`iommufd::Error::Forked`].
             pub fn try_close(self) -> Result<(), Refused<Self>> {
-                handle::try_close(self.device)
-                    .map_err(|(device, error)| Refused::new(Self { device }, error))
+                handle::try_close(self.inner)
+                    .map_err(|(inner, error)| Refused::new(Self { inner }, error))
             }
         }
 
-        /// What a device does whatever stands between it and memory.
+        /// What can be done with a device, whichever way it was opened.
         impl Deref for $handle {
-            type Target = BoundDevice;
+            type Target = OpenDevice;
 
-            fn deref(&self) -> &BoundDevice {
-                &self.device
+            fn deref(&self) -> &OpenDevice {
+                &self.inner.open
             }
         }
 
         impl fmt::Debug for $handle {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.device.debug(stringify!($handle), f)
+                let mut debug = f.debug_struct(stringify!($handle));
+                if let Some(address) = self.address() {
+                    debug.field("address", &address);
+                }
+                debug.field("iommu", &self.inner.iommu).finish()
             }
         }
     };

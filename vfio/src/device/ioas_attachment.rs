@@ -4,8 +4,6 @@ use std::fmt;
 
 use iommufd::{Attachment, Ioas, Target};
 
-use crate::device::BoundDevice;
-
 /// A device attached to an address space: detached when dropped.
 ///
 /// It holds the device and the address space. Dropping it can wait for the device's driver;
@@ -21,8 +19,8 @@ pub struct IoasAttachment {
 }
 
 impl IoasAttachment {
-    pub(super) fn new(device: &BoundDevice, ioas: &Ioas) -> iommufd::Result<Self> {
-        let inner = device.iommu.attach(ioas)?;
+    pub(super) fn new(device: &iommufd::Device, ioas: &Ioas) -> iommufd::Result<Self> {
+        let inner = device.attach(ioas)?;
         Ok(Self { inner })
     }
 

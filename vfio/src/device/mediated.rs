@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use iommufd::Ioas;
 
+use super::Inner;
 use super::handle::{self, handle};
-use crate::device::{BoundDevice, IoasAttachment};
+use crate::device::{IoasAttachment, OpenDevice};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Refused;
@@ -19,7 +20,7 @@ use crate::holders::Holders;
 /// Its driver reaches memory by the CPU, and finds it by an address space. So it can be attached to an
 /// [`Ioas`], and to nothing else: it has no page tables, no PASIDs, nothing can be nested for it, and
 /// there is no [`iommufd::Device`] of it that could be asked for these. Registers, interrupts and all
-/// that is a device's own are as with any other ([`BoundDevice`]).
+/// that is a device's own are as with any other ([`OpenDevice`]).
 ///
 /// Cloning gives another handle; what is made of it holds it open.
 ///
@@ -50,7 +51,7 @@ use crate::holders::Holders;
 /// ```
 #[derive(Clone)]
 pub struct MediatedDevice {
-    device: Arc<BoundDevice>,
+    pub(super) inner: Arc<Inner>,
 }
 
 handle!(MediatedDevice);
@@ -64,6 +65,6 @@ impl MediatedDevice {
     /// pages; `ENOMEM`; [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, ioas: &Ioas) -> iommufd::Result<IoasAttachment> {
-        IoasAttachment::new(&self.device, ioas)
+        IoasAttachment::new(&self.inner.iommu, ioas)
     }
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use iommufd::{Ioas, Iommufd};
 
+use super::Inner;
 use super::handle::{self, handle};
 use crate::address::PciAddress;
 use crate::cdev::{BindError, Cdev};
-use crate::device::{BoundDevice, IoasAttachment};
+use crate::device::{IoasAttachment, OpenDevice};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Refused, Result};
@@ -26,7 +27,7 @@ use crate::holders::Holders;
 /// Attached to an [`Ioas`], it has what is mapped there pinned, and
 /// [`Ioas::noiommu_physical_range`] tells where that is; the device itself knows nothing of the address
 /// space. Registers, interrupts and all that is a device's own are as with any other
-/// ([`BoundDevice`]).
+/// ([`OpenDevice`]).
 ///
 /// Linux offers such devices if it is told to
 /// (`/sys/module/vfio/parameters/enable_unsafe_noiommu_mode`), is tainted by it, and wants
@@ -71,7 +72,7 @@ use crate::holders::Holders;
 /// ```
 #[derive(Clone)]
 pub struct NoIommuDevice {
-    device: Arc<BoundDevice>,
+    inner: Arc<Inner>,
 }
 
 handle!(NoIommuDevice);
@@ -132,6 +133,6 @@ impl NoIommuDevice {
     /// [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, ioas: &Ioas) -> iommufd::Result<IoasAttachment> {
-        IoasAttachment::new(&self.device, ioas)
+        IoasAttachment::new(&self.inner.iommu, ioas)
     }
 }

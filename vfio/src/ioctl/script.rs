@@ -14,7 +14,7 @@ use iommufd_sys::ioctl::{Description, Fd};
 use rustix::io::Errno;
 
 use crate::bound::{Behind, Bound, Fresh};
-use crate::device::{BoundDevice, Device};
+use crate::device::{Device, Inner};
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<c_int, Errno>>;
 
@@ -94,7 +94,7 @@ pub(crate) fn device() -> Device {
         iommu,
         behind: Behind::Iommu,
     };
-    Device::new(BoundDevice::new(fresh, None))
+    Device::new(Inner::new(fresh, None))
 }
 
 fn iommu(iommufd: &Iommufd, bound: &Arc<Bound>) -> iommufd::Device {
