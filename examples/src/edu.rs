@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use iommufd::Iova;
-use vfio::{BarMapping, Device, Interrupts, PciIds, RegionIndex};
+use vfio::{
+    BarMapping, Device, Interrupts, PciIds, ReadOnly, RegionIndex, Register, Registers, WriteOnly,
+};
 
 /// Vendor and device identifier.
 const IDS: PciIds = PciIds {
@@ -15,23 +17,23 @@ const IDS: PciIds = PciIds {
 };
 
 /// The identification register, whose low 16 bits are `0x00ed`.
-const IDENTIFICATION: u64 = 0x00;
+const IDENTIFICATION: Register<u32, ReadOnly> = Register::at(0x00);
 /// A register that answers with the inverse of what was written.
-const LIVENESS: u64 = 0x04;
+const LIVENESS: Register<u32> = Register::at(0x04);
 /// Which interrupts have been raised and not acknowledged.
-const INTERRUPT_STATUS: u64 = 0x24;
+const INTERRUPT_STATUS: Register<u32, ReadOnly> = Register::at(0x24);
 /// Raises the interrupts that are written.
-const INTERRUPT_RAISE: u64 = 0x60;
+const INTERRUPT_RAISE: Register<u32, WriteOnly> = Register::at(0x60);
 /// Acknowledges the interrupts that are written.
-const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
+const INTERRUPT_ACKNOWLEDGE: Register<u32, WriteOnly> = Register::at(0x64);
 /// Where a transfer reads from.
-const DMA_SOURCE: u64 = 0x80;
+const DMA_SOURCE: Register<u64> = Register::at(0x80);
 /// Where a transfer writes to.
-const DMA_DESTINATION: u64 = 0x88;
+const DMA_DESTINATION: Register<u64> = Register::at(0x88);
 /// How many bytes a transfer moves.
-const DMA_COUNT: u64 = 0x90;
+const DMA_COUNT: Register<u64> = Register::at(0x90);
 /// Starts a transfer.
-const DMA_COMMAND: u64 = 0x98;
+const DMA_COMMAND: Register<u64> = Register::at(0x98);
 
 /// Of the command register: start; the device clears it when it is done.
 const START: u64 = 1 << 0;
@@ -90,11 +92,11 @@ impl Edu {
             return Err(Error::NotEdu(ids));
         }
         let registers = device.map_bar(RegionIndex::BAR0)?;
-        if registers.read::<u32>(IDENTIFICATION)? & 0xffff != 0x00ed {
+        if registers.get(IDENTIFICATION)? & 0xffff != 0x00ed {
             return Err(Error::Dead("wrong identification"));
         }
-        registers.write(LIVENESS, 0x1234_5678_u32)?;
-        if registers.read::<u32>(LIVENESS)? != !0x1234_5678 {
+        registers.set(LIVENESS, 0x1234_5678)?;
+        if registers.get(LIVENESS)? != !0x1234_5678 {
             return Err(Error::Dead("it does not invert what it is told"));
         }
         wait_until_idle(&registers)?;
@@ -111,7 +113,7 @@ impl Edu {
     /// # Errors
     /// As for [`BarMapping::read`].
     pub fn version(&self) -> Result<(u8, u8), Error> {
-        let [_, _, minor, major] = self.registers.read::<u32>(IDENTIFICATION)?.to_le_bytes();
+        let [_, _, minor, major] = self.registers.get(IDENTIFICATION)?.to_le_bytes();
         Ok((major, minor))
     }
 
@@ -147,7 +149,7 @@ impl Edu {
     /// # Errors
     /// As for [`BarMapping::write`].
     pub fn raise(&self) -> Result<(), Error> {
-        Ok(self.registers.write(INTERRUPT_RAISE, 1_u32)?)
+        Ok(self.registers.set(INTERRUPT_RAISE, 1)?)
     }
 
     /// Tells the device that its interrupts are handled. Returns what they were for.
@@ -155,8 +157,8 @@ impl Edu {
     /// # Errors
     /// As for [`BarMapping::read`] and [`BarMapping::write`].
     pub fn acknowledge(&self) -> Result<u32, Error> {
-        let raised = self.registers.read(INTERRUPT_STATUS)?;
-        self.registers.write(INTERRUPT_ACKNOWLEDGE, raised)?;
+        let raised = self.registers.get(INTERRUPT_STATUS)?;
+        self.registers.set(INTERRUPT_ACKNOWLEDGE, raised)?;
         Ok(raised)
     }
 
@@ -169,16 +171,14 @@ impl Edu {
         if len > BUFFER_LEN {
             return Err(Error::TooLong(len));
         }
-        self.registers.write(DMA_SOURCE, from)?;
-        self.registers.write(DMA_DESTINATION, to)?;
-        self.registers.write(DMA_COUNT, len as u64)?;
+        self.registers.set(DMA_SOURCE, from)?;
+        self.registers.set(DMA_DESTINATION, to)?;
+        self.registers.set(DMA_COUNT, len as u64)?;
         // What the CPU wrote to memory before is there for the device to read.
         self.registers
-            .store_release(DMA_COMMAND, START | INTERRUPT | direction)?;
+            .set_release(DMA_COMMAND, START | INTERRUPT | direction)?;
         let raised = self.wait()?;
-        if raised & TRANSFER_DONE == 0
-            || self.registers.load_acquire::<u64>(DMA_COMMAND)? & START != 0
-        {
+        if raised & TRANSFER_DONE == 0 || self.registers.get_acquire(DMA_COMMAND)? & START != 0 {
             return Err(Error::Dead("the interrupt came before the transfer ended"));
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Edu {
 /// is not mapped any more.
 fn wait_until_idle(registers: &BarMapping) -> Result<(), Error> {
     let begin = Instant::now();
-    while registers.read::<u64>(DMA_COMMAND)? & START != 0 {
+    while registers.get(DMA_COMMAND)? & START != 0 {
         if begin.elapsed() > PATIENCE {
             return Err(Error::Dead("a transfer does not end"));
         }

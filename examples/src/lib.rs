@@ -1,7 +1,10 @@
 //! Programs to start from, in `src/bin`, and the drivers that they share.
 
+pub mod bar_registers;
 pub mod edu;
 pub mod guest;
+pub mod lsiommu;
+pub mod virtual_smmu;
 
 /// The examples in the README compile.
 #[cfg(doctest)]

@@ -236,7 +236,8 @@ impl Device {
     fn enter(inner: DeviceInner) -> Self {
         let inner = Arc::new(inner);
         let devices = &inner.iommufd.context().devices;
-        devices.enter(inner.id, inner.key, Arc::downgrade(&inner));
+        let group = inner.group.identity();
+        devices.enter(inner.id, inner.key, group, Arc::downgrade(&inner));
         Self { inner }
     }
 
@@ -406,6 +407,13 @@ impl Device {
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.inner.group.has_attached(self.inner.id)
+    }
+
+    /// How many others that are bound to the context are of its IOMMU group, or may be.
+    pub(crate) fn siblings(&self) -> Result<usize> {
+        self.inner.iommufd.check_process()?;
+        let devices = &self.inner.iommufd.context().devices;
+        Ok(devices.siblings(self.inner.key, self.inner.group.identity()))
     }
 
     /// How many bits its PASIDs have; 0 if it has none.

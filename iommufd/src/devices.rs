@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::device::DeviceInner;
+use crate::group::GroupIdentity;
 
 /// Which device it is: told from every other of this process, before and after. The kernel hands out
 /// an id again, this is used once.
@@ -35,6 +36,7 @@ pub(crate) struct Devices {
 
 struct Entry {
     key: DeviceKey,
+    group: GroupIdentity,
     device: Weak<DeviceInner>,
 }
 
@@ -54,9 +56,23 @@ pub(crate) struct Names<'d> {
 
 impl Devices {
     /// Adds a device that is bound under `id`.
-    pub(crate) fn enter(&self, id: u32, key: DeviceKey, device: Weak<DeviceInner>) {
+    pub(crate) fn enter(
+        &self,
+        id: u32,
+        key: DeviceKey,
+        group: GroupIdentity,
+        device: Weak<DeviceInner>,
+    ) {
+        let entry = Entry { key, group, device };
         // What it replaces, if anything, is dropped after the lock; it owns nothing.
-        let _old = self.bound.write().insert(id, Entry { key, device });
+        let _old = self.bound.write().insert(id, entry);
+    }
+
+    /// How many others are, or may be, of the device's group, of which this is known.
+    pub(crate) fn siblings(&self, key: DeviceKey, group: GroupIdentity) -> usize {
+        let bound = self.bound.read();
+        let others = bound.values().filter(|entry| entry.key != key);
+        others.filter(|entry| entry.group.may_be(group)).count()
     }
 
     /// Removes a device, which is about to be released.
@@ -108,22 +124,39 @@ mod tests {
     fn a_name_does_not_pass_to_the_next_device_of_the_same_id() {
         let devices = Devices::default();
         let (first, second) = (DeviceKey::next(), DeviceKey::next());
-        devices.enter(7, first, Weak::new());
+        devices.enter(7, first, GroupIdentity::Alone, Weak::new());
         let named = devices.names().of(7).unwrap();
         assert!(devices.names().entry(named).is_some());
         devices.leave(7, second);
         assert!(devices.names().of(7).is_some(), "somebody else left");
         devices.leave(7, first);
         assert!(devices.names().of(7).is_none());
-        devices.enter(7, second, Weak::new());
+        devices.enter(7, second, GroupIdentity::Alone, Weak::new());
         assert!(devices.names().entry(named).is_none());
         assert_eq!(devices.names().of(7).unwrap().key, second);
     }
 
     #[test]
+    fn siblings_are_those_that_are_or_may_be_of_one_group() {
+        use GroupIdentity::{Alone, Group, Unknown};
+
+        let group = |number| Group(crate::GroupId::new(number));
+        let all = [Alone, group(1), group(1), group(2), Unknown];
+        let devices = Devices::default();
+        let keys = all.map(|_| DeviceKey::next());
+        for ((id, key), group) in (0..).zip(keys).zip(all) {
+            devices.enter(id, key, group, Weak::new());
+        }
+        let count = |place: usize| devices.siblings(keys[place], all[place]);
+        assert_eq!([0, 1, 2, 3, 4].map(count), [0, 2, 2, 1, 3]);
+        devices.leave(4, keys[4]);
+        assert_eq!([0, 1, 2, 3].map(count), [0, 1, 1, 0]);
+    }
+
+    #[test]
     fn a_device_that_is_gone_is_not_found() {
         let devices = Devices::default();
-        devices.enter(7, DeviceKey::next(), Weak::new());
+        devices.enter(7, DeviceKey::next(), GroupIdentity::Alone, Weak::new());
         let named = devices.names().of(7).unwrap();
         assert!(devices.find(named).is_none());
     }

@@ -12,6 +12,7 @@ use crate::paging::PagingTable;
 
 mod bitmap;
 mod bits;
+mod device;
 mod granule;
 #[cfg(test)]
 mod lcg;
@@ -22,6 +23,7 @@ mod tracked;
 mod unmap;
 
 pub use bitmap::{DirtyBitmap, DirtyRuns};
+pub use device::DeviceDirty;
 pub use granule::Granule;
 pub(crate) use tracked::{Tracked, TrackedTables};
 

@@ -13,6 +13,8 @@ use std::os::fd::OwnedFd;
 use crate::context::Iommufd;
 pub use crate::context::Notices;
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
+pub use crate::dirty::DeviceDirty;
+pub use crate::funnel::reach_of_bitmap;
 
 /// A context of `fd`, which is not asked whether it is an iommufd: for a driver's unit tests, where
 /// no kernel answers.

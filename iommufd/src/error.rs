@@ -322,6 +322,23 @@ pub enum Error {
         members: usize,
     },
 
+    /// The device must be alone in its IOMMU group, as the kernel attaches whole groups, and it is
+    /// not, or that is not known.
+    #[error(
+        "of the device's IOMMU group {siblings} others are, or may be, bound to the context, and it must be alone; \
+         say the group when a device is bound, if nothing is known of it"
+    )]
+    #[non_exhaustive]
+    NotAlone {
+        /// How many others are, or may be, of its group.
+        siblings: usize,
+    },
+
+    /// The device cannot cache translations (ATS): it has no ATS, or its root complex or its IOMMU
+    /// has not.
+    #[error("the device cannot use ATS here")]
+    AtsNotSupported,
+
     /// The kernel refused to move devices to another page table; and when they were to be attached
     /// again to what they had been attached to, as their DMA may have been stopped, that failed.
     ///

@@ -228,7 +228,8 @@ unsafe fn new_file(number: u32) -> Result<OwnedFd, Errno> {
 /// that is not the first bit of a page. In the pages that it has pinned it sets bits for whole
 /// entries of the page table, also beyond the bitmap's end if an entry reaches beyond the range.
 /// Never does it touch what comes before the bitmap.
-pub(crate) fn reach_of_bitmap(bits: u64) -> Option<usize> {
+#[must_use]
+pub fn reach_of_bitmap(bits: u64) -> Option<usize> {
     let page = rustix::param::page_size();
     usize::try_from(bits.div_ceil(8))
         .ok()?

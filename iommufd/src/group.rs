@@ -59,6 +59,17 @@ pub enum GroupIdentity {
     Unknown,
 }
 
+impl GroupIdentity {
+    /// Whether two devices of which this is known may be of one group.
+    pub(crate) fn may_be(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Alone, _) | (_, Self::Alone) => false,
+            (Self::Group(one), Self::Group(other)) => one == other,
+            (Self::Unknown, _) | (_, Self::Unknown) => true,
+        }
+    }
+}
+
 /// The devices of one IOMMU group that are bound to one context.
 ///
 /// Since Linux 6.6.

@@ -226,6 +226,9 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
     /// `queue`: see [`HwPtBuilder::fault_queue`](crate::HwPtBuilder::fault_queue). Where the guest
     /// has PASID tables of its own, as with SMMUv3, requests with any PASID come, too.
     ///
+    /// On Arm it is only for a device that can stall; a table without a queue is made of an entry
+    /// [`without_stalls`](crate::smmuv3::Smmuv3Demands::without_stalls).
+    ///
     /// Since Linux 6.11.
     #[doc(alias = "IOMMU_HWPT_FAULT_ID_VALID")]
     pub fn fault_queue(mut self, queue: &'a FaultQueue) -> Self {

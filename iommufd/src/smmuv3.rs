@@ -22,6 +22,8 @@
 //!
 //! // The guest has written the entry of that stream, and says so by CFGI_STE.
 //! let entry = guests_entry.reduce(features).nested();
+//! // No fault queue: nothing must stall.
+//! let entry = smmu.demands().without_stalls(&entry);
 //! let nested = NestedHwPt::new(&smmu, device, &entry)?;
 //! let attachment = vdevice.attach(&nested, StaleAsids::GuestInvalidates)?;
 //!
@@ -40,6 +42,16 @@
 //! The kernel takes part in what is in the tables only so far: entries that are not valid, or abort,
 //! make no event, so a VMM that finds one makes the guest's `C_BAD_STE` itself
 //! ([`Ste::reduce`](smmuv3_types::Ste::reduce) says when).
+//!
+//! Stalls: where the host's SMMU has both models, a context descriptor in the guest's memory has
+//! faults stall (`CD.S`), whether or not anybody hears of them. So a table without a
+//! [`FaultQueue`](crate::FaultQueue) is made of an entry
+//! [`without_stalls`](Smmuv3Demands::without_stalls), and a table with one is only for a device that
+//! can stall: of others a guest could have transactions stall that nothing ends, and the kernel warn
+//! of it (Linux 7.3).
+//!
+//! ATS: an entry that turns it on is only for a device that has it, and so is `CMD_ATC_INV`: the
+//! host's queue waits for the device's answer.
 //!
 //! A VMM that emulates the whole SMMU need not do this by hand: the [`relay`] takes the guest's
 //! commands and registers, and does it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::context::Iommufd;
 use crate::device::PageTableId;
 use crate::error::{Error, KernelError, Result};
-use crate::format::NestsOnParent;
+use crate::format::{Format, NestsOnParent};
 use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
@@ -33,7 +33,7 @@ pub enum Target {
 }
 
 /// A guest's page table, with the virtual device under whose number it translates, if it is nested
-/// through a virtual IOMMU.
+/// through a virtual IOMMU, and does translate.
 ///
 /// Equal to another of the same page table, by whatever number: the devices of a group have one
 /// table, and a number each.
@@ -98,6 +98,11 @@ impl Target {
             vdevice: vdevice.map(Arc::clone),
             settle,
         })
+    }
+
+    /// A nested table that translates nothing, so that no virtual device has to say by which number.
+    pub(crate) fn unnumbered<F: Format>(nested: &NestedHwPt<F>) -> Self {
+        Self::through(nested.table(), None, None)
     }
 
     /// Does what is to be done when a device has come.
@@ -168,7 +173,7 @@ impl Target {
 
     /// A table that is nested on its parent: no virtual device says by which number.
     fn on_parent<F: NestsOnParent>(nested: NestedHwPt<F>) -> Self {
-        Self::through(nested.table(), None, None)
+        Self::unnumbered(&nested)
     }
 }
 

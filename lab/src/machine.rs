@@ -60,6 +60,8 @@ impl Machine {
             "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
             "pcie-root-port,id=rp1,bus=bare,chassis=2",
             &format!("edu,bus=rp1,{ALL_ADDRESSES}"),
+            // One that the kernel has a driver for, behind the IOMMU, to be taken from it and given back.
+            "virtio-rng-pci-non-transitional,bus=pcie.0,addr=8.0,iommu_platform=on",
         ] {
             hardware.extend(["-device".to_owned(), device.to_owned()]);
         }
@@ -237,6 +239,7 @@ mod tests {
                 "edu,addr=5.1",
                 "igb,bus=rp0",
                 "edu,bus=rp1",
+                "virtio-rng-pci-non-transitional,bus=pcie.0,addr=8.0",
                 "path=/with,,comma/console.log",
                 "hugepages=128 -kernel /image",
             ] {
@@ -253,7 +256,7 @@ mod tests {
                 &PC,
                 [
                     "-device intel-iommu,intremap=on",
-                    "console=ttyS0 nox2apic",
+                    "console=ttyS0 nox2apic no_timer_check",
                     "-serial chardev:log",
                 ],
             ),

@@ -14,6 +14,8 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
     ("smmuv3_relay", &[&VIRT]),
+    ("smmuv3_relay_devices", &[&VIRT]),
+    ("smmuv3_relay_interrupts", &[&VIRT]),
     // What it does for a guest with tables of its own.
     ("smmuv3_translation", &[&VIRT]),
     ("smmuv3_invalidation", &[&VIRT]),

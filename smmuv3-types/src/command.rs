@@ -13,10 +13,10 @@ mod tests;
 mod words;
 
 pub use error::BadCommand;
-pub use features::CommandFeatures;
+pub(crate) use features::CommandFeatures;
 pub use opcode::Opcode;
 pub use operand::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi, SyncSignal};
-pub use range::{TlbiLevel, TlbiRange};
+pub use range::TlbiRange;
 pub use words::CommandWords;
 
 use crate::{

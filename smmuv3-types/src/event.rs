@@ -6,6 +6,7 @@ mod fields;
 mod kind;
 mod parts;
 mod record;
+mod recorded;
 #[cfg(test)]
 mod tests;
 

@@ -15,8 +15,8 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 
 use crate::command::fields::{self, LEAF};
 use crate::{
-    Asid, AtcSpan, Command, Granule, InputAddress, StreamId, SubstreamId, TlbiLevel, TlbiRange,
-    Vmid, entry,
+    Asid, AtcSpan, Command, Granule, InputAddress, Level, StreamId, SubstreamId, TlbiRange, Vmid,
+    entry,
 };
 
 /// One of the eight commands that a VMM forwards for its guest
@@ -35,11 +35,16 @@ use crate::{
 /// No bit is set that Linux refuses on an SMMU with the [`InvalidationLimits`] it was made for.
 ///
 /// ```
-/// use smmuv3_types::{Command, CommandFeatures, Invalidation, InvalidationLimits};
+/// use smmuv3_types::{Command, Features, IdRegisters, Idr0, Invalidation, InvalidationLimits};
 ///
+/// // What the guest's SMMU offers it.
+/// let features = Features::new(IdRegisters {
+///     idr0: Idr0::default().with_s1p(true),
+///     ..IdRegisters::default()
+/// })?;
 /// // A guest's TLBI_NH_VA, with a VMID that means nothing and a bit that is RES0.
 /// let words = [0x0007_1234_8000_0012, 0x0000_7f00_0000_1001];
-/// let command = Command::decode(words, &CommandFeatures::STAGE_1)?;
+/// let command = Command::decode(words, &features)?;
 /// let invalidation = Invalidation::from_command(&command, &InvalidationLimits::NONE)?;
 /// assert_eq!(invalidation.words(), [0x0007_0000_0000_0012, 0x0000_7f00_0000_1001]);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
@@ -355,7 +360,7 @@ const fn reduce(
     if range.scale() > TlbiRange::MAX_SCALE_WITHOUT_DS {
         return Err(NotForwardedReason::Scale);
     }
-    if matches!(range.granule(), Granule::Kib16) && matches!(range.level(), Some(TlbiLevel::One)) {
+    if matches!(range.granule(), Granule::Kib16) && matches!(range.level(), Some(Level::Level1)) {
         // Of one granule nothing is left but the address, which covers it.
         return Ok(range.without_level());
     }

@@ -54,6 +54,8 @@ mod attributes;
 mod bits;
 mod cd;
 mod command;
+#[cfg(test)]
+mod coverage;
 mod encoding;
 mod entry;
 mod event;
@@ -82,8 +84,8 @@ pub use cd::{
     Tree,
 };
 pub use command::{
-    AtcSpan, BadCommand, Command, CommandFeatures, CommandWords, MsiAttributes, Opcode,
-    ResumeAction, StreamRange, SyncMsi, SyncSignal, TlbiLevel, TlbiRange,
+    AtcSpan, BadCommand, Command, CommandWords, MsiAttributes, Opcode, ResumeAction, StreamRange,
+    SyncMsi, SyncSignal, TlbiRange,
 };
 pub use event::{
     AccessAttributes, BadEvent, Event, EventKind, EventRecord, ExpectedAccess, Fault, FaultClass,

@@ -230,16 +230,20 @@ fn stalls_follow_the_stall_model_and_the_entry() {
 
 #[test]
 fn flags_are_written_only_by_an_smmu_that_writes_them() {
-    for &there in TableUpdate::ALL {
+    for there in [
+        TableUpdate::None,
+        TableUpdate::AccessFlag,
+        TableUpdate::Dirty,
+    ] {
         for flags in 0..8_u8 {
             let (ha, hd, haft) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
             let mut cd = cd().with_ha(ha).with_hd(hd).with_haft(haft);
             let decoded = context(cd, &features(|r| r.idr0 = r.idr0.with_httu(there)));
+            // HAFT is RES0 on all of them.
             let bad = match there {
                 TableUpdate::None => ha || hd,
                 TableUpdate::AccessFlag => hd,
-                TableUpdate::Dirty => false,
-                TableUpdate::TableAccessFlag => haft && !ha,
+                _ => false,
             };
             assert_eq!(decoded.is_err(), bad, "{there:?} {flags:#05b}");
             if let Ok(context) = decoded {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use smmuv3_types::{
     Access, AddressSize, Asid, BadCd, BadSte, BadStreamId, Cd, CdConfig, CdLookup, CdTable,
-    CdTableFormat, ContextPointer, FaultKind, Features, Geometry, Granule, IdRegisters,
+    CdTableFormat, ContextPointer, EventKind, FaultKind, Features, Geometry, Granule, IdRegisters,
     InputAddress, Ipa, L1ContextDescriptor, L1StreamDescriptor, LeafDescriptor, Level, Mair,
     NestedSte, NoContext, Rights, Stage1, Ste, SteConfig, StreamId, StreamLookup, StreamTable,
     StrtabBase, StrtabBaseCfg, SubstreamBits, SubstreamId, TableDescriptor, WalkFault, WalkStep,
@@ -22,6 +22,19 @@ enum Event {
     NoContext(NoContext),
     BadCd(BadCd),
     Fault(WalkFault),
+}
+
+impl Event {
+    fn kind(&self) -> Option<EventKind> {
+        match self {
+            Self::Silent => None,
+            Self::BadStreamId(bad) => Some(bad.event_kind()),
+            Self::BadSte(bad) => Some(bad.event_kind()),
+            Self::NoContext(none) => Some(none.event_kind()),
+            Self::BadCd(bad) => Some(bad.event_kind()),
+            Self::Fault(fault) => Some(fault.event_kind()),
+        }
+    }
 }
 
 struct Smmu {
@@ -195,5 +208,24 @@ fn each_step_has_its_own_event() {
             kind: FaultKind::Translation,
             level: Level::Level2
         }))
+    );
+}
+
+#[test]
+fn each_event_is_of_the_kind_that_the_document_names() {
+    let smmu = smmu();
+    let aborted = |stream, substream, address| {
+        let event = smmu.translate(stream, substream, address).unwrap_err();
+        event.kind().map(EventKind::name)
+    };
+    assert_eq!(aborted(0x1_0000, None, 0), Some("C_BAD_STREAMID"));
+    assert_eq!(aborted(0x242, None, 0), Some("C_BAD_STREAMID"));
+    assert_eq!(aborted(0x144, None, 0), Some("C_BAD_STE"));
+    assert_eq!(aborted(0x142, None, 0), Some("F_STREAM_DISABLED"));
+    assert_eq!(aborted(0x142, Some(63), 0), Some("C_BAD_SUBSTREAMID"));
+    assert_eq!(aborted(0x142, Some(64), 0), Some("C_BAD_CD"));
+    assert_eq!(
+        aborted(0x142, Some(65), 0x1_2365_6789),
+        Some("F_TRANSLATION")
     );
 }

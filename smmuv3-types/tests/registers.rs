@@ -137,14 +137,23 @@ fn features_are_refused_where_they_are_reserved_or_not_covered() {
         with(|r| r.idr1 = r.idr1.with_sidsize(33)),
         BadFeatures::Reserved(_)
     ));
-    for change in [
-        |r: &mut IdRegisters| r.idr5 = r.idr5.with_d128(true),
-        |r: &mut IdRegisters| r.idr3 = r.idr3.with_s1pi(true),
-        |r: &mut IdRegisters| r.idr3 = r.idr3.with_aie(true),
-        |r: &mut IdRegisters| r.idr3 = r.idr3.with_the(true),
-        |r: &mut IdRegisters| r.idr3 = r.idr3.with_dpt(true),
-    ] {
-        assert!(matches!(with(change), BadFeatures::NotCovered(_)));
+    let not_covered = |field, change| assert_eq!(with(change), BadFeatures::NotCovered(field));
+    not_covered("SMMU_IDR5.D128", |r| r.idr5 = r.idr5.with_d128(true));
+    not_covered("SMMU_IDR3.S1PI", |r| r.idr3 = r.idr3.with_s1pi(true));
+    not_covered("SMMU_IDR3.AIE", |r| r.idr3 = r.idr3.with_aie(true));
+    not_covered("SMMU_IDR3.THE", |r| r.idr3 = r.idr3.with_the(true));
+    not_covered("SMMU_IDR3.DPT", |r| r.idr3 = r.idr3.with_dpt(true));
+    // Of the flags that an SMMU writes into tables, all but those of tables themselves.
+    for &update in TableUpdate::ALL {
+        let mut registers = seen();
+        registers.idr0 = registers.idr0.with_httu(update);
+        assert_eq!(
+            Features::new(registers).map(|features| features.table_update()),
+            match update {
+                TableUpdate::TableAccessFlag => Err(BadFeatures::NotCovered("SMMU_IDR0.HTTU")),
+                covered => Ok(covered),
+            }
+        );
     }
 }
 

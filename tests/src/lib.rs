@@ -36,6 +36,7 @@ pub mod orders;
 pub mod page_requests;
 pub mod pasids;
 pub mod raw;
+pub mod relay;
 pub mod smmu;
 pub mod sriov;
 pub mod torn;

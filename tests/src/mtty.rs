@@ -1,4 +1,4 @@
-//! A mediated device: the kernel's sample `mtty`, a serial card that is all software.
+//! Mediated devices of the kernel's samples, which are all software: `mtty`, a serial card, and `mbochs`, a display.
 
 use std::path::PathBuf;
 use std::{fs, process};
@@ -17,11 +17,21 @@ impl Mtty {
     /// A new one.
     #[must_use]
     pub fn new() -> Self {
+        Self::of("mtty", 0)
+    }
+
+    /// A new display instead, with memory that is mapped.
+    #[must_use]
+    pub fn mbochs() -> Self {
+        Self::of("mbochs", 1)
+    }
+
+    fn of(parent: &str, variant: u8) -> Self {
         // Any name of the form of a UUID will do.
-        let name = format!("00000000-0000-4000-8000-{:012x}", process::id());
-        let types = "/sys/class/mdev_bus/mtty/mdev_supported_types";
+        let name = format!("00000000-0000-4000-8{variant:03}-{:012x}", process::id());
+        let types = format!("/sys/class/mdev_bus/{parent}/mdev_supported_types");
         let kind = fs::read_dir(types)
-            .expect("a kernel with the sample mtty")
+            .expect("a kernel with the samples of mediated devices")
             .map(|entry| entry.unwrap().path())
             .min()
             .unwrap();

@@ -10,7 +10,7 @@ use examples::guest::{AddressSpace, Memory, PAGE};
 use iommufd::smmuv3::{Invalidation, StaleAsids, StreamId};
 use iommufd::{Access, Error, Iova};
 use rustix::io::Errno;
-use smmuv3_types::{Asid, Granule, InputAddress, Ipa, TlbiLevel, TlbiRange};
+use smmuv3_types::{Asid, Granule, InputAddress, Ipa, Level, TlbiRange};
 use tests::edu::pair;
 use tests::refused;
 use tests::smmu::{Guest, STREAM, VA, further, translate};
@@ -56,7 +56,7 @@ impl<'a> Moving<'a> {
 
 /// A range of so many pages of 4 KiB, all of level 3.
 fn pages(count: u8) -> TlbiRange {
-    TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), count - 1, 0).unwrap()
+    TlbiRange::new(Granule::Kib4, Some(Level::Level3), count - 1, 0).unwrap()
 }
 
 #[test]

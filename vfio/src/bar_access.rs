@@ -13,7 +13,7 @@ use crate::gate::HeldPass;
 /// it waits so long.
 ///
 /// It belongs to the thread that has it. In that thread, what would wait for it (such as
-/// [`Device::reset`](crate::OpenDevice::reset)) fails with [`Error::AccessHeld`] instead.
+/// [`OpenDevice::reset`](crate::OpenDevice::reset)) fails with [`Error::AccessHeld`] instead.
 ///
 /// ```no_run
 /// # fn example(device: &vfio::Device) -> vfio::Result<()> {
@@ -47,6 +47,12 @@ impl<'m> BarAccess<'m> {
     #[must_use]
     pub fn mapping(&self) -> &'m BarMapping {
         self.mapping
+    }
+
+    /// The length of the region in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.mapping.size()
     }
 
     /// As [`BarMapping::read`].

@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "the driver's contract is an unsafe trait")]
 
 use std::ffi::c_int;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
@@ -16,15 +16,18 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::buffer::AlignedBytes;
-use crate::cause::refusal;
+use crate::cause::{self, refusal};
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Result};
+use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
 use crate::holders::Tally;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
 use crate::refused_bind;
+use crate::region::RegionIndex;
 use crate::signal::EnabledSignals;
+use crate::switches::Switches;
 use crate::vf_token::VfToken;
 
 /// The bound device, shared by all that acts on it: the last one closes the file, which detaches
@@ -48,6 +51,12 @@ pub(crate) struct Bound {
     pub(crate) config_edits: Mutex<()>,
     /// Where accesses of mapped registers pass.
     pub(crate) gate: Gate,
+    /// Which guards of features there are.
+    pub(crate) claims: Claims,
+    /// Resets, and changes of the migration state, which exclude them.
+    pub(crate) resets: Resets,
+    /// What in configuration space closes it.
+    pub(crate) switches: Switches,
 }
 
 /// What stands between a device and memory.
@@ -166,9 +175,9 @@ fn behind(device: &iommufd::Device) -> Result<Behind> {
 
 impl Bound {
     /// The device that `file` is; it has just been bound to `iommufd`.
-    pub(crate) fn new(file: impl Into<DeviceFile>, iommufd: &Iommufd) -> Arc<Self> {
+    pub(crate) fn new(file: DeviceFile, iommufd: &Iommufd) -> Arc<Self> {
         Arc::new(Self {
-            file: file.into(),
+            file,
             kept: Mutex::default(),
             iommufd: iommufd.clone(),
             tally: Tally::default(),
@@ -176,6 +185,9 @@ impl Bound {
             signals: EnabledSignals::default(),
             config_edits: Mutex::new(()),
             gate: Gate::default(),
+            switches: Switches::default(),
+            claims: Claims::default(),
+            resets: Resets::default(),
         })
     }
 
@@ -203,7 +215,7 @@ impl Bound {
         self.gate.close(cause)
     }
 
-    fn audience(&self) -> Audience<'_, 'static> {
+    pub(crate) fn audience(&self) -> Audience<'_, 'static> {
         Audience::Context(&self.iommufd)
     }
 
@@ -231,6 +243,17 @@ impl Bound {
 }
 
 impl Bound {
+    /// Exports parts of a BAR as a dma-buf.
+    pub(crate) fn export(
+        &self,
+        index: RegionIndex,
+        parts: &[sys::vfio_region_dma_range],
+    ) -> Result<OwnedFd> {
+        let name = "VFIO_DEVICE_FEATURE_DMA_BUF";
+        ioctl::export_dma_buf(self.fd()?, self.audience(), index.get(), parts)
+            .map_err(|errno| KernelError::new(name, errno, cause::of_dma_buf(errno)).into())
+    }
+
     /// Resets the device alone, while nobody accesses its mapped registers.
     pub(crate) fn reset(&self) -> Result<()> {
         let closed = self.close_gate(Revocation::Reset)?;

@@ -52,6 +52,24 @@ pub(crate) fn of_map(errno: Errno) -> &'static str {
     }
 }
 
+/// The cause of a refusal to export a BAR as a dma-buf.
+pub(crate) fn of_dma_buf(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOTTY | Errno::OPNOTSUPP => {
+            "the kernel is older than 6.19 or lacks CONFIG_VFIO_PCI_DMABUF, or the device's driver \
+             exports nothing"
+        }
+        Errno::INVAL | Errno::OVERFLOW => {
+            "a part is empty, not made of whole pages or outside of the BAR, or there is none, or \
+             the machine has no peer-to-peer DMA"
+        }
+        Errno::NODEV => "not a BAR that can be claimed, or the device is going away",
+        Errno::MFILE | Errno::NFILE => "too many open files",
+        Errno::NOMEM => "the kernel is out of memory",
+        _ => "not a documented answer of this feature",
+    }
+}
+
 /// The cause of a failure around an eventfd.
 pub(crate) fn of_eventfd(errno: Errno) -> &'static str {
     match errno {
@@ -78,6 +96,8 @@ fn of_ioctl(ioctl: Description, errno: Errno) -> &'static str {
         set_irqs(errno)
     } else if ioctl == nr::DEVICE_RESET.describe() {
         reset(errno)
+    } else if ioctl == nr::MIG_GET_PRECOPY_INFO.describe() {
+        pre_copy_info(errno)
     } else {
         None
     };
@@ -193,6 +213,14 @@ fn reset(errno: Errno) -> Option<&'static str> {
         }
         Errno::TIMEDOUT => "the device did not come back from the reset",
         Errno::BUSY => "the device is in use in a way that a reset would break",
+        _ => return None,
+    })
+}
+
+fn pre_copy_info(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "the device is not in a migration state before it is stopped",
+        Errno::NODEV => "the device has gone, or was reset",
         _ => return None,
     })
 }

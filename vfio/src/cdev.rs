@@ -153,7 +153,7 @@ impl Cdev {
     fn adopt(roots: &Roots, fd: OwnedFd, wanted: Wanted) -> Result<Self, Refused<OwnedFd>> {
         match Identity::of(roots, &fd, wanted, false) {
             Ok(identity) => Ok(Self {
-                file: fd.into(),
+                file: DeviceFile::new(fd, identity.address),
                 address: identity.address,
                 group: identity.group,
                 mediated: identity.mediated,
@@ -346,7 +346,7 @@ impl Cdev {
     #[cfg(test)]
     pub(crate) fn of_nothing(fd: OwnedFd) -> Self {
         Self {
-            file: fd.into(),
+            file: DeviceFile::new(fd, None),
             address: None,
             group: GroupIdentity::Unknown,
             mediated: None,

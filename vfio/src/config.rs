@@ -1,15 +1,28 @@
 //! The configuration space of a PCI function.
 
-use crate::error::{Error, Result};
+mod express;
+mod extended;
+mod header;
+mod interrupts;
+mod power;
+mod vendor;
+
+use zerocopy::{FromBytes, IntoBytes};
+
+pub use self::express::{ExpressKind, PciExpress};
+pub use self::extended::{Ats, PageRequests, PasidCapability, SrIov};
+pub use self::header::{Bar, ClassCode, Command, Header, HeaderLayout, InterruptPin, Status};
+pub use self::interrupts::{BarArea, Msi, MsiX};
+pub use self::power::{PowerManagement, PowerState};
+pub use self::vendor::VendorCapability;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::ids::PciIds;
 use crate::query::malformed;
 use crate::region::Region;
 use iommufd::volatile::Word;
 
-/// The command register (PCI Express Base, "Command Register").
-const COMMAND: u64 = 0x04;
-/// Of the command register: the function may make memory requests, interrupts by MSI among them.
-const BUS_MASTER: u16 = 1 << 2;
 /// The status register (PCI Express Base, "Status Register").
 const STATUS: u64 = 0x06;
 /// Of the status register: there is a list of capabilities.
@@ -42,6 +55,8 @@ impl CapabilityId {
     pub const PCI_EXPRESS: Self = Self(0x10);
     /// Message signalled interrupts, with a table in a BAR.
     pub const MSI_X: Self = Self(0x11);
+    /// Advanced features: resets of functions without PCI Express.
+    pub const ADVANCED_FEATURES: Self = Self(0x13);
 }
 
 /// What kind of extended capability it is (PCI Code and ID Assignment, "Extended Capability IDs").
@@ -121,6 +136,22 @@ impl ConfigSpace {
         self.region.write(offset, value)
     }
 
+    /// Reads `out.len()` bytes from byte `offset` on.
+    ///
+    /// # Errors
+    /// As for [`Region::read_bytes`].
+    pub fn read_bytes(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.region.read_bytes(offset, out)
+    }
+
+    /// Writes `bytes` from byte `offset` on.
+    ///
+    /// # Errors
+    /// As for [`Region::write_bytes`].
+    pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.region.write_bytes(offset, bytes)
+    }
+
     /// Vendor and device identifier.
     ///
     /// # Errors
@@ -139,7 +170,7 @@ impl ConfigSpace {
     /// # Errors
     /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set.
     pub fn enable_bus_master(&self) -> Result<()> {
-        self.set_bus_master(true)
+        self.set_command(Command::BUS_MASTER, true, "bus mastering")
     }
 
     /// Keeps the function from making memory requests.
@@ -147,26 +178,7 @@ impl ConfigSpace {
     /// # Errors
     /// As for [`enable_bus_master`](Self::enable_bus_master).
     pub fn disable_bus_master(&self) -> Result<()> {
-        self.set_bus_master(false)
-    }
-
-    fn set_bus_master(&self, on: bool) -> Result<()> {
-        let bound = self.region.bound();
-        // In a child of a fork the lock may be held for ever.
-        bound.iommufd().check_process()?;
-        // Two threads must not undo each other's change of the register.
-        let _edit = bound.config_edits.lock();
-        let command: u16 = self.read(COMMAND)?;
-        let wanted = if on {
-            command | BUS_MASTER
-        } else {
-            command & !BUS_MASTER
-        };
-        self.write(COMMAND, wanted)?;
-        let taken = self.read::<u16>(COMMAND)? & BUS_MASTER == wanted & BUS_MASTER;
-        taken.then_some(()).ok_or(Error::NotTaken {
-            what: "bus mastering",
-        })
+        self.set_command(Command::BUS_MASTER, false, "bus mastering")
     }
 
     /// The capabilities, in the order of their list; none if there is no list.
@@ -175,16 +187,7 @@ impl ConfigSpace {
     /// [`Error::Malformed`] if the list leaves its place or goes round in circles; as for
     /// [`Region::read`].
     pub fn capabilities(&self) -> Result<Vec<Capability>> {
-        if self.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
-            return Ok(Vec::new());
-        }
-        let layout = self.read::<u8>(HEADER_TYPE)? & 0x7f;
-        let pointer = if layout == CARDBUS {
-            CARDBUS_POINTER
-        } else {
-            CAPABILITIES_POINTER
-        };
-        walk(self.read(pointer)?, |offset| self.read(offset))
+        capabilities(&self.region)
     }
 
     /// The extended capabilities, in the order of their list; none if the function has only 256
@@ -222,6 +225,53 @@ impl ConfigSpace {
             .find(|capability| capability.id == id)
             .map(|capability| capability.offset))
     }
+}
+
+impl ConfigSpace {
+    /// The struct at byte `offset`.
+    fn read_struct<T: FromBytes + IntoBytes>(&self, offset: u64) -> Result<T> {
+        let mut value = T::new_zeroed();
+        self.read_bytes(offset, value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// The first capability of that kind, as `parse` makes it of its struct.
+    fn capability<R: FromBytes + IntoBytes, T>(
+        &self,
+        id: CapabilityId,
+        parse: impl FnOnce(u64, R) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.find(id)? {
+            Some(offset) => Ok(Some(parse(offset, self.read_struct(offset)?)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The first extended capability of that kind, as `parse` makes it of its struct.
+    fn extended<R: FromBytes + IntoBytes, T>(
+        &self,
+        id: ExtendedCapabilityId,
+        parse: impl FnOnce(u64, R) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.find_extended(id)? {
+            Some(offset) => Ok(Some(parse(offset, self.read_struct(offset)?)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The capabilities in the configuration space that `region` is.
+pub(crate) fn capabilities(region: &Region) -> Result<Vec<Capability>> {
+    if region.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
+        return Ok(Vec::new());
+    }
+    let layout = region.read::<u8>(HEADER_TYPE)? & 0x7f;
+    let pointer = if layout == CARDBUS {
+        CARDBUS_POINTER
+    } else {
+        CAPABILITIES_POINTER
+    };
+    walk(region.read(pointer)?, |offset| region.read(offset))
 }
 
 /// Follows the list of capabilities from `first`; `read` gives identifier (low byte) and pointer.
@@ -347,6 +397,29 @@ mod tests {
         );
         assert_eq!(extended(&[]).unwrap(), []);
         assert_eq!(extended(&[(0x100, u32::MAX)]).unwrap(), []);
+    }
+
+    #[test]
+    fn whatever_a_function_answers_the_lists_end() {
+        let mut random = crate::random::Random::new(4);
+        for _ in 0..2000 {
+            let space: Vec<u8> = (0..4096).map(|_| random.next().to_le_bytes()[2]).collect();
+            let first = random.next().to_le_bytes()[0];
+            let word = |offset: u64| {
+                let offset = offset as usize;
+                Ok(u16::from_le_bytes([space[offset], space[offset + 1]]))
+            };
+            if let Ok(found) = walk(first, word) {
+                assert!(found.len() < 64);
+            }
+            let double = |offset: u64| {
+                let bytes = space[offset as usize..][..4].try_into();
+                Ok(u32::from_le_bytes(bytes.unwrap()))
+            };
+            if let Ok(found) = walk_extended(double) {
+                assert!(found.len() < 1024);
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::info::DeviceInfo;
 use crate::irq::{Interrupts, IrqInfo, IrqKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 use crate::signal::{Signal, SignalKind};
+use crate::switches;
 use handle::handle;
 
 /// More regions than any driver has: an answer that speaks of more is believed so far.
@@ -217,10 +218,15 @@ impl OpenDevice {
     /// # Errors
     /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before).
     /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
-    /// the registers. [`iommufd::Error::Forked`].
+    /// the registers. [`FeatureError::Migrating`](crate::FeatureError::Migrating): it is to be reset by
+    /// its [`Migration`](crate::migration::Migration). [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(&self) -> Result<()> {
-        self.bound().reset()
+        let _resetting = self.bound().resets.begin()?;
+        let reset = self.bound().reset();
+        // It leaves a low power state of the function's own, also if it is refused later.
+        switches::after_reset(self.bound(), || self.region(RegionIndex::CONFIG));
+        reset
     }
 
     /// What of the device's own holds it.
@@ -236,6 +242,8 @@ impl OpenDevice {
                 .get()
                 .filter(|_| tally.interrupts() > 0),
             signals: tally.signals(),
+            features: tally.features(),
+            dma_bufs: tally.dma_bufs(),
             ..Holders::default()
         }
     }

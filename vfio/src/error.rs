@@ -8,7 +8,9 @@ use iommufd::{KernelError, Linux};
 use rustix::io::Errno;
 
 use crate::address::PciAddress;
+use crate::binding::{DriverName, InvalidDriverName, RebindError, SysfsRefusal};
 use crate::capability::BrokenChain;
+use crate::feature::FeatureError;
 use crate::gate::Revocation;
 use crate::holders::Holders;
 use crate::irq::IrqKind;
@@ -261,6 +263,19 @@ pub enum Error {
     #[error("this thread holds an access of the device's registers; drop it first")]
     AccessHeld,
 
+    /// An access that passes the end of a [`RegisterBlock`](crate::RegisterBlock), or a block that
+    /// passes the end of what it would be a part of.
+    #[error("offset {offset:#x} with length {len:#x} is outside of a block of {size:#x} bytes")]
+    #[non_exhaustive]
+    OutOfBlock {
+        /// Where the access begins, in bytes from the start of the block.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// The length of the block in bytes.
+        size: u64,
+    },
+
     /// An access of a register at an offset that its width does not divide.
     #[error("offset {offset:#x} of {index} is not aligned to the access width of {width} bytes")]
     #[non_exhaustive]
@@ -354,6 +369,96 @@ pub enum Error {
         kind: SignalKind,
     },
 
+    /// A step of a change of drivers was refused.
+    #[error(transparent)]
+    Rebind(Box<RebindError>),
+
+    /// A write to sysfs was refused.
+    #[error(transparent)]
+    SysfsWrite(Box<SysfsRefusal>),
+
+    /// The name of a driver that sysfs told is none.
+    #[error(transparent)]
+    Driver(#[from] InvalidDriverName),
+
+    /// The kernel has no such driver of PCI functions.
+    #[error("there is no PCI driver {driver}; load it: modprobe {driver}")]
+    #[non_exhaustive]
+    NoSuchDriver {
+        /// The driver.
+        driver: DriverName,
+    },
+
+    /// The driver is not one of VFIO's. The function has the driver again that it had.
+    #[error("{driver} is no VFIO driver; what it was given has its former driver again")]
+    #[non_exhaustive]
+    NotVfioDriver {
+        /// The driver.
+        driver: DriverName,
+    },
+
+    /// The function is not with the driver any more from which it was to be taken.
+    #[error("{address} is not with {expected} any more, {}", now_with(.found))]
+    #[non_exhaustive]
+    DriverChanged {
+        /// The function.
+        address: PciAddress,
+        /// The driver that it was given to.
+        expected: DriverName,
+        /// The driver that it has.
+        found: Option<DriverName>,
+    },
+
+    /// This process has the function open. It would wait for itself, for ever.
+    #[error("{address} is open in this process, which would wait for itself; close it first")]
+    #[non_exhaustive]
+    InUseHere {
+        /// The function.
+        address: PciAddress,
+    },
+
+    /// The function can have no virtual functions.
+    #[error("{address} has no SR-IOV")]
+    #[non_exhaustive]
+    NoSriov {
+        /// The function.
+        address: PciAddress,
+    },
+
+    /// The function has virtual functions, whose number is changed by way of none.
+    #[error("{address} has {count} virtual functions already; remove them first")]
+    #[non_exhaustive]
+    VirtualFunctionsExist {
+        /// The function.
+        address: PciAddress,
+        /// How many it has.
+        count: usize,
+    },
+
+    /// The function cannot have so many virtual functions.
+    #[error("{asked} virtual functions were asked for, but {address} can have {total} at most")]
+    #[non_exhaustive]
+    TooManyVirtualFunctions {
+        /// The function.
+        address: PciAddress,
+        /// How many were asked for.
+        asked: u16,
+        /// How many it can have.
+        total: u16,
+    },
+
+    /// No thread could be made for what may have to wait.
+    #[error("cannot start a thread: {error}")]
+    #[non_exhaustive]
+    NoThread {
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// An optional feature of the device cannot be used so.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+
     /// The device is not closed: something still holds it.
     #[error("the device stays open, as it is held by {0}")]
     StillHeld(Holders),
@@ -369,6 +474,8 @@ impl Error {
             | Self::VfTokenNeeded { error }
             | Self::VfTokenWrong { error } => Some(error.errno),
             Self::Kvm { error, .. } => error.raw_os_error().map(Errno::from_raw_os_error),
+            Self::Rebind(error) => Some(error.refused.error.errno),
+            Self::SysfsWrite(refusal) => Some(refusal.error.errno),
             _ => None,
         }
     }
@@ -384,6 +491,18 @@ impl From<KernelError> for Error {
     }
 }
 
+impl From<RebindError> for Error {
+    fn from(error: RebindError) -> Self {
+        Self::Rebind(Box::new(error))
+    }
+}
+
+impl From<SysfsRefusal> for Error {
+    fn from(refusal: SysfsRefusal) -> Self {
+        Self::SysfsWrite(Box::new(refusal))
+    }
+}
+
 fn lines(blockers: &[Blocker]) -> String {
     use fmt::Write;
     let mut text = String::new();
@@ -396,6 +515,13 @@ fn lines(blockers: &[Blocker]) -> String {
 
 fn found_at(found: &Option<PciAddress>) -> String {
     found.map_or_else(String::new, |address| format!(": that of {address}"))
+}
+
+fn now_with(found: &Option<DriverName>) -> String {
+    match found {
+        Some(driver) => format!("but with {driver}"),
+        None => "and with no other".to_owned(),
+    }
 }
 
 /// A refused operation that had consumed its value: here it is back, as it was.

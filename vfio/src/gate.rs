@@ -123,7 +123,8 @@ impl Gate {
     /// [`Error::Revoked`].
     pub(crate) fn hold(&self) -> Result<HeldPass<'_>> {
         let pass = self.enter()?;
-        HELD.with_borrow_mut(|held| held.push(self.id));
+        // A thread at its end is not told of its own passes any more.
+        HELD.try_with(|held| held.borrow_mut().push(self.id)).ok();
         Ok(HeldPass {
             pass,
             _of_this_thread: PhantomData,
@@ -138,7 +139,8 @@ impl Gate {
     /// # Errors
     /// [`Error::AccessHeld`], if it would wait for a pass that this very thread holds.
     pub(crate) fn close(&self, cause: Revocation) -> Result<Closed<'_>> {
-        if HELD.with_borrow(|held| held.contains(&self.id)) {
+        let held = HELD.try_with(|held| held.borrow().contains(&self.id));
+        if held.unwrap_or(false) {
             return Err(Error::AccessHeld);
         }
         let mut causes = self.causes.lock();
@@ -163,22 +165,18 @@ impl Gate {
     }
 
     /// Ends a cause that stands, as leaving a low-power state does.
-    #[expect(dead_code, reason = "for low power, which comes with the features")]
     pub(crate) fn open(&self, cause: Revocation) {
         self.stands(cause, false);
     }
 
-    /// A number that is another when what was behind the gate has been revoked since; `None`
-    /// while it is being revoked.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for exported BARs, which come next")
-    )]
-    pub(crate) fn generation(&self) -> Option<u64> {
-        let causes = self.causes.lock();
-        match causes.first() {
-            Some(_) => None,
-            None => Some(self.revoked.load(Ordering::Relaxed)),
+    /// A number that is another when what was behind the gate has been revoked since.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`], while it is.
+    pub(crate) fn generation(&self) -> Result<u64> {
+        match self.causes.lock().first() {
+            Some(cause) => Err(Error::Revoked { cause }),
+            None => Ok(self.revoked.load(Ordering::Relaxed)),
         }
     }
 
@@ -282,7 +280,6 @@ pub(crate) struct Closed<'g> {
 
 impl Closed<'_> {
     /// It has been done, and goes on until [`Gate::open`].
-    #[expect(dead_code, reason = "for low power, which comes with the features")]
     pub(crate) fn stay_closed(self) {
         self.gate.stands(self.cause, true);
     }
@@ -365,13 +362,13 @@ mod tests {
     #[test]
     fn a_generation_ends_with_a_revocation_and_not_with_a_refused_one() {
         let gate = Gate::default();
-        let first = gate.generation();
+        let first = gate.generation().unwrap();
         let closed = gate.close(Revocation::Reset).unwrap();
-        assert_eq!(gate.generation(), None);
+        assert_eq!(cause_of(gate.generation()), Revocation::Reset);
         closed.cancel();
-        assert_eq!(gate.generation(), first);
+        assert_eq!(gate.generation().unwrap(), first);
         drop(gate.close(Revocation::Reset).unwrap());
-        assert_ne!(gate.generation(), first);
+        assert_ne!(gate.generation().unwrap(), first);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub struct Holders {
     pub interrupts: Option<IrqKind>,
     /// Signals that are enabled.
     pub signals: usize,
+    /// Features in use: a migration, a record of what the device writes, a low-power state.
+    pub features: usize,
+    /// BARs that are exported as dma-bufs.
+    pub dma_bufs: usize,
 }
 
 impl Holders {
@@ -49,6 +53,8 @@ impl fmt::Display for Holders {
             (self.mappings, "mapped region", "mapped regions"),
             (self.regions, "open region", "open regions"),
             (self.signals, "signal", "signals"),
+            (self.features, "feature in use", "features in use"),
+            (self.dma_bufs, "exported BAR", "exported BARs"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -73,6 +79,8 @@ pub(crate) struct Tally {
     regions: AtomicUsize,
     interrupts: AtomicUsize,
     signals: AtomicUsize,
+    features: AtomicUsize,
+    dma_bufs: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -82,6 +90,8 @@ pub(crate) enum Kind {
     Region,
     Interrupts,
     Signal,
+    Feature,
+    DmaBuf,
 }
 
 impl Tally {
@@ -101,11 +111,21 @@ impl Tally {
         self.signals.load(Ordering::Acquire)
     }
 
+    pub(crate) fn features(&self) -> usize {
+        self.features.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn dma_bufs(&self) -> usize {
+        self.dma_bufs.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.mappings()
             .saturating_add(self.regions())
             .saturating_add(self.interrupts())
             .saturating_add(self.signals())
+            .saturating_add(self.features())
+            .saturating_add(self.dma_bufs())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -114,6 +134,8 @@ impl Tally {
             Kind::Region => &self.regions,
             Kind::Interrupts => &self.interrupts,
             Kind::Signal => &self.signals,
+            Kind::Feature => &self.features,
+            Kind::DmaBuf => &self.dma_bufs,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What a device is, as the kernel tells.
 
+mod zpci;
+
 use bitflags::bitflags;
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
+pub use self::zpci::{Zpci, ZpciFunction, ZpciGroup};
 use crate::bound::Bound;
 use crate::capability::{self, BrokenChain};
 use crate::error::{Error, Result};
@@ -14,7 +17,7 @@ bitflags! {
     /// What kind of device it is, and what it can do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct DeviceFlags: u32 {
-        /// It can be reset alone, by [`Device::reset`](crate::OpenDevice::reset).
+        /// It can be reset alone, by [`OpenDevice::reset`](crate::OpenDevice::reset).
         const RESET = sys::VFIO_DEVICE_FLAGS_RESET;
         /// A PCI function.
         const PCI = sys::VFIO_DEVICE_FLAGS_PCI;
@@ -66,6 +69,8 @@ pub struct DeviceInfo {
     /// Which atomic operations of the device the root complex completes, if the kernel tells.
     /// Since Linux 6.5.
     pub atomics: Option<AtomicCompletion>,
+    /// What s390 says of a PCI function.
+    pub zpci: Zpci,
 }
 
 impl DeviceInfo {
@@ -88,6 +93,7 @@ impl DeviceInfo {
             regions: head.num_regions,
             interrupts: head.num_irqs,
             atomics: None,
+            zpci: Zpci::default(),
         };
         // The kernel fills in the offset only along with the flag.
         if !flags.contains(DeviceFlags::CAPS) {
@@ -98,6 +104,7 @@ impl DeviceInfo {
                 let atomics: sys::vfio_device_info_cap_pci_atomic_comp = capability.read()?;
                 info.atomics = Some(AtomicCompletion::from_bits_retain(atomics.flags));
             }
+            info.zpci.take(&capability)?;
         }
         Ok(info)
     }
@@ -141,6 +148,28 @@ mod tests {
             DeviceInfo::parse(&answer[..32], &head),
             Err(BrokenChain::Truncated)
         );
+    }
+
+    #[test]
+    fn p12_whatever_the_kernel_answers_is_information_or_an_error() {
+        let mut random = crate::random::Random::new(8);
+        for _ in 0..50_000 {
+            let mut answer = vec![0; 24];
+            answer.extend(random.bytes(128));
+            for place in (28..answer.len().saturating_sub(3)).step_by(8) {
+                let next = 24 + 8 * random.below(16);
+                answer[place..][..4].copy_from_slice(&(next as u32).to_le_bytes());
+                answer[place - 4] = random.below(6) as u8;
+                answer[place - 3] = 0;
+            }
+            let head = head(random.below(512) as u32, 8 * random.below(20) as u32);
+            let Ok(info) = DeviceInfo::parse(&answer, &head) else {
+                continue;
+            };
+            for string in [info.zpci.utility, info.zpci.path].into_iter().flatten() {
+                assert!(string.len() <= answer.len());
+            }
+        }
     }
 
     #[test]

@@ -3,11 +3,12 @@
 // UNSAFETY: an ioctl makes the kernel read and write memory.
 #![expect(unsafe_code, reason = "issues the ioctls")]
 
+pub(crate) mod feature;
 #[cfg(test)]
 pub(crate) mod script;
 
 use std::ffi::{c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
 use iommufd::driver::Notices;
@@ -15,6 +16,7 @@ use iommufd::{IoctlEvent, Iommufd};
 use iommufd_sys::ioctl::{ArgszArg, write_size};
 use iommufd_sys::ioctl::{Description, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
 
@@ -40,6 +42,8 @@ unsafe impl PointerFree for sys::vfio_irq_set {}
 unsafe impl PointerFree for sys::vfio_device_attach_iommufd_pt {}
 // SAFETY: ids and flags.
 unsafe impl PointerFree for sys::vfio_device_detach_iommufd_pt {}
+// SAFETY: numbers.
+unsafe impl PointerFree for sys::vfio_precopy_info {}
 
 /// Who hears of an ioctl.
 #[derive(Debug)]
@@ -140,6 +144,47 @@ pub(crate) fn bind_with_unreadable_token(
     Ok(())
 }
 
+/// `VFIO_DEVICE_FEATURE_DMA_BUF`: exports parts of a region as a dma-buf.
+pub(crate) fn export_dma_buf(
+    fd: BorrowedFd<'_>,
+    audience: Audience<'_, '_>,
+    region: u32,
+    parts: &[sys::vfio_region_dma_range],
+) -> Result<OwnedFd, Errno> {
+    let mut arg = dma_buf_argument(region, parts).ok_or(Errno::INVAL)?;
+    let address = arg.bytes_mut().as_mut_ptr().cast();
+    // SAFETY: of this feature the kernel reads the heads and as many parts as the second head
+    // says, which are all in `arg`, a local, and writes nothing.
+    let file = unsafe { issue(fd, audience, &nr::DEVICE_FEATURE, address) }?;
+    // SAFETY: the kernel has made this file and given it to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+/// The argument of `VFIO_DEVICE_FEATURE_DMA_BUF`: the head of features, that of this one, and the
+/// parts; `None` if there are more than it can have.
+fn dma_buf_argument(region: u32, parts: &[sys::vfio_region_dma_range]) -> Option<AlignedBytes> {
+    const HEAD: usize = size_of::<sys::vfio_device_feature>();
+    const PARTS: usize = HEAD + size_of::<sys::vfio_device_feature_dma_buf>();
+    let len = PARTS.checked_add(size_of_val(parts))?;
+    let head = sys::vfio_device_feature {
+        argsz: u32::try_from(len).ok()?,
+        flags: sys::VFIO_DEVICE_FEATURE_GET | sys::VFIO_DEVICE_FEATURE_DMA_BUF,
+        data: [],
+    };
+    let request = sys::vfio_device_feature_dma_buf {
+        region_index: region,
+        open_flags: (OFlags::RDWR | OFlags::CLOEXEC).bits(),
+        flags: 0,
+        nr_ranges: u32::try_from(parts.len()).ok()?,
+        dma_ranges: [],
+    };
+    let mut arg = AlignedBytes::zeroed(len);
+    arg.put(0, &head)?;
+    arg.put(HEAD, &request)?;
+    arg.put(PARTS, parts)?;
+    Some(arg)
+}
+
 /// # Safety
 /// `arg` must be what the ioctl takes, in memory that the kernel may read and write as it does for
 /// this ioctl.
@@ -213,5 +258,41 @@ unsafe impl rustix::ioctl::Ioctl for Call {
         _argument: *mut c_void,
     ) -> rustix::io::Result<c_int> {
         Ok(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dma_buf_is_asked_for_in_these_bytes() {
+        let part = |offset, length| sys::vfio_region_dma_range { offset, length };
+        let arg = dma_buf_argument(2, &[part(0x1000, 0x2000), part(0x8000, 0x1000)]).unwrap();
+        let words: Vec<u32> = arg
+            .bytes()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u32::from_ne_bytes(*word))
+            .collect();
+        let expected = [
+            56,           // argsz
+            1 << 16 | 11, // get, DMA_BUF
+            2,            // BAR 2
+            0o2_000_002,  // O_RDWR | O_CLOEXEC
+            0,
+            2, // flags, how many parts
+            0x1000,
+            0,
+            0x2000,
+            0,
+            0x8000,
+            0,
+            0x1000,
+            0,
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(dma_buf_argument(0, &[]).unwrap().bytes().len(), 24);
     }
 }

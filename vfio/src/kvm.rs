@@ -6,7 +6,7 @@ pub use device::KvmVfioDevice;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
 use crate::cdev::Cdev;
+use crate::device_file::OpenFile;
 use crate::error::{Error, Refused, Result};
 use crate::identity::is_bound;
 
@@ -110,14 +111,14 @@ impl Cdev {
 /// Until it is `undone`, `kvm` has been told of `file` by `process`.
 pub(crate) struct Registration {
     kvm: Arc<dyn KvmVfio>,
-    file: Arc<OwnedFd>,
+    file: Arc<OpenFile>,
     process: Pid,
     reports_to: Option<Iommufd>,
     undone: bool,
 }
 
 impl Registration {
-    fn new(kvm: Arc<dyn KvmVfio>, file: &Arc<OwnedFd>) -> Result<Self> {
+    fn new(kvm: Arc<dyn KvmVfio>, file: &Arc<OpenFile>) -> Result<Self> {
         kvm.add((**file).as_fd()).map_err(|error| Error::Kvm {
             operation: "add",
             error,

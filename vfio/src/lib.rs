@@ -1,15 +1,20 @@
 //! Safe, owned Linux VFIO devices over iommufd: enough to write a driver in user space.
 //!
+//! - a [`PciFunction`], an [`IommuGroup`] and a [`VfioNode`] are what there is on a machine;
 //! - [`Readiness`] tells why a PCI function cannot be used yet, and what to do about it;
+//! - a [`Takeover`] gives a function to a VFIO driver, and back, and [`Sriov`] makes virtual functions;
 //! - a [`Cdev`] is an open character device that is not bound yet;
 //! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space; a
 //!   [`MediatedDevice`] is one that the kernel emulates, and a [`NoIommuDevice`] one that nothing
 //!   confines; what they have in common is a [`OpenDevice`];
 //! - a [`PreBound`] is one that somebody else has bound, and a [`KvmVfio`] tells KVM of one;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
-//!   [`Region`] any part of it, read and written by system call;
+//!   [`Region`] any part of it, read and written by system call; a [`Register`] names one of them;
+//! - a [`BarDmaBuf`] is registers for other devices to reach;
 //! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
-//!   has failed, or is to be unplugged.
+//!   has failed, or is to be unplugged;
+//! - optional [features](Feature) of a device: its [migration], a record of what it writes
+//!   ([`DmaLogging`]), low power ([`LowPower`]) and more.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.
@@ -40,8 +45,9 @@
 //!
 //! # What it does not do
 //!
-//! It does not bind functions to `vfio-pci` (that takes root, and a decision; [`Readiness`] says
-//! how), it knows no legacy groups and containers, and in safe code it drives no device without an IOMMU.
+//! It does nothing through sysfs that it was not asked for: nothing is taken from its driver, or given
+//! back, by being opened or dropped. It knows no legacy groups and containers, and in safe code it drives
+//! no device without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -53,6 +59,7 @@ compile_error!("vfio is for 64-bit little-endian Linux");
 mod address;
 mod bar;
 mod bar_access;
+mod binding;
 mod bound;
 mod buffer;
 mod capability;
@@ -61,33 +68,56 @@ mod cdev;
 mod config;
 mod device;
 mod device_file;
+mod discovery;
+mod dma_buf;
+mod dma_logging;
 mod error;
 mod eventfd;
+mod feature;
 mod gate;
 mod holders;
 mod identity;
 mod ids;
+mod in_use;
 mod info;
 mod ioctl;
 mod irq;
 mod kvm;
+mod low_power;
+pub mod migration;
+pub mod pci;
 mod pre_bound;
 mod query;
+#[cfg(test)]
+mod random;
 mod readiness;
 mod refused_bind;
 mod region;
+mod registers;
 mod signal;
+mod switches;
 mod sysfs;
 mod vf_token;
 
 pub use address::{InvalidPciAddress, PciAddress};
 pub use bar::BarMapping;
 pub use bar_access::BarAccess;
+pub use binding::{
+    DriverName, Former, InvalidDriverName, Pending, RebindError, Sriov, SysfsRefusal, Takeover,
+    User, Waited,
+};
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
 pub use device::{AnyDevice, Device, IoasAttachment, MediatedDevice, NoIommuDevice, OpenDevice};
+pub use discovery::{
+    IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
+    ReservedRegion, ResetMethod, VfioNode,
+};
+pub use dma_buf::{BarDmaBuf, BarDmaMapping};
+pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use error::{Error, Refused, Result};
+pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
 pub use holders::Holders;
 pub use ids::PciIds;
@@ -95,8 +125,12 @@ pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, IrqFlags, IrqInfo, IrqKind, Vector};
 pub use kvm::{KvmVfio, KvmVfioDevice};
+pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use pre_bound::PreBound;
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
+pub use registers::{
+    ReadOnly, ReadWrite, Readable, Register, RegisterBlock, Registers, Writable, WriteOnly,
+};
 pub use signal::{Signal, SignalKind};
 pub use vf_token::{InvalidVfToken, VfToken};

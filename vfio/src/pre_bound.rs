@@ -66,7 +66,7 @@ impl PreBound {
         let wanted = Wanted::IommuOnTrust;
         match Identity::of(&Roots::default(), &fd, wanted, true) {
             Ok(identity) => Ok(Self {
-                file: fd.into(),
+                file: DeviceFile::new(fd, identity.address),
                 id,
                 identity,
             }),

@@ -1,15 +1,15 @@
 //! Whether a PCI function can be used through VFIO yet, and if not, what to do about it.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use iommufd::GroupId;
+use iommufd::{GroupId, IovaRange};
 use rustix::fs::{Access, access};
 
 use crate::address::PciAddress;
-use crate::error::{Error, Result};
+use crate::discovery::{IommuGroup, PciClass, PciFunction, ReservedKind};
+use crate::error::Result;
 use crate::ids::PciIds;
 use crate::sysfs::{self, Roots};
 
@@ -32,10 +32,8 @@ const HARMLESS_DRIVERS: [&str; 2] = ["pcieport", "pci-stub"];
 /// ```
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    address: PciAddress,
-    ids: Option<PciIds>,
-    driver: Option<String>,
-    group: Option<GroupId>,
+    function: PciFunction,
+    group: Option<IommuGroup>,
     siblings: Vec<Sibling>,
     cdev: Option<PathBuf>,
     msi_isolation: MsiIsolation,
@@ -120,79 +118,92 @@ pub enum Blocker {
     },
     /// Interrupts are not isolated.
     NoMsiIsolation,
+    /// The function is a bridge, which VFIO does not take.
+    Bridge,
+    /// Firmware uses memory through a device of the group, so the kernel gives it to nobody.
+    #[non_exhaustive]
+    FirmwareMemory {
+        /// Where.
+        range: IovaRange,
+        /// The group.
+        group: GroupId,
+    },
 }
 
 impl Readiness {
     /// Looks at the function at `address`.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`] if there is no such function; [`Error::Sysfs`] if sysfs is not
-    /// mounted or cannot be read.
+    /// [`Error::NoSuchDevice`](crate::Error::NoSuchDevice) if there is no such function;
+    /// [`Error::Sysfs`](crate::Error::Sysfs) if sysfs is not mounted or cannot be read.
     pub fn of(address: PciAddress) -> Result<Self> {
         Self::within(&Roots::default(), address)
     }
 
     pub(crate) fn within(roots: &Roots, address: PciAddress) -> Result<Self> {
-        let folder = roots.pci_device(address);
-        if !folder.exists() {
-            let bus = roots.sys.join("bus/pci/devices");
-            return Err(match fs::metadata(&bus) {
-                Ok(_) => Error::NoSuchDevice { address },
-                Err(error) => Error::sysfs(bus, error),
-            });
-        }
-        let told = |error| Error::sysfs(folder.clone(), error);
-        let vfio_name = sysfs::vfio_name(&folder).map_err(told)?;
-        let group = sysfs::group_of(&folder).map_err(told)?;
-        let siblings = match group {
-            Some(group) => siblings(roots, group, address)
-                .map_err(|error| Error::sysfs(roots.group_devices(group), error))?,
-            None => Vec::new(),
-        };
+        let function = PciFunction::within(roots, address)?;
+        // In a sandbox the link may be there, and what it leads to not.
+        let group = function.group.filter(|group| roots.group(*group).is_dir());
+        let group = group
+            .map(|group| IommuGroup::within(roots, group))
+            .transpose()?;
+        let own = address.to_string();
+        let siblings = group.iter().flat_map(|group| &group.devices);
+        let siblings = siblings.filter(|device| device.name != own);
+        let cdev = function.vfio.as_deref().map(|name| roots.vfio_node(name));
         let mut readiness = Self {
-            address,
-            ids: sysfs::hex(&folder.join("vendor"))
-                .zip(sysfs::hex(&folder.join("device")))
-                .map(|(vendor, device)| PciIds { vendor, device }),
-            driver: sysfs::link_name(&folder.join("driver")).map_err(told)?,
-            group,
-            siblings,
-            cdev: vfio_name.as_deref().map(|name| roots.vfio_node(name)),
+            siblings: siblings.cloned().collect(),
+            cdev,
             msi_isolation: msi_isolation(roots),
             blockers: Vec::new(),
+            function,
+            group,
         };
-        readiness.blockers = readiness.find_blockers(roots, &folder, vfio_name.as_deref());
+        readiness.blockers = readiness.find_blockers(roots);
         Ok(readiness)
     }
 
-    fn find_blockers(&self, roots: &Roots, folder: &Path, vfio_name: Option<&str>) -> Vec<Blocker> {
+    fn find_blockers(&self, roots: &Roots) -> Vec<Blocker> {
+        // Whatever else there is, nothing can be done about this.
+        if self.function.class.is_some_and(PciClass::is_bridge) {
+            return vec![Blocker::Bridge];
+        }
+        let address = self.address();
         let mut blockers = Vec::new();
-        if self.group.is_none() {
+        if self.function.group.is_none() {
             blockers.push(Blocker::NoIommuGroup);
         }
-        match (vfio_name, &self.driver) {
+        if let Some(group) = &self.group {
+            let reserved = group.reserved.iter();
+            let of_firmware = reserved.filter(|region| region.kind == ReservedKind::Direct);
+            blockers.extend(of_firmware.map(|region| Blocker::FirmwareMemory {
+                range: region.range,
+                group: group.id,
+            }));
+        }
+        match (self.function.vfio.as_deref(), &self.function.driver) {
             (Some(name), _) if sysfs::is_noiommu(name) => blockers.push(Blocker::NoIommu),
             (Some(name), _) => {
                 // Without its number the device has no character device, only a group.
-                if folder.join("vfio-dev").join(name).join("dev").exists() {
+                let entry = roots.pci_device(address).join("vfio-dev").join(name);
+                if entry.join("dev").exists() {
                     blockers.extend(node(&roots.vfio_node(name)));
                 } else {
                     blockers.push(Blocker::NoCharacterDevice);
                 }
             }
-            (None, None) => blockers.push(Blocker::NoDriver {
-                address: self.address,
-            }),
+            (None, None) => blockers.push(Blocker::NoDriver { address }),
             (None, Some(driver)) if driver.ends_with("vfio-pci") => {
                 blockers.push(Blocker::NoCharacterDevice);
             }
             (None, Some(driver)) => blockers.push(Blocker::OtherDriver {
-                address: self.address,
+                address,
                 driver: driver.clone(),
             }),
         }
         for sibling in &self.siblings {
-            if let (Some(driver), false, Some(group)) = (&sibling.driver, sibling.vfio, self.group)
+            if let (Some(driver), false, Some(group)) =
+                (&sibling.driver, sibling.vfio, self.function.group)
                 && !HARMLESS_DRIVERS.contains(&driver.as_str())
             {
                 blockers.push(Blocker::SiblingInUse {
@@ -212,25 +223,45 @@ impl Readiness {
     /// The function this is about.
     #[must_use]
     pub fn address(&self) -> PciAddress {
-        self.address
+        self.function.address
+    }
+
+    /// All that sysfs says of the function: its class, its NUMA node, its physical or virtual
+    /// functions, how it can be reset.
+    #[must_use]
+    pub fn function(&self) -> &PciFunction {
+        &self.function
+    }
+
+    /// The IOMMU group, with what its addresses are reserved for. `None` also where sysfs hides it.
+    #[must_use]
+    pub fn iommu_group(&self) -> Option<&IommuGroup> {
+        self.group.as_ref()
+    }
+
+    /// Whether a bind must show the VF token of the physical function. That is no blocker: who made
+    /// the virtual function knows it.
+    #[must_use]
+    pub fn needs_vf_token(&self) -> bool {
+        self.function.needs_vf_token
     }
 
     /// Vendor and device identifier (PCI Express Base, "Type 0/1 Common Configuration Space").
     #[must_use]
     pub fn ids(&self) -> Option<PciIds> {
-        self.ids
+        self.function.ids
     }
 
     /// The driver that is bound to the function.
     #[must_use]
     pub fn driver(&self) -> Option<&str> {
-        self.driver.as_deref()
+        self.function.driver.as_deref()
     }
 
     /// The IOMMU group of the function.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
-        self.group
+        self.function.group
     }
 
     /// The other devices of the group.
@@ -271,15 +302,15 @@ impl Readiness {
 /// What a user wants to know at a glance, and then every blocker on lines of its own.
 impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        if let Some(ids) = self.ids {
+        write!(f, "{}", self.address())?;
+        if let Some(ids) = self.ids() {
             write!(f, " [{ids}]")?;
         }
-        match &self.driver {
+        match self.driver() {
             Some(driver) => write!(f, ", driver {driver}")?,
             None => f.write_str(", no driver")?,
         }
-        match self.group {
+        match self.group() {
             Some(group) => write!(f, ", IOMMU group {group}")?,
             None => f.write_str(", no IOMMU group")?,
         }
@@ -287,6 +318,12 @@ impl fmt::Display for Readiness {
             0 => {}
             1 => f.write_str(" shared with 1 device")?,
             others => write!(f, " shared with {others} devices")?,
+        }
+        if let Some(physical) = self.function.physical_function {
+            write!(f, ", virtual function of {physical}")?;
+        }
+        if self.needs_vf_token() {
+            f.write_str(", bound with a VF token")?;
         }
         f.write_str(if self.is_ready() {
             ": ready"
@@ -348,6 +385,15 @@ impl fmt::Display for Blocker {
                  remapping in the firmware's settings (and boot without intremap=off), or, if you trust \
                  the device:\n    echo 1 > /sys/module/iommufd/parameters/allow_unsafe_interrupts",
             ),
+            Self::Bridge => f.write_str(
+                "it is a bridge, which VFIO does not take; assign what is behind it",
+            ),
+            Self::FirmwareMemory { range, group } => write!(
+                f,
+                "firmware has devices of its IOMMU group {group} use memory at {range} at any time \
+                 (RMRR, unity map), so the kernel gives them to nobody; see whether the firmware's \
+                 settings can switch off what needs that"
+            ),
         }
     }
 }
@@ -378,22 +424,19 @@ impl fmt::Display for MsiIsolation {
     }
 }
 
-fn siblings(roots: &Roots, group: GroupId, address: PciAddress) -> io::Result<Vec<Sibling>> {
+/// The devices of a group.
+pub(crate) fn members(roots: &Roots, group: GroupId) -> io::Result<Vec<Sibling>> {
     let devices = roots.group_devices(group);
-    let own = address.to_string();
-    let mut siblings = Vec::new();
-    for name in sysfs::names(&devices)?
-        .into_iter()
-        .filter(|name| *name != own)
-    {
+    let mut members = Vec::new();
+    for name in sysfs::names(&devices)? {
         let folder = devices.join(&name);
-        siblings.push(Sibling {
+        members.push(Sibling {
             driver: sysfs::link_name(&folder.join("driver"))?,
             vfio: sysfs::vfio_name(&folder)?.is_some(),
             name,
         });
     }
-    Ok(siblings)
+    Ok(members)
 }
 
 fn node(path: &Path) -> Option<Blocker> {
@@ -432,6 +475,7 @@ fn msi_isolation(roots: &Roots) -> MsiIsolation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::sysfs::fake::Tree;
 
     const EDU: &str = "0000:00:04.0";
@@ -513,6 +557,60 @@ mod tests {
         assert!(words(&tree).contains(
             "echo 0000:00:04.1 > /sys/kernel/iommu_groups/3/devices/0000:00:04.1/driver/unbind"
         ));
+    }
+
+    #[test]
+    fn a_bridge_and_firmwares_memory_are_blockers() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        tree.file(
+            "sys/kernel/iommu_groups/3/reserved_regions",
+            "0x000a0000 0x000bffff direct-relaxable\n0xfee00000 0xfeefffff msi\n",
+        );
+        assert!(readiness(&tree).is_ready(), "{}", words(&tree));
+        tree.file(
+            "sys/kernel/iommu_groups/3/reserved_regions",
+            "0x000a0000 0x000bffff direct\n",
+        );
+        assert!(matches!(
+            readiness(&tree).blockers(),
+            [Blocker::FirmwareMemory { .. }]
+        ));
+        assert!(words(&tree).contains("0xa0000..=0xbffff"));
+        tree.file("sys/devices/pci0000:00/0000:00:04.0/class", "0x060400\n");
+        assert_eq!(readiness(&tree).blockers(), [Blocker::Bridge]);
+    }
+
+    #[test]
+    fn a_group_that_sysfs_hides_is_a_group_all_the_same() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        tree.remove_folder("sys/kernel/iommu_groups");
+        let readiness = readiness(&tree);
+        assert!(readiness.is_ready(), "{readiness}");
+        assert_eq!(readiness.group(), Some(GroupId::new(3)));
+        assert_eq!(readiness.iommu_group(), None);
+    }
+
+    #[test]
+    fn a_virtual_function_names_its_physical_one_and_the_token() {
+        let tree = tree();
+        tree.bind(EDU, "vfio-pci");
+        tree.cdev(EDU, "vfio0", "511:0");
+        tree.function("0000:01:00.0", 4);
+        tree.link(
+            "sys/devices/pci0000:00/0000:00:04.0/physfn",
+            "sys/devices/pci0000:00/0000:01:00.0",
+        );
+        let of = "0000:00:04.0 [1234:11e8], driver vfio-pci, IOMMU group 3, virtual function of \
+                  0000:01:00.0";
+        assert!(!readiness(&tree).needs_vf_token());
+        assert_eq!(words(&tree), format!("{of}: ready"));
+        tree.cdev("0000:01:00.0", "vfio1", "511:1");
+        assert!(readiness(&tree).needs_vf_token());
+        assert_eq!(words(&tree), format!("{of}, bound with a VF token: ready"));
     }
 
     #[test]

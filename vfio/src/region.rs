@@ -1,6 +1,10 @@
 //! The regions of a device: what they are, and reading and writing them by system call.
 
+mod kind;
+mod rom;
+
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use bitflags::bitflags;
 use iommufd_sys::ioctl::ArgszArg;
@@ -8,12 +12,15 @@ use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 use rustix::io::{Errno, retry_on_intr};
 
+pub use self::kind::RegionKind;
+pub use self::rom::{ExpansionRom, RomCode, RomImage};
 use crate::bound::Bound;
 use crate::capability::{self, BrokenChain};
 use crate::cause;
 use crate::error::{Error, Result};
 use crate::holders::Hold;
 use crate::query::{malformed, query};
+use crate::switches;
 use iommufd::volatile::Word;
 
 /// Which region of a device: its index never depends on what other regions there are.
@@ -37,7 +44,9 @@ impl RegionIndex {
     pub const ROM: Self = Self(sys::VFIO_PCI_ROM_REGION_INDEX);
     /// The configuration space of a PCI function.
     pub const CONFIG: Self = Self(sys::VFIO_PCI_CONFIG_REGION_INDEX);
-    /// The legacy VGA ranges of a PCI function.
+    /// The legacy VGA ranges of a PCI function, at the offsets that are their addresses: memory
+    /// from `0xa0000` to before `0xc0000`, ports from `0x3b0` to before `0x3bc` and from `0x3c0` to
+    /// before `0x3e0`. Between them nothing can be read or written (`EINVAL`).
     pub const VGA: Self = Self(sys::VFIO_PCI_VGA_REGION_INDEX);
 
     /// The region with this number: from 9 on, a PCI function's regions are specific to its
@@ -97,16 +106,6 @@ pub struct Area {
     pub offset: u64,
     /// Its length.
     pub size: u64,
-}
-
-/// What a region is that no specification of its bus knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RegionKind {
-    /// The kind; with bit 31 set, the low 16 bits are a PCI vendor identifier, who defines the rest.
-    pub kind: u32,
-    /// The kind within that.
-    pub subkind: u32,
 }
 
 /// What a region is.
@@ -335,11 +334,27 @@ impl Region {
 
     /// Writes `bytes` from byte `offset` on; the kernel chooses the width of the accesses.
     ///
+    /// In the configuration space of a PCI function some writes [revoke](crate::Revocation) mapped
+    /// registers: they wait for accesses that are under way.
+    ///
     /// # Errors
-    /// As for [`read_bytes`](Self::read_bytes).
+    /// As for [`read_bytes`](Self::read_bytes); [`Error::AccessHeld`] if it would take mapped
+    /// registers away of which this thread holds an access: in configuration space.
     pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let position = self.position(offset, bytes.len() as u64)?;
         let fd = self.hold.bound().fd()?;
+        if self.info.index != RegionIndex::CONFIG {
+            return self.write_at(fd, position, offset, bytes);
+        }
+        let write = switches::Write::begin(self, offset, bytes)?;
+        let written = self.write_at(fd, position, offset, bytes);
+        write.end();
+        written
+    }
+
+    /// Writes `bytes`, of which it has been checked that they may be, to byte `offset`, which is at
+    /// `position` in the file.
+    fn write_at(&self, fd: BorrowedFd<'_>, position: u64, offset: u64, bytes: &[u8]) -> Result<()> {
         let moved = retry_on_intr(|| rustix::io::pwrite(fd, bytes, position))
             .map_err(|errno| refused("pwrite", errno))?;
         whole("pwrite", self.info.index, offset, bytes.len(), moved)
@@ -498,6 +513,32 @@ pub(crate) mod tests {
         );
         assert!(info.msix_mappable);
         assert!(RegionInfo::parse(&answer[..60], &head, RegionIndex::BAR2).is_err());
+    }
+
+    #[test]
+    fn p12_whatever_the_kernel_answers_is_information_or_an_error() {
+        let mut random = crate::random::Random::new(6);
+        for _ in 0..50_000 {
+            let mut answer = vec![0; 32];
+            answer.extend(random.bytes(96));
+            // Offsets that are small, so that some chains hold together.
+            for place in (36..answer.len().saturating_sub(3)).step_by(8) {
+                let next = 32 + 8 * random.below(12);
+                answer[place..][..4].copy_from_slice(&(next as u32).to_le_bytes());
+                answer[place - 4] = random.below(4) as u8;
+                answer[place - 3] = 0;
+            }
+            let mut head = sys::vfio_region_info::sized();
+            head.flags = random.below(16) as u32;
+            head.size = random.next() >> random.below(64);
+            head.cap_offset = 8 * random.below(16) as u32;
+            let Ok(info) = RegionInfo::parse(&answer, &head, RegionIndex::BAR0) else {
+                continue;
+            };
+            assert_eq!(info.size, head.size);
+            let room = answer.len() / size_of::<Area>();
+            assert!(info.mappable().len() <= room.max(1));
+        }
     }
 
     #[test]

@@ -70,13 +70,21 @@ pub(crate) enum CharDevice {
 }
 
 impl Roots {
+    pub(crate) fn pci_devices(&self) -> PathBuf {
+        self.sys.join("bus/pci/devices")
+    }
+
     pub(crate) fn pci_device(&self, address: PciAddress) -> PathBuf {
-        self.sys.join("bus/pci/devices").join(address.to_string())
+        self.pci_devices().join(address.to_string())
+    }
+
+    pub(crate) fn group(&self, group: GroupId) -> PathBuf {
+        self.sys
+            .join(format!("kernel/iommu_groups/{}", group.get()))
     }
 
     pub(crate) fn group_devices(&self, group: GroupId) -> PathBuf {
-        self.sys
-            .join(format!("kernel/iommu_groups/{}/devices", group.get()))
+        self.group(group).join("devices")
     }
 
     pub(crate) fn vfio_node(&self, name: &str) -> PathBuf {
@@ -191,7 +199,7 @@ pub(crate) fn hex(file: &Path) -> Option<u16> {
     u16::from_str_radix(line.strip_prefix("0x")?, 16).ok()
 }
 
-fn last_name(path: &Path) -> Option<String> {
+pub(crate) fn last_name(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(path.file_name()?.as_bytes()).into_owned())
 }
 
@@ -224,9 +232,17 @@ pub(crate) mod fake {
         }
 
         pub(crate) fn file(&self, path: &str, text: &str) {
+            self.bytes(path, text.as_bytes());
+        }
+
+        pub(crate) fn bytes(&self, path: &str, bytes: &[u8]) {
             let path = self.top.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+
+        pub(crate) fn text(&self, path: &str) -> String {
+            fs::read_to_string(self.top.join(path)).unwrap()
         }
 
         pub(crate) fn link(&self, path: &str, target: &str) {
@@ -237,6 +253,10 @@ pub(crate) mod fake {
 
         pub(crate) fn remove(&self, path: &str) {
             fs::remove_file(self.top.join(path)).unwrap();
+        }
+
+        pub(crate) fn remove_folder(&self, path: &str) {
+            fs::remove_dir_all(self.top.join(path)).unwrap();
         }
 
         /// A function with identifiers, in a group.

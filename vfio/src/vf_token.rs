@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::device::OpenDevice;
+use crate::error::Result;
+use crate::ioctl::feature::TokenBytes;
+
 /// A VF token: a UUID that whoever opens a virtual function has to know, where a program drives the
 /// physical one.
 ///
@@ -84,6 +88,24 @@ fn digit(byte: u8) -> Result<u8, InvalidVfToken> {
         b'a'..=b'f' => Ok(byte - b'a' + 10),
         b'A'..=b'F' => Ok(byte - b'A' + 10),
         _ => Err(InvalidVfToken),
+    }
+}
+
+impl OpenDevice {
+    /// Sets the token that users of this PCI physical function's virtual functions have to give.
+    ///
+    /// The kernel makes a random one when its driver takes the physical function, so before this
+    /// nobody opens a virtual function. Who has one open already is not asked again. The token stays
+    /// when the device is closed, and cannot be read.
+    ///
+    /// Since Linux 5.7.
+    ///
+    /// # Errors
+    /// [`FeatureError::NotThere`](crate::FeatureError::NotThere): it is no physical function with
+    /// SR-IOV. [`iommufd::Error::Forked`].
+    #[doc(alias = "VFIO_DEVICE_FEATURE_PCI_VF_TOKEN")]
+    pub fn set_vf_token(&self, token: &VfToken) -> Result<()> {
+        self.bound().set_feature(&TokenBytes(token.bytes()))
     }
 }
 

@@ -22,15 +22,12 @@ use std::time::Duration;
 
 use examples::edu::{BUFFER_LEN, Edu};
 use examples::guest::{AddressSpace, Memory};
+use examples::virtual_smmu::offered;
 use iommufd::smmuv3::{EventRecord, MSI_WINDOW, Smmuv3, StaleAsids};
 use iommufd::{
-    Access, Ioas, Iommufd, Iova, NestParent, NestedHwPt, Smmuv3Info, VDevice, VEvent, VEventQueue,
-    Viommu,
+    Access, Ioas, Iommufd, Iova, NestParent, NestedHwPt, VDevice, VEvent, VEventQueue, Viommu,
 };
-use smmuv3_types::{
-    AddressSize, Asid, Event, Features, IdRegisters, InputAddress, Invalidation, Ipa, Reduced, Ste,
-    StreamId, TableEndianness,
-};
+use smmuv3_types::{Asid, Event, InputAddress, Invalidation, Ipa, Reduced, Ste, StreamId};
 use vfio::{Cdev, PciAddress};
 
 /// Where the guest has its memory, and how many pages.
@@ -99,6 +96,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         Reduced::Install(entry) => entry,
         Reduced::AbortWithBadSte(why) => return Err(why.into()),
     };
+    // Nobody listens to what stalls, so nothing must.
+    let entry = smmu.demands().without_stalls(&entry);
     let nested = NestedHwPt::new(&smmu, device.iommu(), &entry)?;
     let attachment = vdevice.attach(&nested, StaleAsids::GuestInvalidates)?;
     println!("bound     {entry:?}");
@@ -146,22 +145,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     vdevice.try_destroy()?;
     println!("released  the device and what the guest gave it");
     Ok(())
-}
-
-/// What the guest can be told that its SMMU has: what the hardware has, of what this VMM wants.
-fn offered(hardware: &Smmuv3Info) -> Result<Features, Box<dyn Error>> {
-    let mut wanted = IdRegisters::default();
-    wanted.idr0 = wanted
-        .idr0
-        .with_ttf_aarch64(true)
-        .with_cohacc(true)
-        .with_asid16(true)
-        .with_stall_model(hardware.vouched().stall_model()?)
-        .with_ttendian(TableEndianness::Little);
-    wanted.idr1 = wanted.idr1.with_sidsize(16);
-    wanted.idr3 = wanted.idr3.with_ril(true);
-    wanted.idr5 = wanted.idr5.with_gran4k(true).with_oas(AddressSize::Bits44);
-    Ok(Features::new(hardware.vouched().offer(&wanted)?)?)
 }
 
 /// The page of the interrupt controller, which devices find at the same address in both stages.

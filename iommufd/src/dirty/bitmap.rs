@@ -169,6 +169,22 @@ impl<B: AsMut<[u64]>> DirtyBitmap<B> {
         bits::clear(self.words.as_mut(), self.shape.bits);
     }
 
+    /// Makes dirty what it covers of `range`, as where nothing tells what was written.
+    ///
+    /// ```
+    /// # use iommufd::{DirtyBitmap, Granule, Iova, IovaRange};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ram = IovaRange::with_len(Iova::new(0), 1 << 20).ok_or("no such range")?;
+    /// let mut bitmap = DirtyBitmap::new(ram, Granule::KIB_4)?;
+    /// bitmap.mark_dirty(IovaRange::with_len(Iova::new(0x1800), 0x1000).ok_or("no such range")?);
+    /// assert_eq!(bitmap.count(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mark_dirty(&mut self, range: IovaRange) {
+        self.view().mark(range);
+    }
+
     /// The bitmap, to be written.
     pub(crate) fn view(&mut self) -> View<'_> {
         View {
@@ -281,6 +297,17 @@ impl View<'_> {
     /// Refuses a mapping that the bitmap has no bits for, or not for all of it.
     pub(super) fn must_cover(&self, mapping: IovaRange) -> Result<()> {
         self.shape.must_cover(mapping)
+    }
+
+    /// Sets the bits of what there is of `range`.
+    fn mark(&mut self, range: IovaRange) {
+        let covered = self.shape.range;
+        let first = range.start().max(covered.start());
+        let last = range.last().min(covered.last());
+        if let (Some(first), Some(last)) = (self.shape.offset(first), self.shape.offset(last)) {
+            let granule = self.shape.granule;
+            bits::set(self.words, granule.index(first), granule.index(last));
+        }
     }
 
     /// Sets the bits of what is dirty in `run`, which lies in the range. `found` has a bit for each

@@ -8,11 +8,15 @@ use std::fs::File;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use iommufd_sys::ioctl::iommufd as nr;
+use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use smmuv3_types::{Asid, InvalidationLimits};
+
+mod relay;
 
 use super::*;
 use crate::context::Notices;
@@ -31,16 +35,34 @@ const PAGE: u64 = 0x1_0000;
 /// What was asked: the name of the ioctl, the argument's words from `size` on, and what it points to.
 type Log = Rc<RefCell<Vec<(&'static str, Vec<u32>, Vec<u8>)>>>;
 
-#[derive(Debug)]
-struct Driver;
+/// Where a device was put.
+#[derive(Debug, Default)]
+struct Moves {
+    /// The page tables that it was attached to, and `None` where it was detached.
+    done: Mutex<Vec<Option<u32>>>,
+    /// A page table to which it cannot be attached.
+    refused: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct Driver(Arc<Moves>);
 
 // SAFETY: nothing is bound, and nothing released.
 unsafe impl DeviceDriver for Driver {
-    unsafe fn attach(&self, _: PageTableId, _: &mut Notices<'_>) -> Result<(), KernelError> {
+    unsafe fn attach(&self, to: PageTableId, _: &mut Notices<'_>) -> Result<(), KernelError> {
+        if self.0.refused.load(Ordering::Relaxed) == to.get() {
+            return Err(KernelError::new(
+                "attach",
+                Errno::NOMEM,
+                "it was to be refused",
+            ));
+        }
+        self.0.done.lock().push(Some(to.get()));
         Ok(())
     }
 
     unsafe fn detach(&self, _: &mut Notices<'_>) -> Result<(), KernelError> {
+        self.0.done.lock().push(None);
         Ok(())
     }
 
@@ -49,8 +71,13 @@ unsafe impl DeviceDriver for Driver {
     }
 }
 
-/// Plays a kernel on a machine with a Tegra241. Every object gets the next id.
-fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
+/// Plays a kernel on a machine with a Tegra241, whose SMMU says this of itself. Every object gets the
+/// next id.
+fn tegra(
+    log: &Log,
+    idr0: u32,
+    capabilities: u32,
+) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
     let log = Rc::clone(log);
     let mut id = 100;
     move |mut asked| {
@@ -62,6 +89,7 @@ fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
             op if op == nr::HWPT_ALLOC.request() => ("HWPT_ALLOC", Some(16), Some((32, 28))),
             op if op == nr::VIOMMU_ALLOC.request() => ("VIOMMU_ALLOC", Some(20), Some((32, 24))),
             op if op == nr::VDEVICE_ALLOC.request() => ("VDEVICE_ALLOC", Some(12), None),
+            op if op == nr::FAULT_QUEUE_ALLOC.request() => ("FAULT_QUEUE_ALLOC", Some(8), None),
             op if op == nr::VEVENTQ_ALLOC.request() => ("VEVENTQ_ALLOC", Some(20), None),
             op if op == nr::HW_QUEUE_ALLOC.request() => ("HW_QUEUE_ALLOC", Some(20), None),
             op if op == nr::HWPT_INVALIDATE.request() => ("HWPT_INVALIDATE", None, None),
@@ -82,7 +110,8 @@ fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
             }
             "GET_HW_INFO" => {
                 asked.set_u32(24, 2);
-                let words = [[1, 0].as_slice(), &IDR, &[0, 0]].concat();
+                asked.set_u32(32, capabilities);
+                let words = [[1, 0, idr0].as_slice(), &IDR[1..], &[0, 0]].concat();
                 let info: Vec<u8> = words
                     .iter()
                     .flat_map(|word: &u32| word.to_ne_bytes())
@@ -103,9 +132,13 @@ fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
             let answer: Vec<u8> = [PAGE, PAGE].iter().flat_map(|n| n.to_ne_bytes()).collect();
             asked.data(32, 16).copy_from_slice(&answer);
         }
-        if name == "VEVENTQ_ALLOC" {
+        if let Some(file_at) = match name {
+            "VEVENTQ_ALLOC" => Some(24),
+            "FAULT_QUEUE_ALLOC" => Some(12),
+            _ => None,
+        } {
             let file: OwnedFd = File::open("/dev/null").unwrap().into();
-            asked.set_u32(24, file.into_raw_fd().unsigned_abs());
+            asked.set_u32(file_at, file.into_raw_fd().unsigned_abs());
         }
         Ok(())
     }
@@ -113,18 +146,28 @@ fn tegra(log: &Log) -> impl FnMut(Asked<'_>) -> Result<(), Errno> + use<> {
 
 /// The device 7 on an SMMU of that machine, with a parent of tables, and what will be asked.
 fn machine() -> (impl Drop, NestParent, Device, Log) {
+    machine_that_says(IDR[0], 0)
+}
+
+/// The same on a machine that says this of itself.
+fn machine_that_says(idr0: u32, capabilities: u32) -> (impl Drop, NestParent, Device, Log) {
     let log = Log::default();
-    let kernel = answering(tegra(&log));
+    let kernel = answering(tegra(&log, idr0, capabilities));
     let file = memfd_create("iommufd", MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&file, 2 * PAGE).unwrap();
     let iommufd = Iommufd::from_fd(file).unwrap();
-    // SAFETY: nobody has bound it, and no kernel knows of it: nothing can come of a wrong id.
-    let device =
-        unsafe { Device::from_bound(&iommufd, 7, GroupIdentity::Alone, Arc::new(Driver)) }.unwrap();
+    let device = bound(&iommufd, 7, GroupIdentity::Alone, &Arc::default());
     let ioas = Ioas::new(&iommufd).unwrap();
     let parent = NestParent::new(&ioas, &device).unwrap();
     log.borrow_mut().clear();
     (kernel, parent, device, log)
+}
+
+/// A device of this id, whose moves can be looked at.
+fn bound(iommufd: &Iommufd, id: u32, group: GroupIdentity, moves: &Arc<Moves>) -> Device {
+    let driver = Arc::new(Driver(Arc::clone(moves)));
+    // SAFETY: nobody has bound it, and no kernel knows of it: nothing can come of a wrong id.
+    unsafe { Device::from_bound(iommufd, id, group, driver) }.unwrap()
 }
 
 /// The last thing that was asked under this name.

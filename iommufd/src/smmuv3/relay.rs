@@ -49,7 +49,12 @@
 //!                 false
 //!             }
 //!             // The guest must not go on: it would use memory again that a device still writes to.
-//!             Stop::NotFlushed(error) => panic!("{error}"),
+//!             // Its SYNC is not complete, and is tried when the queue is run again. Until then the
+//!             // guest stands still, and whoever looks after it hears why.
+//!             Stop::NotFlushed(error) => {
+//!                 self.pause_guest(&error);
+//!                 false
+//!             }
 //!         }
 //!     }
 //!
@@ -64,6 +69,7 @@
 //!     # fn signal(&mut self, _: SyncSignal) {}
 //!     # fn put_into_event_queue(&mut self, _: EventRecord) {}
 //!     # fn raise_gerror(&mut self) {}
+//!     # fn pause_guest(&mut self, _: &iommufd::smmuv3::relay::NotFlushed) {}
 //! }
 //! ```
 //!
@@ -81,7 +87,8 @@
 //!
 //! let features = Features::new(guests_registers)?;
 //! let mut relay = Relay::new(Kernel::new(smmu), features)?;
-//! // The SMMU is off, and SMMU_GBPA lets everything through: the device reaches guest memory.
+//! // The SMMU is off, and SMMU_GBPA lets everything through: the device reaches guest memory. (If
+//! // it has ATS, and shall use it: `RelayedDevice::new(device).with_ats()?`.)
 //! let port = relay.plug(RelayedDevice::new(device), None, memory)?;
 //! // The guest has numbered the bus.
 //! relay.assign(&port, Some(StreamId::new(0x100)), memory)?;
@@ -97,7 +104,7 @@
 //! |---|---|
 //! | `CFGI_STE`, `CFGI_STE_RANGE`, `CFGI_ALL` | for each stream with a device: what came before is carried out, the entry is read and reduced to what the guest's SMMU has, and if it is another the table is replaced; then `CFGI_CD_ALL` is forwarded |
 //! | `CFGI_CD`, `CFGI_CD_ALL` | forwarded, if the stream is translated |
-//! | `ATC_INV` | forwarded, if the stream is translated and its entry has ATS on |
+//! | `ATC_INV` | forwarded, if the stream is translated, its entry has ATS on, and the device has ATS |
 //! | `TLBI_NH_*`, `TLBI_NSNH_ALL` | forwarded |
 //! | `RESUME`, `STALL_TERM`, `PRI_RESP` | the page requests are answered |
 //! | `SYNC` | a [`PendingSync`], which only the token of a flush completes |
@@ -126,6 +133,10 @@
 //! When the host refuses to put a device there, it is `Blocked`, and not left on tables that the
 //! guest takes for its own again.
 //!
+//! A device that is plugged is attached in each of these places, so that its interrupts can be set
+//! up, and go on: [`Kernel`] says to what. It is the VMM's to attach before it is plugged, and after
+//! it is unplugged, and not between.
+//!
 //! # Events
 //!
 //! Records of the hardware's come by a [`VEventQueue`](crate::VEventQueue), with the guest's stream
@@ -138,7 +149,9 @@
 //! # Page requests
 //!
 //! A device can wait for a page of the guest's. What a [`FaultQueue`](crate::FaultQueue) delivers of
-//! it goes to [`Relay::page_requests`]. On Arm these are stalled transactions: each is one request,
+//! it goes to [`Relay::page_requests`]. A device without such a queue
+//! ([`RelayedDevice::with_fault_queue`]) does not stall, whatever the guest's tables say. On Arm
+//! these are stalled transactions: each is one request,
 //! with the stall's tag (`STAG`) for the number of its group. That the fault was one of
 //! `F_TRANSLATION`, `F_ADDR_SIZE`, `F_ACCESS` or `F_PERMISSION` the kernel does not say; the guest is
 //! told of the first. Linux 7.3 has no PRI with an SMMUv3; another [`Host`] may.
@@ -163,6 +176,7 @@ mod place;
 mod pri;
 mod queue;
 mod registers;
+mod relayed;
 mod report;
 mod requests;
 mod state;
@@ -172,27 +186,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smmuv3_types::{
-    CommandFeatures, EventRecord, Features, Invalidation, InvalidationLimits, StreamId,
-};
+use smmuv3_types::{EventRecord, Features, Invalidation, InvalidationLimits, StreamId};
 
 pub use commands::Taken;
 pub use devices::{Port, PortError};
 pub use flush::{Flushed, NotFlushed};
 pub use host::{Host, PageRequests, Place, RequestName, RequestedPage};
-pub use kernel::{Kernel, RelayedDevice, Smmuv3Kind};
+pub use kernel::{Kernel, Smmuv3Kind};
 pub use memory::{GuestMemory, Unreadable};
 pub use migrate::{ImportError, Quiesced};
 pub use queue::{CommandQueue, Ran, Stop};
+pub use relayed::RelayedDevice;
 pub use report::Report;
 pub use requests::ForGuest;
 pub use state::{BadState, State};
 pub use sync::{PendingSync, WrongToken};
 
-use self::configuration::Configuration;
 use self::devices::{Plugged, PortNumber};
 use self::registers::Registers;
 use self::report::Reports;
+use self::state::Saved;
 use crate::error::Refused;
 
 /// What a VMM that emulates an SMMUv3 puts between its guest and the host: see the
@@ -205,21 +218,23 @@ use crate::error::Refused;
 /// - `batch` names only streams that have a device.
 /// - While `stale`, the TLBs may have translations that the guest has invalidated, and no device is
 ///   translated.
+/// - While `overdue`, they may have such translations, too, and no `CMD_SYNC` completes.
 pub struct Relay<H: Host> {
     id: RelayId,
     host: H,
     limits: InvalidationLimits,
     features: Features,
-    commands: CommandFeatures,
     registers: Registers,
     devices: BTreeMap<PortNumber, Plugged<H>>,
     streams: BTreeMap<StreamId, PortNumber>,
     next_port: PortNumber,
     /// What an import knows of streams whose device has not come yet.
-    remembered: BTreeMap<StreamId, Configuration>,
+    remembered: BTreeMap<StreamId, Saved>,
     /// What was gathered for the host.
     batch: Vec<Invalidation>,
     stale: bool,
+    /// A device was stuck on tables that it was to leave, since all was forgotten last.
+    overdue: bool,
     /// Whether a command was taken since the last reset.
     used: bool,
     /// How many `CMD_SYNC`s were taken.
@@ -261,14 +276,14 @@ impl<H: Host> Relay<H> {
     /// # Errors
     /// The host, with [`CannotRelay`].
     pub fn new(host: H, features: Features) -> Result<Self, Refused<H, CannotRelay>> {
-        let commands = features.commands();
-        let wrong = if !commands.stage1() {
+        let registers = features.registers();
+        let wrong = if !registers.idr0.s1p() {
             Some(CannotRelay::Missing("SMMU_IDR0.S1P"))
-        } else if commands.stage2() {
+        } else if registers.idr0.s2p() {
             Some(CannotRelay::Offered("SMMU_IDR0.S2P"))
-        } else if commands.hyp() {
+        } else if registers.idr0.hyp() {
             Some(CannotRelay::Offered("SMMU_IDR0.Hyp"))
-        } else if commands.mpam() {
+        } else if registers.idr3.mpam() {
             Some(CannotRelay::Offered("SMMU_IDR3.MPAM"))
         } else {
             None
@@ -281,7 +296,6 @@ impl<H: Host> Relay<H> {
             limits: host.limits(),
             host,
             features,
-            commands,
             registers: Registers::default(),
             devices: BTreeMap::new(),
             streams: BTreeMap::new(),
@@ -289,6 +303,7 @@ impl<H: Host> Relay<H> {
             remembered: BTreeMap::new(),
             batch: Vec::new(),
             stale: false,
+            overdue: false,
             used: false,
             syncs: 0,
             reports: Reports::new(),

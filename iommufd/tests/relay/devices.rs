@@ -1,9 +1,9 @@
 //! Devices come, are numbered, and go.
 
 use iommufd::smmuv3::relay::{Kernel, PendingSync, Place, Port, PortError, Relay};
-use smmuv3_types::{Gbpa, Ste, StreamConfig};
+use smmuv3_types::{AtcSpan, Command, Gbpa, InputAddress, Invalidation, Ste, StreamConfig};
 
-use crate::guest::{Guest, cfgi_cd_all, cfgi_ste, nested, on, stage1, stream};
+use crate::guest::{Guest, cfgi_cd_all, cfgi_ste, nested, nh_all, on, stage1, stream, with_ats};
 use crate::model::{Call, Dev, Refusal};
 
 #[test]
@@ -94,13 +94,19 @@ fn a_device_that_bypasses_is_numbered_without_a_break() {
 }
 
 #[test]
-fn a_device_comes_back_blocked_and_with_no_number() {
+fn a_device_comes_back_with_no_number_after_it_was_blocked() {
     let (mut guest, mut ports) = Guest::with_streams(&[(1, stage1(0)), (2, stage1(1))]);
     let _taken = guest.take(cfgi_cd_all(1));
     let device = guest.relay.unplug(ports.remove(0)).unwrap();
     assert_eq!(device, Dev(1));
-    assert_eq!(guest.model.place(device), Place::Blocked);
-    assert_eq!(guest.model.name(device), None);
+    assert_eq!(
+        guest.model.calls()[1..],
+        [
+            Call::Put(device, Place::Blocked),
+            Call::Name(device, None),
+            Call::Leave(device)
+        ]
+    );
     // What the guest says of it is nobody's business any more; others go on.
     assert_eq!(
         guest.forwards(&[cfgi_ste(1), cfgi_cd_all(1), cfgi_cd_all(2)]),
@@ -115,12 +121,14 @@ fn a_device_comes_back_blocked_and_with_no_number() {
 }
 
 #[test]
-fn a_device_that_bypasses_comes_back_blocked() {
+fn a_device_that_bypasses_is_blocked_before_it_comes_back() {
     let bypass = Ste::valid(StreamConfig::Bypass);
     let (mut guest, mut ports) = Guest::with_streams(&[(1, bypass)]);
     assert_eq!(guest.model.place(Dev(1)), Place::Bypass);
     let device = guest.relay.unplug(ports.remove(0)).unwrap();
-    assert_eq!(guest.model.place(device), Place::Blocked);
+    let calls = guest.model.calls();
+    let last = [Call::Put(device, Place::Blocked), Call::Leave(device)];
+    assert_eq!(calls[calls.len() - 2..], last);
 }
 
 #[test]
@@ -182,4 +190,86 @@ fn a_host_that_refuses_a_number_leaves_the_device_where_it_is_safe() {
     guest.carries_out(&[cfgi_ste(2)]);
     let place = Place::Translated(nested(stage1(1)));
     assert_eq!(guest.model.place(Dev(2)), place);
+}
+
+#[test]
+fn a_device_that_cannot_come_behind_the_smmu_is_given_back() {
+    let mut guest = Guest::new();
+    guest.model.refuse(|call| matches!(call, Call::Enter(_)));
+    let refused = guest
+        .relay
+        .plug(Dev(1), Some(stream(1)), &guest.memory)
+        .unwrap_err();
+    assert_eq!(*refused.error(), PortError::Enter(Refusal));
+    guest.model.accept();
+    assert_eq!(guest.model.calls(), []);
+    // Its number is free.
+    let memory = guest.memory.clone();
+    let port = guest
+        .relay
+        .plug(refused.into_value(), Some(stream(1)), &memory);
+    assert!(port.is_ok());
+}
+
+#[test]
+fn a_device_that_gets_no_number_leaves_again() {
+    let mut guest = Guest::new();
+    let plug = |guest: &mut Guest| {
+        let memory = guest.memory.clone();
+        let plugged = guest.relay.plug(Dev(1), Some(stream(1)), &memory);
+        plugged.map_err(|refused| (refused.error().clone(), refused.into_value()))
+    };
+    let refused = Err((PortError::Name(Refusal), Dev(1)));
+    guest.model.refuse(|call| matches!(call, Call::Name(..)));
+    assert_eq!(plug(&mut guest), refused);
+    assert!(!guest.model.has(Dev(1)));
+    // Even if it cannot leave, it can come again.
+    guest
+        .model
+        .refuse(|call| matches!(call, Call::Name(..) | Call::Leave(_)));
+    assert_eq!(plug(&mut guest), refused);
+    assert!(guest.model.has(Dev(1)));
+    guest.model.accept();
+    let _port = plug(&mut guest).unwrap();
+    assert_eq!(guest.model.place(Dev(1)), Place::Bypass);
+}
+
+#[test]
+fn a_device_that_cannot_leave_stays_blocked_with_its_port() {
+    let (mut guest, mut ports) = Guest::with_streams(&[(1, stage1(0))]);
+    guest.model.refuse(|call| matches!(call, Call::Leave(_)));
+    let refused = guest.relay.unplug(ports.remove(0)).unwrap_err();
+    assert_eq!(*refused.error(), PortError::Leave(Refusal));
+    let port = refused.into_value();
+    assert_eq!(guest.relay.place(&port), Some(Place::Blocked));
+    assert_eq!(guest.model.place(Dev(1)), Place::Blocked);
+    assert_eq!(guest.relay.stream(&port), None);
+    assert_eq!(guest.carries_out(&[cfgi_ste(1)]), []);
+    guest.model.accept();
+    assert_eq!(guest.relay.unplug(port).unwrap(), Dev(1));
+    assert!(!guest.model.has(Dev(1)));
+}
+
+#[test]
+fn a_device_without_ats_is_never_asked_to_forget_what_it_has_cached() {
+    let streams = [(1, with_ats(stage1(0))), (2, with_ats(stage1(1)))];
+    let (mut guest, _ports) = Guest::with_streams(&streams);
+    guest.model.0.borrow_mut().without_ats.insert(Dev(1));
+    let atc = |number| Command::AtcInv {
+        stream: stream(number),
+        substream: None,
+        global: false,
+        address: InputAddress::new(0),
+        span: AtcSpan::ALL,
+    };
+    assert_eq!(guest.forwards(&[atc(1), atc(2)]), [atc(2)]);
+    // Nor when all is forgotten.
+    guest.model.refuse(|call| match call {
+        Call::Invalidate(batch) => batch.contains(&Invalidation::tlbi_nsnh_all()),
+        _ => false,
+    });
+    assert_eq!(
+        guest.forwards(&[Command::TlbiNsnhAll]),
+        [cfgi_cd_all(1), cfgi_cd_all(2), nh_all(), atc(2)]
+    );
 }

@@ -69,10 +69,19 @@ fn what_was_not_told_is_told_there() {
     let told = export(&mut source);
     assert_ne!(state, told);
     for (state, event) in [(state, event), (told, None)] {
+        let state = State::from_bytes(&state.to_bytes()).unwrap();
         let mut there = destination(&source);
         let _ports = [1, 2, 3].map(|number| there.plug(number, Some(number)));
-        let state = State::from_bytes(&state.to_bytes()).unwrap();
         there.relay.import(&state, &there.memory).unwrap();
+        assert_eq!(there.relay.take_event(), event);
+        assert_eq!(there.relay.take_event(), None);
+        // The same of a device that comes late, also when the guest has gone on meanwhile.
+        let mut there = destination(&source);
+        there.relay.import(&state, &there.memory).unwrap();
+        let state = export(&mut there);
+        let mut there = destination(&source);
+        there.relay.import(&state, &there.memory).unwrap();
+        let _port = there.plug(3, Some(3));
         assert_eq!(there.relay.take_event(), event);
         assert_eq!(there.relay.take_event(), None);
     }

@@ -1,7 +1,7 @@
 //! A host with an SMMU that caches whatever it may, for as long as it may.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use iommufd::smmuv3::relay::{Host, PageRequests, Place, RequestName, RequestedPage};
@@ -16,6 +16,8 @@ use crate::world::Memory;
 /// What the host was asked for, and has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
+    Enter(Dev),
+    Leave(Dev),
     Invalidate(Vec<Invalidation>),
     Name(Dev, Option<StreamId>),
     Put(Dev, Place),
@@ -57,6 +59,17 @@ struct Plugged {
     atc: HashMap<u64, Cached<u64>>,
 }
 
+impl Default for Plugged {
+    fn default() -> Self {
+        Self {
+            name: None,
+            place: Place::Blocked,
+            descriptor: None,
+            atc: HashMap::new(),
+        }
+    }
+}
+
 /// Which calls fail: of 100, so many.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failures {
@@ -64,12 +77,16 @@ pub(crate) struct Failures {
     pub(crate) put: u64,
     pub(crate) block: u64,
     pub(crate) name: u64,
+    pub(crate) enter: u64,
+    pub(crate) leave: u64,
 }
 
 pub(crate) struct Smmu {
     memory: Memory,
     limits: InvalidationLimits,
     devices: BTreeMap<Dev, Plugged>,
+    /// The devices that cache nothing, and do not answer `CMD_ATC_INV`.
+    pub(crate) without_ats: BTreeSet<Dev>,
     tlb: HashMap<(u16, u64), Cached<u64>>,
     pub(crate) calls: Vec<Call>,
     pub(crate) failures: Failures,
@@ -93,6 +110,7 @@ impl Model {
             memory: memory.clone(),
             limits,
             devices: BTreeMap::new(),
+            without_ats: BTreeSet::new(),
             tlb: HashMap::new(),
             calls: Vec::new(),
             failures: Failures::default(),
@@ -135,11 +153,14 @@ impl Model {
         self.0.borrow().devices.get(&device)?.name
     }
 
+    /// Whether the device is behind the SMMU.
+    pub(crate) fn has(&self, device: Dev) -> bool {
+        self.0.borrow().devices.contains_key(&device)
+    }
+
     /// A device accesses a page, and caches are filled.
     pub(crate) fn access(&self, device: Dev, page: u64) -> Used {
-        let mut smmu = self.0.borrow_mut();
-        smmu.plugged(device);
-        smmu.access(device, page)
+        self.0.borrow_mut().access(device, page)
     }
 
     pub(crate) fn all_access(&self) {
@@ -169,22 +190,20 @@ impl Model {
 
 impl Smmu {
     fn plugged(&mut self, device: Dev) -> &mut Plugged {
-        self.devices.entry(device).or_insert(Plugged {
-            name: None,
-            place: Place::Blocked,
-            descriptor: None,
-            atc: HashMap::new(),
-        })
+        let plugged = self.devices.get_mut(&device);
+        plugged.unwrap_or_else(|| panic!("{device:?} is not behind the SMMU"))
     }
 
     fn access(&mut self, device: Dev, page: u64) -> Used {
         let now = self.memory.tick();
-        let plugged = self.devices.get_mut(&device).unwrap();
         let mut used = Used {
             outcome: Outcome::Aborted,
             descriptor: None,
             translation: None,
             atc: None,
+        };
+        let Some(plugged) = self.devices.get_mut(&device) else {
+            return used;
         };
         let ste = match plugged.place {
             Place::Blocked => return used,
@@ -225,7 +244,8 @@ impl Smmu {
         };
         used.translation = Some((time, Asid::new(asid)));
         used.outcome = Outcome::Page(to);
-        if stage1.has_full_ats() && self.limits.ats() {
+        let has_ats = !self.without_ats.contains(&device);
+        if stage1.has_full_ats() && self.limits.ats() && has_ats {
             plugged.atc.insert(page, (now, to));
         }
         used
@@ -241,17 +261,18 @@ impl Smmu {
         }
     }
 
-    fn of(&mut self, stream: StreamId) -> &mut Plugged {
-        let named = |plugged: &&mut Plugged| plugged.name == Some(stream);
-        let found = self.devices.values_mut().find(named);
-        found.unwrap_or_else(|| panic!("no device has stream {stream}"))
+    fn of(&mut self, stream: StreamId) -> (Dev, &mut Plugged) {
+        let named = |(_, plugged): &(&Dev, &mut Plugged)| plugged.name == Some(stream);
+        let found = self.devices.iter_mut().find(named);
+        let (device, plugged) = found.unwrap_or_else(|| panic!("no device has stream {stream}"));
+        (*device, plugged)
     }
 
     fn carry_out(&mut self, invalidation: &Invalidation) {
         assert!(self.limits.permit(invalidation), "{invalidation:?}");
         match invalidation.command() {
             Command::CfgiCd { stream, .. } | Command::CfgiCdAll { stream } => {
-                self.of(stream).descriptor = None;
+                self.of(stream).1.descriptor = None;
             }
             Command::TlbiNhAll { .. } | Command::TlbiNsnhAll => self.tlb.clear(),
             Command::TlbiNhAsid { asid, .. } => self.tlb.retain(|(of, _), _| *of != asid.get()),
@@ -276,7 +297,7 @@ impl Smmu {
                 span,
                 ..
             } => {
-                let plugged = self.of(stream);
+                let (device, plugged) = self.of(stream);
                 let Place::Translated(ste) = plugged.place else {
                     panic!("ATC_INV for {plugged:?}");
                 };
@@ -287,6 +308,7 @@ impl Smmu {
                 plugged
                     .atc
                     .retain(|page, _| !spans(address, span.size(), *page));
+                assert!(!self.without_ats.contains(&device), "it never answers");
             }
             other => panic!("{other:?} was forwarded"),
         }
@@ -318,6 +340,38 @@ impl Host for Model {
 
     fn limits(&self) -> InvalidationLimits {
         self.0.borrow().limits
+    }
+
+    fn has_ats(&self, device: &Dev) -> bool {
+        !self.0.borrow().without_ats.contains(device)
+    }
+
+    fn enter(&mut self, device: &mut Dev) -> Result<(), Refusal> {
+        let mut smmu = self.0.borrow_mut();
+        let call = Call::Enter(*device);
+        let of_100 = smmu.failures.enter;
+        if smmu.refuses(&call, of_100) {
+            return Err(Refusal);
+        }
+        // One that could not leave comes again.
+        let plugged = smmu.devices.entry(*device).or_default();
+        assert_eq!((plugged.place, plugged.name), (Place::Blocked, None));
+        smmu.calls.push(call);
+        Ok(())
+    }
+
+    fn leave(&mut self, device: &mut Dev) -> Result<(), Refusal> {
+        let mut smmu = self.0.borrow_mut();
+        let plugged = smmu.plugged(*device);
+        assert_eq!((plugged.place, plugged.name), (Place::Blocked, None));
+        let call = Call::Leave(*device);
+        let of_100 = smmu.failures.leave;
+        if smmu.refuses(&call, of_100) {
+            return Err(Refusal);
+        }
+        smmu.devices.remove(device);
+        smmu.calls.push(call);
+        Ok(())
     }
 
     fn invalidate(&mut self, commands: &[Invalidation]) -> Result<(), Refusal> {
@@ -361,7 +415,6 @@ impl Host for Model {
 
     fn put(&mut self, device: &mut Dev, place: &Place) -> Result<(), Refusal> {
         let mut smmu = self.0.borrow_mut();
-        smmu.plugged(*device);
         smmu.all_access();
         let call = Call::Put(*device, *place);
         let of_100 = match place {

@@ -1,10 +1,11 @@
 //! A host that refuses.
 
-use iommufd::smmuv3::relay::{NotFlushed, Place, PortError, Report, Stop};
+use iommufd::smmuv3::relay::{NotFlushed, Place, Port, PortError, Report, Stop};
 use smmuv3_types::{AtcSpan, Command, InputAddress, Ste, StreamConfig};
 
 use crate::guest::{
-    Guest, cfgi_cd_all, cfgi_ste, nested, nh_all, nh_asid, off, on, stage1, stream, sync, with_ats,
+    Guest, cfgi_cd_all, cfgi_ste, limits, nested, nh_all, nh_asid, off, offered, on, stage1,
+    stream, sync, with_ats,
 };
 use crate::model::{Call, Dev, Refusal};
 
@@ -168,6 +169,58 @@ fn a_device_that_cannot_be_blocked_is_not_given_back() {
     assert_eq!(guest.relay.take_reports(), vec![not_blocked; 3]);
     guest.model.accept();
     assert_eq!(guest.relay.unplug(port).unwrap(), Dev(1));
+}
+
+/// A device on tables that the guest has left uses what the guest has invalidated, and leaves it in the TLBs.
+#[test]
+fn after_a_device_was_stuck_all_is_forgotten_before_a_sync_however_it_was_freed() {
+    type Free = fn(&mut Guest, Port);
+    let free: [Free; 5] = [
+        |_, _| {},
+        |guest, _| {
+            let _taken = guest.take(cfgi_ste(1));
+        },
+        |guest, _| guest.cr0(off()),
+        |guest, port| {
+            let number = Some(stream(5));
+            guest.relay.assign(&port, number, &guest.memory).unwrap();
+        },
+        |guest, port| assert_eq!(guest.relay.unplug(port).unwrap(), Dev(1)),
+    ];
+    for free in free {
+        let (mut guest, mut ports) = Guest::with_streams(&[(1, stage1(0)), (2, stage1(1))]);
+        guest.write_descriptor(0, 1, 0);
+        guest.write_page(0, 0, 0x111);
+        guest.write_ste(1, &stage1(2));
+        guest.model.refuse(|call| matches!(call, Call::Put(..)));
+        let _taken = guest.take(cfgi_ste(1));
+        // The guest has no such page any more, and says so; the device has not gone.
+        let _taken = guest.take(nh_asid(1));
+        assert_eq!(guest.relay.flush(), Err(NotFlushed { devices: 1 }));
+        guest.model.accept();
+        guest.model.calls();
+        free(&mut guest, ports.remove(0));
+        let _flushed = guest.relay.flush().unwrap();
+        let calls = guest.model.calls();
+        let forgets = |call: &Call| invalidates(call, is_all);
+        let moves = |call: &Call| matches!(call, Call::Put(Dev(1), _));
+        let last_move = calls.iter().rposition(moves);
+        let forgotten = calls.iter().rposition(forgets);
+        assert!(last_move.is_some() && forgotten > last_move, "{calls:?}");
+        // Once is enough.
+        assert_eq!(guest.carries_out(&[]), []);
+    }
+}
+
+#[test]
+fn nothing_is_asked_for_where_there_is_nothing_to_ask() {
+    let limits = limits().with_ats(false);
+    let mut guest = Guest::with(offered(), limits, 0);
+    guest.write_ste(1, &with_ats(stage1(0)));
+    let _port = guest.plug(1, Some(1));
+    guest.cr0(on());
+    guest.model.refuse(|call| invalidates(call, is_by_asid));
+    assert_eq!(guest.forwards(&[nh_asid(1)]), [cfgi_cd_all(1), nh_all()]);
 }
 
 #[test]

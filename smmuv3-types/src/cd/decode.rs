@@ -104,8 +104,8 @@ pub enum BadCd {
     /// The kind of tables is not one that the SMMU has.
     #[error("CD.AA64 is {0}, a kind of tables that is not there")]
     Format(bool),
-    /// The SMMU is to write flags that it does not, or those of tables only.
-    #[error("CD.HA, CD.HD or CD.HAFT ask for flags that the SMMU does not write")]
+    /// The SMMU is to write flags that it does not.
+    #[error("CD.HA or CD.HD asks for flags that the SMMU does not write")]
     TableUpdate,
     /// The ASID has more than 8 bits: `SMMU_IDR0.ASID16` is 0.
     #[error("CD.ASID {0} has more than 8 bits")]
@@ -211,8 +211,8 @@ impl Cd {
         let wrong = match there {
             TableUpdate::None => self.ha() || self.hd(),
             TableUpdate::AccessFlag => self.hd(),
-            TableUpdate::Dirty => false,
-            TableUpdate::TableAccessFlag => self.haft() && !self.ha(),
+            // Without the flags of tables, which no features have, HAFT is RES0.
+            TableUpdate::Dirty | TableUpdate::TableAccessFlag => false,
         };
         if wrong {
             return Err(BadCd::TableUpdate);

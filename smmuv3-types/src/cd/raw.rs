@@ -78,7 +78,8 @@ record! {
     flag had0, with_had0: "HAD0", 1 [1];
     /// Whether the first table is closed to the unprivileged.
     flag e0pd0, with_e0pd0: "E0PD0", 1 [2];
-    /// Whether the SMMU sets access flags of tables.
+    /// Whether the SMMU sets access flags of tables, where `SMMU_IDR0.HTTU` is `0b11`, which is not
+    /// covered.
     flag haft, with_haft: "HAFT", 1 [3];
     /// Where the first table is.
     ipa ttb0, with_ttb0: "TTB0", 1 [51:4];

@@ -1,10 +1,10 @@
 //! What the words of a command mean.
 
 use super::fields::{self, LEAF};
-use super::{AtcSpan, MsiAttributes, ResumeAction, StreamRange, SyncMsi};
+use super::{AtcSpan, CommandFeatures, MsiAttributes, ResumeAction, StreamRange, SyncMsi};
 use crate::{
-    Asid, BadCommand, Command, CommandFeatures, CommandWords, Opcode, PriResponse, Shareability,
-    Stag, SubstreamId, SyncSignal, TlbiRange, Vmid, entry, page_request,
+    Asid, BadCommand, Command, CommandWords, Features, Opcode, PriResponse, Shareability, Stag,
+    SubstreamId, SyncSignal, TlbiRange, Vmid, entry, page_request,
 };
 
 impl Command {
@@ -12,23 +12,51 @@ impl Command {
     ///
     /// Bits that are RES0 or IGNORED are not looked at. Numbers that are out of range of what the
     /// features say, such as a stream, are not an error of the queue (4.1.7) and are given as they
-    /// are.
+    /// are. A virtual SMMU decodes by what it advertises to its guest, not by what the hardware
+    /// has. What counts of it:
+    ///
+    /// | field | without it |
+    /// |---|---|
+    /// | `SMMU_IDR0.S1P` | `CFGI_CD*` and `TLBI_NH_*` are illegal |
+    /// | `SMMU_IDR0.S2P` | `TLBI_S2_IPA` and `TLBI_S12_VMALL` are illegal, and no command has a VMID |
+    /// | `SMMU_IDR0.Hyp` | `TLBI_EL2_*` are illegal |
+    /// | `SMMU_IDR0.ATS` | `ATC_INV` is illegal |
+    /// | `SMMU_IDR0.PRI` | `PRI_RESP` is illegal |
+    /// | `SMMU_IDR0.STALL_MODEL` other than `0b01` | `RESUME` and `STALL_TERM` are illegal |
+    /// | `SMMU_IDR3.MPAM` | `CFGI_VMS_PIDM` is illegal |
+    /// | `SMMU_IDR0.ASID16`, `VMID16` | the upper 8 bits of an ASID, of a VMID are ignored |
+    /// | `SMMU_IDR0.MSI` | the MSI of a `SYNC` is ignored |
+    /// | `SMMU_IDR0.SEV` | a `SYNC` that asks for an event signals nothing |
+    /// | `SMMU_IDR0.TERM_MODEL` | `RESUME.Ab` counts; with it, a terminated transaction always aborts |
+    /// | `SMMU_IDR1.SSIDSIZE` | `SSV` counts as 0, and the substream of `CFGI_CD` as 0 |
+    /// | `SMMU_IDR3.RIL` | ranges and level hints are ignored |
+    /// | `SMMU_IDR5.DS` | a range has a scale of 5 bits, and no hint at level 1 of 16 KiB |
     ///
     /// ```
-    /// use smmuv3_types::{Asid, BadCommand, Command, CommandFeatures, Vmid};
+    /// use smmuv3_types::{Asid, BadCommand, Command, Features, IdRegisters, Idr0, Vmid};
     ///
-    /// let features = CommandFeatures::STAGE_1.with_asid16(true);
+    /// let features = Features::new(IdRegisters {
+    ///     idr0: Idr0::default().with_s1p(true).with_asid16(true),
+    ///     ..IdRegisters::default()
+    /// })?;
     /// assert_eq!(
     ///     Command::decode([0x0123_0000_0000_0011, 0], &features),
     ///     Ok(Command::TlbiNhAsid { vmid: Vmid::new(0), asid: Asid::new(0x123) }),
     /// );
     /// assert_eq!(Command::decode([0xff, 0], &features), Err(BadCommand::Unknown(0xff)));
+    /// # Ok::<(), smmuv3_types::BadFeatures>(())
     /// ```
     ///
     /// # Errors
     /// The command is to raise `CERROR_ILL`, for the reason that the error names.
     #[inline]
-    pub fn decode(
+    pub fn decode(words: impl Into<CommandWords>, features: &Features) -> Result<Self, BadCommand> {
+        Self::decode_with(words, features.commands())
+    }
+
+    /// As [`Self::decode`], with what counts of the features.
+    #[inline]
+    pub(crate) fn decode_with(
         words: impl Into<CommandWords>,
         features: &CommandFeatures,
     ) -> Result<Self, BadCommand> {

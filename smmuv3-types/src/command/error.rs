@@ -18,8 +18,7 @@ pub enum BadCommand {
     #[error("{0} is for the Secure command queue")]
     Secure(Opcode),
 
-    /// The SMMU has not what it is for: see the fields of
-    /// [`CommandFeatures`](crate::CommandFeatures).
+    /// The SMMU has not what it is for: see [`Command::decode`](crate::Command::decode).
     #[error("this SMMU has no {0}")]
     NotImplemented(Opcode),
 

@@ -2,23 +2,10 @@
 
 use core::fmt;
 
-/// What the ID registers of an SMMU say about the commands that it takes.
-///
-/// A virtual SMMU decodes by what it advertises to its guest, not by what the hardware has.
-///
-/// ```
-/// use smmuv3_types::CommandFeatures;
-///
-/// // What a guest's SMMU over a host's with range invalidation may look like.
-/// let features = CommandFeatures::STAGE_1
-///     .with_ril(true)
-///     .with_asid16(true)
-///     .with_ats(true)
-///     .with_substream_bits(16);
-/// assert!(features.ril() && !features.stage2());
-/// ```
+/// What the ID registers of an SMMU say about the commands that it takes: a part of
+/// [`Features`](crate::Features), put together once so that decoding a command is quick.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct CommandFeatures {
+pub(crate) struct CommandFeatures {
     /// One bit for each of the flags below, so that whether a command is implemented is a single
     /// test.
     bits: u16,
@@ -27,7 +14,7 @@ pub struct CommandFeatures {
 
 impl CommandFeatures {
     /// An SMMU of stage 1 only and nothing else: the least that a guest can be given on iommufd.
-    pub const STAGE_1: Self = Self {
+    pub(crate) const STAGE_1: Self = Self {
         bits: Self::S1P,
         substream_bits: 0,
     };
@@ -61,13 +48,13 @@ macro_rules! flags {
             $(
                 #[doc = concat!("`", $field, "`: ", $doc)]
                 #[must_use]
-                pub const fn $get(&self) -> bool {
+                pub(crate) const fn $get(&self) -> bool {
                     self.has(Self::$bit)
                 }
 
                 #[doc = concat!("With [`Self::", stringify!($get), "`] changed.")]
                 #[must_use]
-                pub const fn $with(mut self, value: bool) -> Self {
+                pub(crate) const fn $with(mut self, value: bool) -> Self {
                     self.bits = if value {
                         self.bits | Self::$bit
                     } else {
@@ -110,13 +97,13 @@ impl CommandFeatures {
     /// `SMMU_IDR1.SSIDSIZE`: how many bits a substream has. With 0 there are none: `SSV` counts
     /// as 0 and the substream of `CFGI_CD` as 0.
     #[must_use]
-    pub const fn substream_bits(&self) -> u8 {
+    pub(crate) const fn substream_bits(&self) -> u8 {
         self.substream_bits
     }
 
     /// With [`Self::substream_bits`] changed.
     #[must_use]
-    pub const fn with_substream_bits(mut self, bits: u8) -> Self {
+    pub(crate) const fn with_substream_bits(mut self, bits: u8) -> Self {
         self.substream_bits = bits;
         self
     }

@@ -1,7 +1,7 @@
 //! The range and the level hint of an invalidation by address.
 
-use crate::Granule;
 use crate::field::Field;
+use crate::{Granule, Level};
 
 const NUM: Field = Field::new(16, 12);
 const SCALE: Field = Field::new(25, 20);
@@ -18,26 +18,9 @@ const fn tg(granule: Granule) -> u64 {
     }
 }
 
-/// The level of the entries that an invalidation is about: `TTL`, bits 9:8 of the second word
-/// (4.4.1.1). Only blocks and pages of this level need be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlbiLevel {
-    /// Level 1, `0b01`. With [`Granule::Kib16`] only where there is `SMMU_IDR5.DS`.
-    One,
-    /// Level 2, `0b10`.
-    Two,
-    /// Level 3, `0b11`.
-    Three,
-}
-
-impl TlbiLevel {
-    const fn bits(self) -> u64 {
-        match self {
-            Self::One => 0b01,
-            Self::Two => 0b10,
-            Self::Three => 0b11,
-        }
-    }
+/// `TTL`, bits 9:8 of the second word (4.4.1.1). 0 is no hint, so there is none for level 0.
+const fn ttl(level: Level) -> u64 {
+    level.number() as u64
 }
 
 /// How many granules an invalidation is about, of which granule, and at which level (4.4.1.1).
@@ -45,11 +28,12 @@ impl TlbiLevel {
 /// A command has one only where there is `SMMU_IDR3.RIL`. It starts at the command's address.
 ///
 /// # Invariants
-/// It is none of the encodings that are reserved: more than one granule, or a level.
+/// It is none of the encodings that are reserved: more than one granule, or a level. The level is
+/// not 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TlbiRange {
     granule: Granule,
-    level: Option<TlbiLevel>,
+    level: Option<Level>,
     num: u8,
     scale: u8,
 }
@@ -63,39 +47,32 @@ impl TlbiRange {
     /// The largest `SCALE` without `SMMU_IDR5.DS`.
     pub const MAX_SCALE_WITHOUT_DS: u8 = 31;
 
-    /// One granule at the address, of which the level is known: a hint rather than a range.
+    /// One granule at the address, of which the level is known: a hint rather than a range. `None`
+    /// if the level is 0: there is no hint for it.
     #[must_use]
-    pub const fn one(granule: Granule, level: TlbiLevel) -> Self {
-        Self {
-            granule,
-            level: Some(level),
-            num: 0,
-            scale: 0,
-        }
+    pub const fn one(granule: Granule, level: Level) -> Option<Self> {
+        Self::new(granule, Some(level), 0, 0)
     }
 
-    /// `(num + 1) << scale` granules, or `None` if one of the numbers is too large, or the range
-    /// is one granule with no level, which is reserved.
+    /// `(num + 1) << scale` granules, with entries of this level or of any. `None` if one of the
+    /// numbers is too large; if the range is one granule with no level, which is reserved; or if
+    /// the level is 0: there is no hint for it.
     ///
     /// ```
-    /// use smmuv3_types::{Granule, TlbiRange};
+    /// use smmuv3_types::{Granule, Level, TlbiRange};
     ///
     /// let range = TlbiRange::new(Granule::Kib4, None, 2, 9).unwrap();
     /// assert_eq!(range.granules(), 3 * 512);
     /// assert_eq!(range.bytes(), 6 << 20);
     /// assert_eq!(TlbiRange::new(Granule::Kib4, None, 0, 0), None);
+    /// assert_eq!(TlbiRange::new(Granule::Kib4, Some(Level::Level0), 2, 9), None);
     /// ```
     #[must_use]
-    pub const fn new(
-        granule: Granule,
-        level: Option<TlbiLevel>,
-        num: u8,
-        scale: u8,
-    ) -> Option<Self> {
+    pub const fn new(granule: Granule, level: Option<Level>, num: u8, scale: u8) -> Option<Self> {
         if num > Self::MAX_NUM || scale > Self::MAX_SCALE {
             return None;
         }
-        if num == 0 && scale == 0 && level.is_none() {
+        if num == 0 && scale == 0 && level.is_none() || matches!(level, Some(Level::Level0)) {
             return None;
         }
         Some(Self {
@@ -112,9 +89,11 @@ impl TlbiRange {
         self.granule
     }
 
-    /// The level of the entries: `TTL`. With `None` they are of any.
+    /// The level of the entries: `TTL`, bits 9:8 of the second word. Only blocks and pages of this
+    /// level need be forgotten; with `None`, of any. Never level 0; level 1 with
+    /// [`Granule::Kib16`] only where there is `SMMU_IDR5.DS`.
     #[must_use]
-    pub const fn level(&self) -> Option<TlbiLevel> {
+    pub const fn level(&self) -> Option<Level> {
         self.level
     }
 
@@ -163,9 +142,9 @@ impl TlbiRange {
         let level = match TTL.get(second) {
             // Without DS, tables of 16 KiB have no blocks of level 1: it counts as no hint.
             0b01 if !ds && matches!(granule, Granule::Kib16) => None,
-            0b01 => Some(TlbiLevel::One),
-            0b10 => Some(TlbiLevel::Two),
-            0b11 => Some(TlbiLevel::Three),
+            0b01 => Some(Level::Level1),
+            0b10 => Some(Level::Level2),
+            0b11 => Some(Level::Level3),
             _ => None,
         };
         let scale = if ds { SCALE } else { SCALE_WITHOUT_DS }.get(first) as u8;
@@ -185,7 +164,7 @@ impl TlbiRange {
         let Some(range) = range else { return [0, 0] };
         let first = SCALE.put(NUM.put(0, range.num as u64), range.scale as u64);
         let level = match range.level {
-            Some(level) => level.bits(),
+            Some(level) => ttl(level),
             None => 0,
         };
         [first, TG.put(TTL.put(0, level), tg(range.granule))]

@@ -1,5 +1,6 @@
 mod vectors;
 
+use super::CommandFeatures;
 use crate::testing::Random;
 use crate::*;
 
@@ -31,7 +32,7 @@ fn substream() -> SubstreamId {
 #[test]
 fn every_opcode_is_a_command_or_is_illegal_for_a_reason() {
     for number in 0..=u8::MAX {
-        let decoded = Command::decode([u64::from(number), 0], &ALL);
+        let decoded = Command::decode_with([u64::from(number), 0], &ALL);
         match Opcode::from_number(number) {
             None => assert_eq!(decoded, Err(BadCommand::Unknown(number))),
             Some(opcode) if opcode.is_secure() => {
@@ -76,17 +77,17 @@ fn decoding_what_is_encoded_gives_the_command_for_any_words() {
             .with_ril(bits & 2048 != 0)
             .with_ds(bits & 4096 != 0)
             .with_substream_bits(if bits & 8192 != 0 { 20 } else { 0 });
-        let Ok(command) = Command::decode(words, &features) else {
+        let Ok(command) = Command::decode_with(words, &features) else {
             continue;
         };
         decoded += 1;
         assert_eq!(
-            Command::decode(command.encode(), &features),
+            Command::decode_with(command.encode(), &features),
             Ok(command),
             "{words:x?} {features:?}"
         );
         // What means nothing under the features is gone: with all of them it is the same.
-        assert_eq!(Command::decode(command.encode(), &ALL), Ok(command));
+        assert_eq!(Command::decode_with(command.encode(), &ALL), Ok(command));
     }
     assert!(decoded > 500_000, "{decoded}");
 }
@@ -111,13 +112,13 @@ fn what_the_smmu_has_not_is_illegal() {
             if illegal.contains(&number) {
                 let opcode = Opcode::from_number(number).unwrap();
                 assert_eq!(
-                    Command::decode(words, &features),
+                    Command::decode_with(words, &features),
                     Err(BadCommand::NotImplemented(opcode))
                 );
             } else {
                 assert_eq!(
-                    Command::decode(words, &features).is_ok(),
-                    Command::decode(words, &ALL).is_ok(),
+                    Command::decode_with(words, &features).is_ok(),
+                    Command::decode_with(words, &ALL).is_ok(),
                     "{number:#x}"
                 );
             }
@@ -132,13 +133,13 @@ fn a_secure_stream_is_illegal_only_where_there_is_a_field_for_it() {
         let with_field = matches!(opcode.number(), 0x01..=0x07 | 0x44 | 0x45);
         if with_field {
             assert_eq!(
-                Command::decode(words, &ALL),
+                Command::decode_with(words, &ALL),
                 Err(BadCommand::SecureStream(*opcode))
             );
         } else {
             assert_eq!(
-                Command::decode(words, &ALL),
-                Command::decode([u64::from(opcode.number()), 0], &ALL)
+                Command::decode_with(words, &ALL),
+                Command::decode_with([u64::from(opcode.number()), 0], &ALL)
             );
         }
     }
@@ -148,29 +149,55 @@ fn a_secure_stream_is_illegal_only_where_there_is_a_field_for_it() {
 fn reserved_values_are_illegal() {
     for size in 53..64 {
         assert_eq!(
-            Command::decode([0x40, size], &ALL),
+            Command::decode_with([0x40, size], &ALL),
             Err(BadCommand::Span(size as u8))
         );
     }
     assert_eq!(
-        Command::decode([0x41, 3 << 12], &ALL),
+        Command::decode_with([0x41, 3 << 12], &ALL),
         Err(BadCommand::Response)
     );
     assert_eq!(
-        Command::decode([0x46 | 3 << 12, 0], &ALL),
+        Command::decode_with([0x46 | 3 << 12, 0], &ALL),
         Err(BadCommand::Signal)
     );
     for number in [0x12, 0x13, 0x22, 0x23, 0x2a] {
         let opcode = Opcode::from_number(number).unwrap();
         for granule in 1..4 {
             assert_eq!(
-                Command::decode([u64::from(number), granule << 10], &ALL),
+                Command::decode_with([u64::from(number), granule << 10], &ALL),
                 Err(BadCommand::EmptyRange(opcode))
             );
             // Without range invalidation the field is RES0, and ignored.
             assert!(
-                Command::decode([u64::from(number), granule << 10], &ALL.with_ril(false)).is_ok()
+                Command::decode_with([u64::from(number), granule << 10], &ALL.with_ril(false))
+                    .is_ok()
             );
+        }
+    }
+}
+
+#[test]
+fn a_hint_is_the_number_of_a_level_but_0() {
+    for &level in Level::ALL {
+        for granule in [Granule::Kib4, Granule::Kib16, Granule::Kib64] {
+            let hint = TlbiRange::one(granule, level);
+            assert_eq!(hint, TlbiRange::new(granule, Some(level), 0, 0));
+            let range = TlbiRange::new(granule, Some(level), 7, 1);
+            assert_eq!(hint.is_none(), level == Level::Level0);
+            assert_eq!(range.is_none(), level == Level::Level0);
+            for range in [hint, range].into_iter().flatten() {
+                let command = Command::TlbiNhVaa {
+                    vmid: VMID,
+                    address: ADDRESS,
+                    leaf: true,
+                    range: Some(range),
+                };
+                let [_, second] = command.encode().words();
+                assert_eq!(second >> 8 & 3, level.number().into());
+                assert_eq!(range.level(), Some(level));
+                assert_eq!(Command::decode_with(command.encode(), &ALL), Ok(command));
+            }
         }
     }
 }
@@ -180,25 +207,25 @@ fn level_1_of_16_kib_is_no_hint_without_ds() {
     let features = ALL.with_ds(false);
     // TG 2, TTL 1: with one granule it is the reserved combination (4.4.1.1).
     assert_eq!(
-        Command::decode([0x13, 0x900], &features),
+        Command::decode_with([0x13, 0x900], &features),
         Err(BadCommand::EmptyRange(Opcode::TlbiNhVaa))
     );
     let Ok(Command::TlbiNhVaa {
         range: Some(range), ..
-    }) = Command::decode([0x13 | 1 << 12, 0x900], &features)
+    }) = Command::decode_with([0x13 | 1 << 12, 0x900], &features)
     else {
         panic!("a range");
     };
     assert_eq!((range.level(), range.granules()), (None, 2));
     // With it, it is.
-    assert!(Command::decode([0x13, 0x900], &ALL).is_ok());
+    assert!(Command::decode_with([0x13, 0x900], &ALL).is_ok());
 }
 
 #[test]
 fn a_scale_has_five_bits_without_ds_and_is_at_most_39_with_it() {
     for bits in 0..64u64 {
         let words = [0x13 | bits << 20 | 1 << 12, 1 << 10];
-        let scale = |features| match Command::decode(words, &features) {
+        let scale = |features| match Command::decode_with(words, &features) {
             Ok(Command::TlbiNhVaa {
                 range: Some(range), ..
             }) => u64::from(range.scale()),
@@ -212,7 +239,7 @@ fn a_scale_has_five_bits_without_ds_and_is_at_most_39_with_it() {
 #[test]
 fn numbers_have_the_bits_that_the_smmu_has() {
     let words = [0xabcd_1234_0000_0011, 0];
-    let ids = |features| match Command::decode(words, &features) {
+    let ids = |features| match Command::decode_with(words, &features) {
         Ok(Command::TlbiNhAsid { vmid, asid }) => (vmid.get(), asid.get()),
         other => panic!("{other:?}"),
     };
@@ -226,7 +253,7 @@ fn numbers_have_the_bits_that_the_smmu_has() {
 fn no_substreams_means_none_is_named() {
     let features = ALL.with_substream_bits(0);
     assert_eq!(
-        Command::decode([0x7_ffff_fa40, 0], &features),
+        Command::decode_with([0x7_ffff_fa40, 0], &features),
         Ok(Command::AtcInv {
             stream: StreamId::new(7),
             substream: None,
@@ -236,7 +263,7 @@ fn no_substreams_means_none_is_named() {
         })
     );
     assert_eq!(
-        Command::decode([0x7_ffff_f005, 0], &features),
+        Command::decode_with([0x7_ffff_f005, 0], &features),
         Ok(Command::CfgiCd {
             stream: StreamId::new(7),
             substream: SubstreamId::new(0).unwrap(),
@@ -256,7 +283,7 @@ fn ends_of_a_stalled_transaction() {
     ] {
         for (features, expected) in [(ALL, action), (ALL.with_term_model(true), always_abort)] {
             assert_eq!(
-                Command::decode([0x44 | bits << 12, 5], &features),
+                Command::decode_with([0x44 | bits << 12, 5], &features),
                 Ok(Command::Resume {
                     stream: StreamId::new(0),
                     stag: Stag::new(5),
@@ -271,22 +298,22 @@ fn ends_of_a_stalled_transaction() {
 fn signals_of_a_sync() {
     let irq = [0x46 | 1 << 12 | 0x42 << 32, 0x1000];
     assert_eq!(
-        Command::decode(irq, &ALL.with_msi(false)),
+        Command::decode_with(irq, &ALL.with_msi(false)),
         Ok(Command::Sync(SyncSignal::Irq(None)))
     );
     // Bits 1:0 and those from 52 on are not of the address; an address of 0 is no MSI.
     assert_eq!(
-        Command::decode([irq[0], 0xfff0_0000_0000_0003], &ALL),
+        Command::decode_with([irq[0], 0xfff0_0000_0000_0003], &ALL),
         Ok(Command::Sync(SyncSignal::Irq(None)))
     );
     let sev = [0x46 | 2 << 12, 0];
     assert_eq!(
-        Command::decode(sev, &ALL.with_sev(false)),
+        Command::decode_with(sev, &ALL.with_sev(false)),
         Ok(Command::Sync(SyncSignal::None))
     );
     // MSH 0b01 counts as not shareable.
     let Ok(Command::Sync(SyncSignal::Irq(Some(msi)))) =
-        Command::decode([irq[0] | 1 << 22, irq[1]], &ALL)
+        Command::decode_with([irq[0] | 1 << 22, irq[1]], &ALL)
     else {
         panic!("an MSI");
     };
@@ -298,7 +325,7 @@ fn signals_of_a_sync() {
 fn ranges_of_streams() {
     for range in 0..32u8 {
         let words = [u64::from(STREAM.get()) << 32 | 4, u64::from(range)];
-        match Command::decode(words, &ALL) {
+        match Command::decode_with(words, &ALL) {
             Ok(Command::CfgiAll) => assert_eq!(range, 31),
             Ok(Command::CfgiSteRange(of)) => {
                 let size = 1u64 << (range + 1);

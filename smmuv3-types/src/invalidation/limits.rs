@@ -2,16 +2,24 @@
 
 use crate::Invalidation;
 
-/// What the host's SMMU has, as far as it decides which bits of an invalidation Linux takes.
+/// What the **host's** SMMU has, as far as it limits which bits of an [`Invalidation`] Linux takes.
 ///
-/// All but [`ats`](Self::ats) are fields of the ID registers that the kernel vouches for in its
-/// hardware information (`struct iommu_hw_info_arm_smmuv3`).
+/// Of the guest's SMMU the same is in its [`Features`](crate::Features): they decide what a command
+/// of the guest's means, these what becomes of it on the way to the host. The two are the same only
+/// if the guest was offered all that the host has.
+///
+/// They come from what the kernel reports of the host:
+/// [`Vouched::invalidation_limits`](crate::Vouched::invalidation_limits). All but
+/// [`ats`](Self::ats) are fields of the ID registers that the kernel vouches for in its hardware
+/// information (`struct iommu_hw_info_arm_smmuv3`).
 ///
 /// ```
-/// use smmuv3_types::InvalidationLimits;
+/// use smmuv3_types::{InvalidationLimits, Vouched};
 ///
-/// let limits = InvalidationLimits::NONE.with_ril(true).with_asid16(true);
-/// assert!(limits.ril() && !limits.ds());
+/// // What a host reports that has range invalidation and 16-bit ASIDs.
+/// let host = Vouched::new([0x0d44_101b, 0x0273_0010, 0, 0x1414, 0, 0x74]);
+/// let limits = host.invalidation_limits();
+/// assert_eq!(limits, InvalidationLimits::NONE.with_ril(true).with_asid16(true));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidationLimits {
@@ -23,7 +31,7 @@ pub struct InvalidationLimits {
 }
 
 impl InvalidationLimits {
-    /// Of an SMMU with nothing that is optional.
+    /// Of a host whose SMMU has nothing that is optional: what every host takes.
     pub const NONE: Self = Self {
         ril: false,
         ds: false,
@@ -102,7 +110,7 @@ impl InvalidationLimits {
         self
     }
 
-    /// Whether Linux takes this invalidation on such an SMMU.
+    /// Whether Linux takes this invalidation on such a host.
     ///
     /// One that was made for these limits, it does.
     #[must_use]

@@ -5,8 +5,9 @@ use std::vec::Vec;
 use zerocopy::IntoBytes;
 
 use super::*;
+use crate::BadCommand;
+use crate::command::CommandFeatures;
 use crate::testing::Random;
-use crate::{BadCommand, CommandFeatures};
 
 /// Whether Linux 7.3 takes a command, written down from the description of its rules: the bits
 /// that each opcode may have, and the values of a range that it refuses. The VMID counts as
@@ -104,7 +105,7 @@ fn what_is_made_of_any_words_is_taken_by_the_kernel() {
                     let number = FORWARDED[random.below(8) as usize];
                     words[0] = words[0] & !0xff | u64::from(number);
                 }
-                let Ok(command) = Command::decode(words, &features_of(guest)) else {
+                let Ok(command) = Command::decode_with(words, &features_of(guest)) else {
                     continue;
                 };
                 match Invalidation::from_command(&command, &host) {
@@ -133,7 +134,7 @@ fn what_the_kernel_takes_is_forwarded_without_its_vmid() {
                 continue;
             }
             taken += 1;
-            let command = Command::decode(words, &features_of(&host)).unwrap();
+            let command = Command::decode_with(words, &features_of(&host)).unwrap();
             let made = Invalidation::from_command(&command, &host).unwrap();
             let mut expected = words;
             match words[0] & 0xff {
@@ -194,7 +195,7 @@ fn vectors() {
                 Asid::new(0x8123),
                 address,
                 true,
-                TlbiRange::new(Granule::Kib4, Some(TlbiLevel::Three), 2, 9),
+                TlbiRange::new(Granule::Kib4, Some(Level::Level3), 2, 9),
                 &all,
             )
             .unwrap(),
@@ -229,14 +230,14 @@ fn a_hint_that_the_host_has_not_is_dropped() {
     let vaa = |range, limits| Invalidation::tlbi_nh_vaa(address, true, range, limits);
 
     // One granule: the address alone covers it.
-    let hint = Some(TlbiRange::one(Granule::Kib4, TlbiLevel::Two));
+    let hint = Some(TlbiRange::one(Granule::Kib4, Level::Level2).unwrap());
     assert_eq!(vaa(hint, &InvalidationLimits::NONE), vaa(None, &ril));
-    let hint = Some(TlbiRange::one(Granule::Kib16, TlbiLevel::One));
+    let hint = Some(TlbiRange::one(Granule::Kib16, Level::Level1).unwrap());
     assert_eq!(vaa(hint, &ril), vaa(None, &ril));
     // More granules: the range stays, of any level.
     let range = |level| TlbiRange::new(Granule::Kib16, level, 3, 0);
     assert_eq!(
-        vaa(range(Some(TlbiLevel::One)), &ril),
+        vaa(range(Some(Level::Level1)), &ril),
         vaa(range(None), &ril)
     );
 }
@@ -315,7 +316,7 @@ fn what_the_kernel_refuses_of_a_range_is_illegal_for_the_guest_or_reduced() {
         for number in 0..32u64 * 64 * 16 {
             let (num, scale, hints) = (number & 31, number >> 5 & 63, number >> 11);
             let words = [0x13 | num << 12 | scale << 20, 0x7000_0000 | hints << 8];
-            match Command::decode(words, &features_of(&limits)) {
+            match Command::decode_with(words, &features_of(&limits)) {
                 Ok(command) => {
                     let made = Invalidation::from_command(&command, &limits).unwrap();
                     assert!(kernel_takes(made.words(), &limits), "{words:x?}");

@@ -1,5 +1,6 @@
 //! What an SMMU offers, as far as it decides what tables mean.
 
+use crate::command::CommandFeatures;
 use crate::{
     AddressSize, IdRegisters, InputSize, Reserved, StallModel, StreamTableLevels, SubstreamBits,
     TableEndianness, TableUpdate,
@@ -21,6 +22,7 @@ pub struct Features {
     stream_bits: u8,
     input_size: InputSize,
     output_size: AddressSize,
+    commands: CommandFeatures,
 }
 
 /// Identification registers that no SMMU has, or none that is covered.
@@ -40,8 +42,8 @@ impl Features {
     /// # Errors
     /// A field holds a reserved value: `ST_LEVEL`, `STALL_MODEL`, `TTENDIAN`, `SIDSIZE` over 32,
     /// `SSIDSIZE` over 20, `VAX`, `OAS`. Or a feature is on that changes what tables mean and
-    /// is not covered: `SMMU_IDR5.D128`, `SMMU_IDR3.S1PI`, `SMMU_IDR3.AIE`,
-    /// `SMMU_IDR3.THE`, `SMMU_IDR3.DPT`.
+    /// is not covered: `SMMU_IDR0.HTTU` of `0b11` ([`TableUpdate::TableAccessFlag`]),
+    /// `SMMU_IDR5.D128`, `SMMU_IDR3.S1PI`, `SMMU_IDR3.AIE`, `SMMU_IDR3.THE`, `SMMU_IDR3.DPT`.
     pub const fn new(registers: IdRegisters) -> Result<Self, BadFeatures> {
         // No `?` in a `const fn`.
         macro_rules! known {
@@ -59,6 +61,11 @@ impl Features {
             idr5,
             ..
         } = registers;
+        // With it `CD.HAFT` has the SMMU write to tables that a walk goes through, not only to the
+        // block or page at its end.
+        if matches!(idr0.httu(), TableUpdate::TableAccessFlag) {
+            return Err(BadFeatures::NotCovered("SMMU_IDR0.HTTU"));
+        }
         if idr5.d128() {
             return Err(BadFeatures::NotCovered("SMMU_IDR5.D128"));
         }
@@ -86,9 +93,11 @@ impl Features {
                 idr1.sidsize() as u64,
             )));
         }
+        let stall_model = known!(idr0.stall_model());
         Ok(Self {
             registers,
-            stall_model: known!(idr0.stall_model()),
+            commands: super::commands::features(&registers, stall_model, substream_bits),
+            stall_model,
             endianness: known!(idr0.ttendian()),
             stream_table: known!(idr0.st_level()),
             substream_bits,
@@ -96,6 +105,11 @@ impl Features {
             input_size: known!(idr5.vax()),
             output_size: known!(idr5.oas()),
         })
+    }
+
+    /// What they say about the commands that the SMMU takes.
+    pub(crate) const fn commands(&self) -> &CommandFeatures {
+        &self.commands
     }
 
     /// The registers it was read from.
@@ -122,7 +136,8 @@ impl Features {
         self.stream_table
     }
 
-    /// The flags that the SMMU writes into translation tables: `SMMU_IDR0.HTTU`.
+    /// The flags that the SMMU writes into translation tables: `SMMU_IDR0.HTTU`. Never
+    /// [`TableUpdate::TableAccessFlag`].
     #[must_use]
     pub const fn table_update(&self) -> TableUpdate {
         self.registers.idr0.httu()

@@ -37,7 +37,8 @@ encoding! {
         AccessFlag = 0b01,
         /// Access flags and dirty state.
         Dirty = 0b10;
-        /// Access flags, also those of tables, and dirty state.
+        /// Access flags, also those of tables, and dirty state. Not covered:
+        /// [`Features::new`](crate::Features::new) refuses it.
         TableAccessFlag = 0b11,
     }
 }

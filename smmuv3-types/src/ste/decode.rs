@@ -23,12 +23,12 @@ pub enum SteConfig {
 }
 
 /// Stage 2 of a stream: where its table is and whose it is. How it is walked is in the fields of
-/// [`Ste`].
+/// [`Ste`], which are not checked: see [`Ste::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stage2 {
     /// The tag in the TLBs: `STE.S2VMID`.
     pub vmid: Vmid,
-    /// The table: `STE.S2TTB`.
+    /// The table: `STE.S2TTB`, as it was written, neither aligned nor checked.
     pub table: Ipa,
 }
 
@@ -108,9 +108,19 @@ impl Ste {
     /// table, of SMMUv3.1 or later. Only fields that mean something are looked at; reserved
     /// encodings of the rest behave as 5.2 says.
     ///
-    /// An address beyond the output size is an error, as SMMUv3.1 has it (3.4.3). Bits of
-    /// `S1ContextPtr` below the alignment of its table are taken for 0. Of stage 2, the fields of
-    /// the walk (`S2T0SZ`, `S2SL0` and how they go together) are not checked.
+    /// Of stage 1 all is checked. A `S1ContextPtr` beyond the output size is an error, as SMMUv3.1
+    /// has it (3.4.3); its bits below the alignment of its table are taken for 0.
+    ///
+    /// # Stage 2
+    /// A guest on iommufd has none, and this crate does not walk its tables. An entry that has
+    /// stage 2 translate is checked only for what the SMMU cannot do at all: `S2VMID` (also of an
+    /// entry of stage 1 only, where there is stage 2), `S2S`, `S2AA64`, `S2FWB`, `S2HA`, `S2HD`,
+    /// `S2TG`, `S2ENDI`.
+    ///
+    /// What else of it is ILLEGAL is **not** found: a `S2TTB` that is out of range; `S2T0SZ`,
+    /// `S2SL0`, `S2SL0_2`, `S2DS` and `S2PS` that do not go together; `S2PIE`, `S2POE` and `S2POI`;
+    /// `VMSPtr`. So an entry of stage 2 that comes out here can still be one that an SMMU records
+    /// `C_BAD_STE` for. All that is given of it is [`Stage2`], with `S2TTB` as it was written.
     ///
     /// # Errors
     /// Why transactions are aborted with `C_BAD_STE`.

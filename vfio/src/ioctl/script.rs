@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::bound::{Behind, Bound, Fresh};
 use crate::device::{Device, Inner};
+use crate::device_file::DeviceFile;
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<c_int, Errno>>;
 
@@ -87,7 +88,7 @@ pub(crate) fn iommufd() -> Iommufd {
 /// A device that no kernel has bound, in a context that is none.
 pub(crate) fn device() -> Device {
     let iommufd = iommufd();
-    let bound = Bound::new(file(), &iommufd);
+    let bound = Bound::new(DeviceFile::new(file(), None), &iommufd);
     let iommu = iommu(&iommufd, &bound);
     let fresh = Fresh {
         bound,

@@ -39,7 +39,7 @@ impl<H: Host> Relay<H> {
     }
 
     pub(super) fn decode(&self, words: CommandWords) -> Result<Command, BadCommand> {
-        Command::decode(words, &self.commands)
+        Command::decode(words, &self.features)
     }
 
     /// Carries out a command, or notes it to be. Of what names a stream that no device has, or that
@@ -60,7 +60,8 @@ impl<H: Host> Relay<H> {
                     self.forward(command);
                 }
             }
-            // A device with ATS off would not answer, and the host's queue would wait for it.
+            // A device without ATS, or with ATS off, would not answer, and the host's queue would
+            // wait for it.
             Command::AtcInv { stream, .. } => {
                 if self.has_ats(stream) {
                     self.forward(command);

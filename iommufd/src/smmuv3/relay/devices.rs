@@ -47,6 +47,12 @@ pub enum PortError<E> {
     /// Another device has the number.
     #[error("another device has stream {0}")]
     StreamTaken(StreamId),
+    /// The host refuses to have the device behind the SMMU.
+    #[error("the device cannot come behind the SMMU")]
+    Enter(#[source] E),
+    /// The host refuses to let the device go. It is blocked, has no number, and is behind the relay.
+    #[error("the device cannot leave the SMMU")]
+    Leave(#[source] E),
     /// The host refuses to take a number from the device, or to give it one.
     #[error("the device's number cannot be changed")]
     Name(#[source] E),
@@ -101,20 +107,30 @@ impl<H: Host> Relay<H> {
     /// blocked, and there is a [`Report`](super::Report).
     ///
     /// # Errors
-    /// The device, with [`PortError::StreamTaken`] or [`PortError::Name`].
+    /// The device, with [`PortError::StreamTaken`], [`PortError::Enter`] or [`PortError::Name`]. The
+    /// [`Kernel`](super::Kernel) refuses with [`PortError::Enter`], among others, a device that is
+    /// not alone in its IOMMU group ([`Error::NotAlone`](crate::Error::NotAlone)), and one that is
+    /// attached already ([`Error::AlreadyAttached`](crate::Error::AlreadyAttached)).
     pub fn plug(
         &mut self,
         mut device: H::Device,
         stream: Option<StreamId>,
         memory: &(impl GuestMemory + ?Sized),
     ) -> Result<Port, Refused<H::Device, PortError<H::Error>>> {
-        if let Some(stream) = stream {
-            if self.streams.contains_key(&stream) {
-                return Err(Refused::new(device, PortError::StreamTaken(stream)));
-            }
-            if let Err(error) = self.host.name(&mut device, Some(stream)) {
-                return Err(Refused::new(device, PortError::Name(error)));
-            }
+        if let Some(stream) = stream
+            && self.streams.contains_key(&stream)
+        {
+            return Err(Refused::new(device, PortError::StreamTaken(stream)));
+        }
+        if let Err(error) = self.host.enter(&mut device) {
+            return Err(Refused::new(device, PortError::Enter(error)));
+        }
+        if let Some(stream) = stream
+            && let Err(error) = self.host.name(&mut device, Some(stream))
+        {
+            // If it cannot, it is still blocked.
+            let _left = self.host.leave(&mut device);
+            return Err(Refused::new(device, PortError::Name(error)));
         }
         let number = self.next_port.take();
         if let Some(stream) = stream {
@@ -178,11 +194,12 @@ impl<H: Host> Relay<H> {
         named
     }
 
-    /// Takes a device out, blocked and with no number, and gives it back. Its page requests are
-    /// answered INVALID.
+    /// Takes a device out, with no number, and gives it back: detached, if the host is a
+    /// [`Kernel`](super::Kernel). Its page requests are answered INVALID.
     ///
     /// # Errors
-    /// The port, with [`PortError::ForeignPort`], [`PortError::NotBlocked`] or [`PortError::Name`].
+    /// The port, with [`PortError::ForeignPort`], [`PortError::NotBlocked`], [`PortError::Name`] or
+    /// [`PortError::Leave`].
     pub fn unplug(&mut self, port: Port) -> Result<H::Device, Refused<Port, PortError<H::Error>>> {
         match self.take_out(&port) {
             Ok(device) => Ok(device),
@@ -195,7 +212,9 @@ impl<H: Host> Relay<H> {
         self.unname(number)?;
         self.block(number);
         match self.devices.entry(number) {
-            Entry::Occupied(entry) if entry.get().place == Some(Place::Blocked) => {
+            Entry::Occupied(mut entry) if entry.get().place == Some(Place::Blocked) => {
+                let device = &mut entry.get_mut().device;
+                self.host.leave(device).map_err(PortError::Leave)?;
                 Ok(entry.remove().device)
             }
             _ => Err(PortError::NotBlocked),

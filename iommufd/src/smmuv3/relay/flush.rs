@@ -39,18 +39,15 @@ impl<H: Host> Relay<H> {
     /// flush.
     pub fn flush(&mut self) -> Result<Flushed, NotFlushed> {
         self.flush_batch();
-        let stuck = self.stuck();
-        if !stuck.is_empty() {
-            for number in stuck {
-                self.block(number);
-            }
-            let devices = self.stuck().len();
-            if devices != 0 {
-                return Err(NotFlushed { devices });
-            }
-            // They have used what the guest took for invalid, and left it in the TLBs.
+        for number in self.stuck() {
+            self.block(number);
+        }
+        self.nothing_is_stuck()?;
+        if self.overdue {
+            // This can have devices blocked, which can fail again.
+            self.overdue = false;
             self.forget_all();
-            self.flush_is_complete()?;
+            self.nothing_is_stuck()?;
         }
         Ok(Flushed {
             relay: self.id,
@@ -68,7 +65,7 @@ impl<H: Host> Relay<H> {
         self.devices.keys().copied().filter(stuck).collect()
     }
 
-    fn flush_is_complete(&self) -> Result<(), NotFlushed> {
+    fn nothing_is_stuck(&self) -> Result<(), NotFlushed> {
         match self.stuck().len() {
             0 => Ok(()),
             devices => Err(NotFlushed { devices }),
@@ -114,6 +111,9 @@ impl<H: Host> Relay<H> {
         number: PortNumber,
         commands: &[Invalidation],
     ) {
+        if commands.is_empty() {
+            return;
+        }
         if let Err(error) = self.host.invalidate(commands) {
             self.reports.add(Report::StreamStale { stream, error });
             self.block(number);

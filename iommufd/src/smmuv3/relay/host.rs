@@ -14,8 +14,7 @@ use crate::fault_queue::{PageResponse, Permissions};
 ///
 /// The relay calls it from its own methods, and holds no lock meanwhile.
 pub trait Host {
-    /// A device that can be [plugged](super::Relay::plug). When it is, it is blocked, and has no
-    /// number.
+    /// A device that can be [plugged](super::Relay::plug). Then it has no number.
     type Device;
     /// Page requests that wait for one answer.
     type Requests: PageRequests;
@@ -25,16 +24,35 @@ pub trait Host {
     /// Which invalidations the host has.
     fn limits(&self) -> InvalidationLimits;
 
+    /// Whether `device` has ATS, and caches translations when an entry turns it on. If not, no
+    /// `CMD_ATC_INV` is for it.
+    fn has_ats(&self, device: &Self::Device) -> bool;
+
+    /// `device` comes behind the SMMU: when it returns, the device is [blocked](Place::Blocked), and
+    /// all that is asked of it until it [leaves](Self::leave) is to be possible.
+    ///
+    /// # Errors
+    /// The device is given back to the VMM.
+    fn enter(&mut self, device: &mut Self::Device) -> Result<(), Self::Error>;
+
+    /// `device`, which is [blocked](Place::Blocked) and has no number, leaves: it is the VMM's again.
+    ///
+    /// # Errors
+    /// The device is blocked, and behind the SMMU. (If it was to be given back, as it got no number
+    /// when it came, it is given back like that. It may come again.)
+    fn leave(&mut self, device: &mut Self::Device) -> Result<(), Self::Error>;
+
     /// Carries out `commands`, in their order. When it returns, that is done.
     ///
-    /// Every stream in them is the number of a device.
+    /// There is at least one. Every stream in them is the number of a device.
     ///
     /// # Errors
     /// Not all of it was done; it is not known what was.
     fn invalidate(&mut self, commands: &[Invalidation]) -> Result<(), Self::Error>;
 
-    /// The guest knows `device` by the number `stream` now, or by none. The device is not
-    /// [translated](Place::Translated) meanwhile, and no other device has the number.
+    /// The guest knows `device` by the number `stream` now, or by none. The device is
+    /// [blocked](Place::Blocked) or [bypasses](Place::Bypass) meanwhile, and no other device has the
+    /// number.
     ///
     /// # Errors
     /// The device has the number that it had.

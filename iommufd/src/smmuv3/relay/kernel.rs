@@ -1,14 +1,14 @@
 //! The devices and the SMMU that iommufd has.
 
-use std::fmt;
+use smmuv3_types::{
+    InputAddress, Invalidation, InvalidationLimits, NestedConfig, NestedSte, Stag, StreamId,
+    SubstreamId,
+};
 
-use smmuv3_types::{InputAddress, Invalidation, InvalidationLimits, Stag, StreamId, SubstreamId};
-
-use super::{Host, PageRequests, Place, RequestName, RequestedPage};
-use crate::attachment::Attachment;
+use super::{Host, PageRequests, Place, RelayedDevice, RequestName, RequestedPage};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::fault_queue::{FaultQueue, PageRequestGroup, PageResponse};
+use crate::fault_queue::{PageRequestGroup, PageResponse};
 use crate::format::ViommuKind;
 use crate::nested::NestedHwPt;
 use crate::smmuv3::{Smmuv3, Smmuv3Demands, StaleAsids};
@@ -36,18 +36,38 @@ impl<V> Smmuv3Kind for V where
 ///
 /// | [`Place`] | what the device is attached to |
 /// |---|---|
-/// | `Blocked` | nothing |
+/// | `Blocked` | a [`NestedHwPt`] that aborts, the same for all devices |
 /// | `Bypass` | the [`NestParent`](crate::NestParent) |
 /// | `Translated` | a [`NestedHwPt`], through the [`VDevice`] of its stream |
 ///
-/// A device moves between tables, and to and from the parent, by one atomic replace. For that it
-/// must be alone in its IOMMU group.
+/// So from [`plug`](super::Relay::plug) to [`unplug`](super::Relay::unplug) a device is attached, and
+/// moves from one to the other by one atomic replace. On Arm the kernel sets up interrupts only for a
+/// device that is attached, and a guest may set them up wherever its device is. The table that aborts
+/// is made when the first device comes: to block a device no table has to be made. If the kernel
+/// refuses all the same, the device is detached, as the last resort.
+///
+/// A device must be alone in its IOMMU group, as the kernel attaches whole groups. A device is
+/// refused ([`Error::NotAlone`]) if another that is bound to the context is of its group, or if that
+/// cannot be told. It must stay alone while it is behind the relay: one that is attached later, and is
+/// of its group, or may be, keeps it from being moved, and then no `CMD_SYNC` completes. Of a group
+/// with others that nobody has bound the device can bypass, but the kernel refuses to translate: it
+/// would attach those, too, and they have no number.
+///
+/// While a device with ATS is being reset the kernel moves it nowhere (`EBUSY`). A VMM that resets a
+/// device keeps the relay from moving it meanwhile, by the lock that it has around the relay.
+///
+/// What a guest's entry says is reduced once more to what the device has:
+/// - without [`with_fault_queue`](RelayedDevice::with_fault_queue) stalls are disabled:
+///   [`Smmuv3Demands::without_stalls`];
+/// - without [`with_ats`](RelayedDevice::with_ats) ATS is off.
 ///
 /// The guest itself invalidates the ASIDs of tables that it leaves, by commands that the relay
 /// passes on.
 #[derive(Debug)]
 pub struct Kernel<V: Smmuv3Kind = Smmuv3> {
     viommu: Viommu<V>,
+    /// What blocks, as soon as there was a device.
+    abort: Option<NestedHwPt<Smmuv3>>,
 }
 
 impl<V: Smmuv3Kind> Kernel<V> {
@@ -58,6 +78,7 @@ impl<V: Smmuv3Kind> Kernel<V> {
     pub fn new(viommu: &Viommu<V>) -> Self {
         Self {
             viommu: viommu.clone(),
+            abort: None,
         }
     }
 
@@ -67,77 +88,54 @@ impl<V: Smmuv3Kind> Kernel<V> {
         &self.viommu
     }
 
-    fn target(&self, device: &RelayedDevice<V>, place: &Place) -> Result<Option<Target>> {
-        let ste = match place {
-            Place::Blocked => return Ok(None),
-            Place::Bypass => return Ok(Some(self.viommu.parent().into())),
-            Place::Translated(ste) => ste,
+    /// What blocks.
+    fn abort(&mut self, device: &Device) -> Result<Target> {
+        let table = match &mut self.abort {
+            Some(table) => table,
+            none => none.insert(NestedHwPt::new(&self.viommu, device, &NestedSte::abort())?),
         };
+        Ok(Target::unnumbered(table))
+    }
+
+    /// What translates for the device by the guest's entry.
+    fn translation(&self, device: &RelayedDevice<V>, ste: &NestedSte) -> Result<Target> {
         let Some(vdevice) = &device.vdevice else {
             return Err(Error::ForeignVDevice { what: "device" });
         };
-        let mut builder = NestedHwPt::builder(&self.viommu, &device.device, ste);
+        let ste = self.installed(device, ste);
+        let mut builder = NestedHwPt::builder(&self.viommu, &device.device, &ste);
         if let Some(queue) = &device.fault_queue {
             builder = builder.fault_queue(queue);
         }
-        let nested = builder.allocate()?;
-        let target = vdevice.through(&nested, StaleAsids::GuestInvalidates);
-        Ok(Some(target))
+        Ok(vdevice.through(&builder.allocate()?, StaleAsids::GuestInvalidates))
     }
-}
 
-/// A device for a [`Kernel`], with what attaches it and what the guest knows it by.
-///
-/// # Invariants
-/// While it is attached to a guest's tables, `vdevice` is there.
-pub struct RelayedDevice<V: Smmuv3Kind = Smmuv3> {
-    device: Device,
-    // Detached before the guest's number is taken back.
-    attachment: Option<Attachment>,
-    vdevice: Option<VDevice<V>>,
-    fault_queue: Option<FaultQueue>,
-}
-
-impl<V: Smmuv3Kind> RelayedDevice<V> {
-    /// A device that is not attached, and has no [`VDevice`].
-    #[must_use]
-    pub fn new(device: Device) -> Self {
-        Self {
-            device,
-            attachment: None,
-            vdevice: None,
-            fault_queue: None,
+    /// What the kernel is given of the guest's entry.
+    fn installed(&self, device: &RelayedDevice<V>, ste: &NestedSte) -> NestedSte {
+        let ste = match ste.config() {
+            NestedConfig::Translate(stage1) if !device.ats => {
+                NestedSte::translate(stage1.with_full_ats(false))
+            }
+            _ => *ste,
+        };
+        match device.fault_queue {
+            Some(_) => ste,
+            None => self.viommu.demands().without_stalls(&ste),
         }
     }
 
-    /// With its stalled transactions delivered to `queue`, from the next table on: what is read of
-    /// it goes to [`Relay::page_requests`](super::Relay::page_requests). Only for a device that can
-    /// stall: the kernel does not look whether it can.
-    #[must_use]
-    pub fn with_fault_queue(mut self, queue: FaultQueue) -> Self {
-        self.fault_queue = Some(queue);
-        self
-    }
-
-    /// The device.
-    #[must_use]
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The device alone. If it is attached it is detached.
-    #[must_use]
-    pub fn into_device(self) -> Device {
-        self.device
-    }
-}
-
-impl<V: Smmuv3Kind> fmt::Debug for RelayedDevice<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayedDevice")
-            .field("device", &self.device)
-            .field("vdevice", &self.vdevice)
-            .finish_non_exhaustive()
+    /// Blocks the device, if at all possible.
+    fn block(&mut self, device: &mut RelayedDevice<V>) -> Result<()> {
+        let abort = self.abort(&device.device);
+        let Err(refused) = abort.and_then(|abort| device.attach(abort)) else {
+            return Ok(());
+        };
+        // Its DMA is refused, too, while it is attached to nothing. But that costs it interrupts;
+        // and it is not so while another of its group is attached.
+        if matches!(device.device.siblings(), Ok(0)) && device.detach().is_ok() {
+            return Ok(());
+        }
+        Err(refused)
     }
 }
 
@@ -152,6 +150,23 @@ impl<V: Smmuv3Kind> Host for Kernel<V> {
 
     fn invalidate(&mut self, commands: &[Invalidation]) -> Result<()> {
         self.viommu.invalidate(commands)
+    }
+
+    fn has_ats(&self, device: &Self::Device) -> bool {
+        device.ats
+    }
+
+    fn enter(&mut self, device: &mut Self::Device) -> Result<()> {
+        match device.device.siblings()? {
+            0 => {}
+            siblings => return Err(Error::NotAlone { siblings }),
+        }
+        let abort = self.abort(&device.device)?;
+        device.attach(abort)
+    }
+
+    fn leave(&mut self, device: &mut Self::Device) -> Result<()> {
+        device.detach()
     }
 
     fn name(&mut self, device: &mut Self::Device, stream: Option<StreamId>) -> Result<()> {
@@ -169,23 +184,12 @@ impl<V: Smmuv3Kind> Host for Kernel<V> {
     }
 
     fn put(&mut self, device: &mut Self::Device, place: &Place) -> Result<()> {
-        match (self.target(device, place)?, device.attachment.take()) {
-            (Some(target), Some(mut attachment)) => {
-                let moved = attachment.replace(target);
-                device.attachment = Some(attachment);
-                moved
-            }
-            (Some(target), None) => {
-                device.attachment = Some(device.device.attach(target)?);
-                Ok(())
-            }
-            (None, Some(attachment)) => attachment.detach().map_err(|refused| {
-                let (attachment, error) = refused.into_parts();
-                device.attachment = Some(attachment);
-                error
-            }),
-            (None, None) => Ok(()),
-        }
+        let target = match place {
+            Place::Blocked => return self.block(device),
+            Place::Bypass => self.viommu.parent().into(),
+            Place::Translated(ste) => self.translation(device, ste)?,
+        };
+        device.attach(target)
     }
 
     fn is_of(&self, device: &Self::Device, requests: &PageRequestGroup) -> bool {

@@ -54,7 +54,8 @@ impl<H: Host> Relay<H> {
     }
 
     /// Goes on where another relay has come to rest. This one is new, or was
-    /// [`reset`](Self::reset): since then the guest has written no register and no command. Devices may have been plugged, and others may be plugged after.
+    /// [`reset`](Self::reset): since then the guest has written no register and no command. Devices
+    /// may have been plugged, and others may be plugged after.
     ///
     /// A device whose stream was configured is put where it was by what was saved, not by what the
     /// guest's table says now. What the host refuses leaves the stream blocked, with a
@@ -77,19 +78,8 @@ impl<H: Host> Relay<H> {
             return Err(BadState::Stream(stream).into());
         }
         self.registers = state.registers;
-        let streams = state.streams.iter();
-        self.remembered = streams
-            .map(|(stream, saved)| (*stream, saved.configuration))
-            .collect();
+        self.remembered = state.streams.clone();
         self.configure_all(memory);
-        for (stream, number) in &self.streams {
-            if let Some(plugged) = self.devices.get_mut(number)
-                && let Some(saved) = state.streams.get(stream)
-            {
-                // The guest may have been told already.
-                plugged.event = saved.event;
-            }
-        }
         Ok(())
     }
 
@@ -103,13 +93,8 @@ impl<H: Host> Relay<H> {
     }
 
     fn state(&self) -> State {
-        let remembered = self.remembered.iter().map(|(stream, configuration)| {
-            let saved = Saved {
-                configuration: *configuration,
-                event: None,
-            };
-            (*stream, saved)
-        });
+        let remembered = self.remembered.iter();
+        let remembered = remembered.map(|(stream, saved)| (*stream, *saved));
         let plugged = self.devices.values().filter_map(|plugged| {
             let saved = Saved {
                 configuration: plugged.configuration,

@@ -16,21 +16,26 @@ impl<H: Host> Relay<H> {
         let Some(stream) = self.devices.get(&number).map(|plugged| plugged.stream) else {
             return;
         };
-        let configuration = match stream {
-            Some(stream) if registers.cr0.smmuen() => match self.remembered.remove(&stream) {
-                Some(configuration) => configuration,
-                None => Configuration::read(
-                    stream,
-                    &self.table(),
-                    &self.features,
-                    registers.cr2.recinvsid(),
-                    memory,
-                ),
-            },
-            _ => Configuration::Unread,
+        let enabled = stream.filter(|_| registers.cr0.smmuen());
+        let saved = enabled.and_then(|stream| self.remembered.remove(&stream));
+        let configuration = match (enabled, saved) {
+            (_, Some(saved)) => saved.configuration,
+            (None, None) => Configuration::Unread,
+            (Some(stream), None) => Configuration::read(
+                stream,
+                &self.table(),
+                &self.features,
+                registers.cr2.recinvsid(),
+                memory,
+            ),
         };
-        if let Some(plugged) = self.devices.get_mut(&number) {
-            plugged.configure(configuration, registers.cr0.eventqen());
+        let Some(plugged) = self.devices.get_mut(&number) else {
+            return;
+        };
+        plugged.configure(configuration, registers.cr0.eventqen());
+        if let Some(saved) = saved {
+            // The guest may have been told already.
+            plugged.event = saved.event;
         }
     }
 
@@ -84,11 +89,14 @@ impl<H: Host> Relay<H> {
 
     /// Whether the device of a stream may have translations cached.
     pub(super) fn has_ats(&self, stream: StreamId) -> bool {
-        self.translated(stream)
-            .is_some_and(|ste| match ste.config() {
-                NestedConfig::Translate(stage1) => stage1.has_full_ats(),
-                NestedConfig::Invalid | NestedConfig::Abort | NestedConfig::Bypass => false,
-            })
+        let may = |ste: NestedSte| match ste.config() {
+            NestedConfig::Translate(stage1) => stage1.has_full_ats(),
+            NestedConfig::Invalid | NestedConfig::Abort | NestedConfig::Bypass => false,
+        };
+        let number = self.streams.get(&stream);
+        let plugged = number.and_then(|number| self.devices.get(number));
+        plugged.is_some_and(|plugged| self.host.has_ats(&plugged.device))
+            && self.translated(stream).is_some_and(may)
     }
 
     /// All devices go where they belong.
@@ -153,6 +161,7 @@ impl<H: Host> Relay<H> {
             Ok(()) => plugged.place = Some(Place::Blocked),
             Err(error) => {
                 plugged.place = None;
+                self.overdue = true;
                 let stream = plugged.stream;
                 self.reports.add(Report::NotBlocked { stream, error });
             }

@@ -32,6 +32,14 @@ impl<H: Host> Relay<H> {
     /// A device that leaves its tables, whatever the reason, has its requests answered INVALID. The
     /// guest's answer then comes too late, and is for nobody.
     ///
+    /// Requests that were read of the queue before the device has left its tables, and come here
+    /// after, cannot be told from those of the tables where it is now, and the guest is told of them.
+    /// That does no harm. The host has answered them when the device left, so the guest's answer is
+    /// for nobody, as one that comes too late. What the guest is told is what its device did, and an
+    /// SMMU could have recorded it a moment before. Should the hardware have used the name again, and
+    /// the newer requests have come here first, these are answered INVALID. A VMM that hands over
+    /// what it has read before it lets the guest's next command be taken sees nothing of all this.
+    ///
     /// What the guest does not answer waits: as many as the hardware lets stall, or 512 for a device
     /// that asks by PRI.
     pub fn page_requests(&mut self, requests: H::Requests) -> ForGuest {

@@ -10,7 +10,7 @@ fn vectors() {
     // Composed by hand from the bits that chapter 4 gives: opcode 7:0, SSV 11, SSID 31:12,
     // SID 63:32, VMID 47:32, ASID 63:48, NUM 16:12, SCALE 25:20; Leaf 0, TTL 9:8, TG 11:10,
     // address 63:12.
-    let range = TlbiRange::new(Granule::Kib64, Some(TlbiLevel::Two), 0x15, 0x26);
+    let range = TlbiRange::new(Granule::Kib64, Some(Level::Level2), 0x15, 0x26);
     let vectors = [
         (
             Command::PrefetchConfig {
@@ -179,7 +179,7 @@ fn vectors() {
     let mut opcodes = HashSet::new();
     for (command, words) in vectors {
         assert_eq!(command.encode().words(), words, "{command:?}");
-        assert_eq!(Command::decode(words, &ALL), Ok(command));
+        assert_eq!(Command::decode_with(words, &ALL), Ok(command));
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&words[0].to_le_bytes());
         bytes[8..].copy_from_slice(&words[1].to_le_bytes());
