@@ -280,6 +280,20 @@ pub enum Error {
         reason: KernelError,
     },
 
+    /// An emulated device, such as a mediated one, pins the memory of a mapping, and does not let go of
+    /// it when it is asked to: the mapping is not unmapped, and its guard is as it was.
+    ///
+    /// What is pinned stays so. But no emulated device can pin or access the mapping anew, from then on
+    /// until it is unmapped; that can be tried again.
+    #[error("an emulated device pins memory of {range}: {reason}")]
+    #[non_exhaustive]
+    StillPinned {
+        /// The mapping.
+        range: IovaRange,
+        /// The kernel's refusal.
+        reason: KernelError,
+    },
+
     /// The device is attached already; use [`Attachment::replace`](crate::Attachment::replace).
     #[error("the device is already attached")]
     AlreadyAttached,
@@ -452,6 +466,7 @@ impl Error {
         match self {
             Self::Kernel(error)
             | Self::PartlyUnmapped { reason: error, .. }
+            | Self::StillPinned { reason: error, .. }
             | Self::InvalidationRefused { reason: error, .. }
             | Self::NotRead { reason: error, .. } => Some(error.errno),
             Self::TranslationLost(lost) => Some(lost.refused.errno),
@@ -587,7 +602,8 @@ impl<T, E> Refused<T, E> {
     }
 
     /// The same refusal around another value, for a handle that wraps this one.
-    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
+    #[must_use]
+    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
         Refused {
             value: wrap(self.value),
             error: self.error,

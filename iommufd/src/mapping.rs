@@ -87,9 +87,8 @@ impl Mapping {
     ///
     /// # Errors
     /// The kernel's refusal, with the mapping. `EBUSY`: a hardware queue uses the memory; the mapping
-    /// is as it was. `EDEADLK`: an emulated device pins the memory and does not let go of it; what
-    /// is pinned stays so, but no emulated device can pin or access the mapping anew, from then on
-    /// until it is unmapped (`EINVAL`). [`Error::Forked`].
+    /// is as it was. [`Error::StillPinned`] (`EDEADLK`): an emulated device pins the memory and does not
+    /// let go of it. [`Error::Forked`].
     #[doc(alias = "IOMMU_IOAS_UNMAP")]
     pub fn unmap(mut self) -> Result<(), Refused<Self>> {
         match self.undo() {
@@ -113,7 +112,7 @@ impl Mapping {
         let result = self.ioas.unmap_entry(entry, first);
         result.map_err(|(entry, error)| {
             self.entry = Some(entry);
-            error
+            explained(error, self.range)
         })
     }
 }
@@ -325,6 +324,16 @@ impl IoasInner {
     }
 }
 
+/// The error of an unmap of `range` that was refused.
+fn explained(error: Error, range: IovaRange) -> Error {
+    match error {
+        Error::Kernel(reason) if reason.errno == Errno::DEADLK => {
+            Error::StillPinned { range, reason }
+        }
+        error => error,
+    }
+}
+
 /// Whether the kernel leaves open if a mapping is gone: it has not found it, or could not write its
 /// answer.
 fn says_nothing(error: &Error) -> bool {
@@ -334,4 +343,47 @@ fn says_nothing(error: &Error) -> bool {
 /// Whether the kernel says that there is no such mapping.
 fn is_missing(error: &Error) -> bool {
     error.errno() == Some(Errno::NOENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::DmaBuffer;
+    use crate::context::Iommufd;
+    use crate::funnel::script;
+    use crate::ioas::Ioas;
+    use crate::map::Access;
+    use std::fs::File;
+
+    /// A kernel that does so has warned of it, which no test on one may bring about.
+    #[test]
+    fn memory_that_an_emulated_device_keeps_is_told_and_given_back() {
+        let mut refusals = 1;
+        let _kernel = script::answering(move |mut ask| {
+            if ask.opcode == nr::IOAS_UNMAP.request() && refusals > 0 {
+                refusals -= 1;
+                return Err(Errno::DEADLK);
+            }
+            if ask.opcode == nr::IOAS_ALLOC.request() {
+                ask.set_u32(8, 1);
+            }
+            Ok(())
+        });
+        let iommufd = Iommufd::unasked(File::open("/dev/null").unwrap().into());
+        let ioas = Ioas::new(&iommufd).unwrap();
+        let memory = DmaBuffer::new(4096).unwrap().share();
+        let mapping = ioas.map(&memory, Access::ReadWrite).unwrap();
+        let range = mapping.range();
+        let refused = mapping.unmap().unwrap_err();
+        match refused.error() {
+            Error::StillPinned { range: of, reason } => {
+                assert_eq!((*of, reason.errno), (range, Errno::DEADLK));
+            }
+            other => panic!("{other}"),
+        }
+        assert_eq!(refused.error().errno(), Some(Errno::DEADLK));
+        let memory = DmaBuffer::reclaim(memory).unwrap_err();
+        refused.into_value().unmap().unwrap();
+        DmaBuffer::reclaim(memory.into_value()).unwrap();
+    }
 }

@@ -9,6 +9,8 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     // What VT-d says of itself, and refuses.
     ("vtd_lab", &[&PC]),
     ("vtd_page_requests", &[&PC]),
+    // What takes a processor that virtualises.
+    ("vfio_kvm", &[&PC]),
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
     ("smmuv3_relay", &[&VIRT]),

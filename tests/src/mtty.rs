@@ -41,12 +41,18 @@ impl Mtty {
         }
     }
 
+    /// Its character device.
+    #[must_use]
+    pub fn node(&self) -> PathBuf {
+        let mut nodes = fs::read_dir(self.folder.join("vfio-dev")).unwrap();
+        let node = nodes.next().unwrap().unwrap().file_name();
+        PathBuf::from("/dev/vfio/devices").join(node)
+    }
+
     /// Opens its character device.
     #[must_use]
     pub fn cdev(&self) -> Cdev {
-        let mut nodes = fs::read_dir(self.folder.join("vfio-dev")).unwrap();
-        let node = nodes.next().unwrap().unwrap().file_name();
-        Cdev::open(PathBuf::from("/dev/vfio/devices").join(node)).unwrap()
+        Cdev::open(self.node()).unwrap()
     }
 }
 

@@ -1,6 +1,7 @@
 //! An observer that remembers.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use iommufd::{DropRefusal, IoctlEvent, Iommufd, Observer};
@@ -22,9 +23,16 @@ impl Recorder {
     /// A context with a recorder.
     #[must_use]
     pub fn context() -> (Iommufd, Arc<Self>) {
+        Self::context_of(crate::raw::open())
+    }
+
+    /// A context of an open `/dev/iommu`, and its recorder, which has heard of nothing yet.
+    #[must_use]
+    pub fn context_of(fd: OwnedFd) -> (Iommufd, Arc<Self>) {
         let recorder = Arc::new(Self::default());
         let observer = Arc::clone(&recorder);
-        let iommufd = Iommufd::builder().observer(observer).open().unwrap();
+        let builder = Iommufd::builder().observer(observer);
+        let iommufd = builder.from_fd(fd).unwrap();
         recorder.clear();
         (iommufd, recorder)
     }

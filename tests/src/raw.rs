@@ -207,6 +207,18 @@ pub fn hw_queue_alloc(
     Ok(arg.out_hw_queue_id)
 }
 
+/// Binds the VFIO device `file` to a context, and says its id there.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_bind(file: &impl AsFd, iommufd: &impl AsFd) -> Result<u32, Errno> {
+    let mut arg = vfio_sys::vfio_device_bind_iommufd::sized();
+    arg.iommufd = iommufd.as_fd().as_raw_fd();
+    // SAFETY: there is no token to be read; the file of the context is open.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_BIND_IOMMUFD, &mut arg) }?;
+    Ok(arg.out_devid)
+}
+
 /// Attaches the VFIO device `file` to what has the id `pt`, or moves it there.
 ///
 /// # Errors
@@ -242,6 +254,32 @@ pub fn vfio_signal(file: &impl AsFd, index: u32) -> Result<(), Errno> {
     arg.count = 1;
     // SAFETY: no address, and no data behind the argument.
     unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_SET_IRQS, &mut arg) }
+}
+
+/// Enables one MSI of the VFIO device `file`, with an eventfd at which nobody looks.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_enable_msi(file: &impl AsFd) -> Result<(), Errno> {
+    #[repr(C)]
+    struct WithEventfd {
+        head: vfio_sys::vfio_irq_set,
+        eventfd: i32,
+    }
+    let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let mut arg = WithEventfd {
+        head: vfio_sys::vfio_irq_set::sized(),
+        eventfd: eventfd.as_raw_fd(),
+    };
+    arg.head.argsz = u32::try_from(size_of::<WithEventfd>()).unwrap();
+    arg.head.flags = vfio_sys::VFIO_IRQ_SET_DATA_EVENTFD | vfio_sys::VFIO_IRQ_SET_ACTION_TRIGGER;
+    arg.head.index = vfio_sys::VFIO_PCI_MSI_IRQ_INDEX;
+    arg.head.count = 1;
+    let arg = (&raw mut arg).cast::<vfio_sys::vfio_irq_set>();
+    // SAFETY: the head is the first of the local, which nothing else uses.
+    let head = unsafe { &mut *arg };
+    // SAFETY: no address; of the 24 bytes that `argsz` names the last are behind the head, in the same local.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_SET_IRQS, head) }
 }
 
 /// Detaches a PASID of the VFIO device `file`.

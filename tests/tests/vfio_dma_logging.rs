@@ -4,10 +4,12 @@
 
 use iommufd::{DirtyBitmap, Granule, Iommufd, Iova, IovaRange};
 use tests::mtty::Mtty;
-use vfio::{Device, Error, Feature, FeatureError, Guarded, LogReadFailed};
+use vfio::{Error, Feature, FeatureError, Guarded, LogReadFailed, MediatedDevice};
 
-fn device(mtty: &Mtty) -> Device {
-    mtty.cdev().bind(&Iommufd::open().unwrap()).unwrap()
+fn device(mtty: &Mtty) -> MediatedDevice {
+    mtty.cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap()
 }
 
 fn range(start: u64, len: u64) -> IovaRange {

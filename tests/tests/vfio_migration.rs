@@ -18,27 +18,29 @@ use vfio::migration::{
     AnyMigration, Migration, MigrationFlags, MigrationState, PreCopied, PreCopy, PreCopyP2p,
     Resuming, Running, RunningP2p, Stop, StopCopy, Unsettled,
 };
-use vfio::{Device, Error, Feature, FeatureAccess, FeatureError, RegionIndex};
+use vfio::{Error, Feature, FeatureAccess, FeatureError, MediatedDevice, OpenDevice, RegionIndex};
 
 /// What the data of an `mtty` begin with, which does not depend on what it does.
 const HEADER: usize = 24;
 /// The register of a serial port that is for the user's own use.
 const SCRATCH: u64 = 7;
 
-fn device(mtty: &Mtty) -> Device {
-    mtty.cdev().bind(&Iommufd::open().unwrap()).unwrap()
+fn device(mtty: &Mtty) -> MediatedDevice {
+    mtty.cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap()
 }
 
-fn running(device: &Device) -> Migration<Running> {
+fn running(device: &OpenDevice) -> Migration<Running> {
     device.migration().unwrap().try_into().unwrap()
 }
 
-fn scratch(device: &Device) -> u8 {
+fn scratch(device: &OpenDevice) -> u8 {
     let registers = device.region(RegionIndex::BAR0).unwrap();
     registers.read(SCRATCH).unwrap()
 }
 
-fn set_scratch(device: &Device, value: u8) {
+fn set_scratch(device: &OpenDevice, value: u8) {
     let registers = device.region(RegionIndex::BAR0).unwrap();
     registers.write(SCRATCH, value).unwrap();
 }
@@ -306,7 +308,7 @@ fn without_more_files<T>(act: impl FnOnce() -> T) -> T {
 fn a_migration_holds_the_device_and_goes_with_it_in_any_order() {
     let mtty = Mtty::new();
     let iommufd = Iommufd::open().unwrap();
-    let device = mtty.cdev().bind(&iommufd).unwrap();
+    let device = mtty.cdev().bind_mediated(&iommufd).unwrap();
     let mut saving = running(&device).enter::<StopCopy>().unwrap();
     let refused = device.try_close().unwrap_err();
     let text = refused.to_string();

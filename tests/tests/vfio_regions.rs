@@ -61,7 +61,10 @@ fn a_function_without_a_rom_has_none_to_read() {
 #[ignore = "needs the kernel's sample mbochs: cargo lab test"]
 fn a_region_of_a_drivers_own_is_found_by_its_kind() {
     let mbochs = Mtty::mbochs();
-    let device = mbochs.cdev().bind(&Iommufd::open().unwrap()).unwrap();
+    let device = mbochs
+        .cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap();
     let index = device
         .find_region(RegionKind::DISPLAY_EDID)
         .unwrap()
@@ -82,7 +85,10 @@ fn a_region_of_a_drivers_own_is_found_by_its_kind() {
 #[ignore = "needs the kernel's sample mbochs: cargo lab test"]
 fn bytes_are_copied_into_and_out_of_mapped_memory() {
     let mbochs = Mtty::mbochs();
-    let device = mbochs.cdev().bind(&Iommufd::open().unwrap()).unwrap();
+    let device = mbochs
+        .cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap();
     let info = device.region_info(RegionIndex::BAR0).unwrap();
     assert!(info.flags.contains(RegionFlags::MMAP));
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::gate::HeldPass;
 /// it waits so long.
 ///
 /// It belongs to the thread that has it. In that thread, what would wait for it (such as
-/// [`Device::reset`](crate::Device::reset)) fails with [`Error::AccessHeld`] instead.
+/// [`OpenDevice::reset`](crate::OpenDevice::reset)) fails with [`Error::AccessHeld`] instead.
 ///
 /// ```no_run
 /// # fn example(device: &vfio::Device) -> vfio::Result<()> {

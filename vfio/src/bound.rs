@@ -5,7 +5,7 @@
 
 use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
 use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
@@ -17,27 +17,29 @@ use rustix::io::Errno;
 
 use crate::buffer::AlignedBytes;
 use crate::cause::{self, refusal};
+use crate::device_file::DeviceFile;
 use crate::error::{Error, Result};
 use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
 use crate::holders::Tally;
-use crate::in_use::InUse;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
+use crate::refused_bind;
 use crate::region::RegionIndex;
 use crate::signal::EnabledSignals;
 use crate::switches::{self, Switches};
+use crate::vf_token::VfToken;
 
 /// The bound device, shared by all that acts on it: the last one closes the file, which detaches
 /// and unbinds.
 ///
 /// # Invariants
-/// `fd` is a VFIO device that this crate has bound to `iommufd`; a file is bound once, for good.
+/// `file` is a VFIO device that is bound to `iommufd`; a file is bound once, for good.
 #[derive(Debug)]
 pub(crate) struct Bound {
     // Closed first: the kernel's device goes before the context that it is bound to, and before
     // what the kernel has it attached to.
-    fd: OwnedFd,
+    file: DeviceFile,
     kept: Mutex<Vec<Kept>>,
     iommufd: Iommufd,
     pub(crate) tally: Tally,
@@ -47,8 +49,6 @@ pub(crate) struct Bound {
     pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
     pub(crate) config_edits: Mutex<()>,
-    /// Counts the file until it is closed. Set once, by who knows which function it is.
-    in_use: OnceLock<InUse>,
     /// Where accesses of mapped registers pass.
     pub(crate) gate: Gate,
     /// Which guards of features there are.
@@ -59,66 +59,131 @@ pub(crate) struct Bound {
     pub(crate) switches: Switches,
 }
 
+/// What stands between a device and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// An IOMMU.
+    Iommu,
+    /// The kernel's driver, which emulates the device: a mediated one.
+    Emulation,
+    /// Nothing.
+    Nothing,
+}
+
+/// A device that is bound.
+pub(crate) struct Fresh {
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) iommu: iommufd::Device,
+    pub(crate) behind: Behind,
+}
+
 /// How a bind can fail.
 pub(crate) enum BindFailure {
     /// The kernel refused: the file is as it was.
-    Refused(OwnedFd, Error),
+    Refused(DeviceFile, Error),
     /// A later step failed, and the file has been closed.
     RolledBack(Error),
 }
 
-/// Binds `fd` to `iommufd`.
+/// Binds `file` to `iommufd`.
 pub(crate) fn bind(
-    fd: OwnedFd,
+    mut file: DeviceFile,
     iommufd: &Iommufd,
     group: GroupIdentity,
-) -> Result<(Arc<Bound>, iommufd::Device), BindFailure> {
+    token: Option<VfToken>,
+) -> Result<Fresh, BindFailure> {
     if let Err(error) = iommufd.check_process() {
-        return Err(BindFailure::Refused(fd, error.into()));
+        return Err(BindFailure::Refused(file, error.into()));
     }
-    let answer = ioctl::bind(fd.as_fd(), Audience::Context(iommufd), iommufd.as_fd());
-    let id = match answer {
+    let audience = || Audience::Context(iommufd);
+    let id = match ioctl::bind(file.as_fd(), audience(), iommufd.as_fd(), token) {
         Ok(id) => id,
         Err(errno) => {
-            let error = refusal(nr::DEVICE_BIND_IOMMUFD.describe(), errno);
-            return Err(BindFailure::Refused(fd, error.into()));
+            let error = match (errno, token) {
+                (Errno::INVAL, Some(_)) => {
+                    let again = ioctl::bind_with_unreadable_token;
+                    let probe = again(file.as_fd(), audience(), iommufd.as_fd());
+                    refused_bind::reason_by_probe(probe)
+                }
+                _ => refused_bind::reason(errno, token.is_some()),
+            };
+            return Err(BindFailure::Refused(file, error));
         }
     };
+    if let Some(kvm) = &mut file.kvm {
+        kvm.report_to(iommufd);
+    }
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
-    let bound = Bound::new(fd, iommufd);
-    let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
+    let bound = Bound::new(file, iommufd);
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
-    let device = unsafe { iommufd::Device::from_bound(iommufd, id, group, driver) }
-        .map_err(|error| BindFailure::RolledBack(error.into()))?;
-    refuse_noiommu(&device).map_err(BindFailure::RolledBack)?;
-    Ok((bound, device))
+    unsafe { Fresh::of(bound, iommufd, id, group) }
+        .map_err(|(_, error)| BindFailure::RolledBack(error))
 }
 
-/// A device that no IOMMU translates is the only one of which the kernel, asked for no type in
-/// particular, says that it does not support telling about its IOMMU; it needs no sysfs.
-fn refuse_noiommu(device: &iommufd::Device) -> Result<()> {
+impl Fresh {
+    /// The device that `bound` is, under the id that it has in its context.
+    ///
+    /// # Errors
+    /// The device, bound, with the reason.
+    ///
+    /// # Safety
+    /// `id` is what the bind to `iommufd` answered, and no other `iommufd::Device` is made of it.
+    pub(crate) unsafe fn of(
+        bound: Arc<Bound>,
+        iommufd: &Iommufd,
+        id: u32,
+        group: GroupIdentity,
+    ) -> Result<Self, (Arc<Bound>, Error)> {
+        let known_as = |group| {
+            let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
+            // SAFETY: the caller's promise; the second is made when the first is gone.
+            unsafe { iommufd::Device::from_bound(iommufd, id, group, driver) }
+        };
+        let known = known_as(group).map_err(Error::from).and_then(|iommu| {
+            let behind = behind(&iommu)?;
+            if behind == Behind::Iommu || group == GroupIdentity::Alone {
+                return Ok((iommu, behind));
+            }
+            // What no IOMMU translates for shares a group with nobody.
+            drop(iommu);
+            Ok((known_as(GroupIdentity::Alone)?, behind))
+        });
+        match known {
+            Ok((iommu, behind)) => Ok(Self {
+                bound,
+                iommu,
+                behind,
+            }),
+            Err(error) => Err((bound, error)),
+        }
+    }
+}
+
+/// What stands between the device and memory: the kernel tells, with no sysfs, when it is asked for no
+/// type of information in particular.
+fn behind(device: &iommufd::Device) -> Result<Behind> {
     match device.hw_info() {
-        Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => Err(Error::NoIommu),
-        // A mediated device has an emulated IOMMU, and answers ENOENT.
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
+        Ok(_) => Ok(Behind::Iommu),
+        // It does not support telling about an IOMMU of this device only.
+        Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => Ok(Behind::Nothing),
+        // The id is one of another kind of objects.
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(Behind::Emulation),
         Err(error) => Err(error.into()),
-        Ok(_) => Ok(()),
     }
 }
 
 impl Bound {
-    /// The device that `fd` is; it has just been bound to `iommufd`.
-    pub(crate) fn new(fd: OwnedFd, iommufd: &Iommufd) -> Arc<Self> {
+    /// The device that `file` is; it has just been bound to `iommufd`.
+    pub(crate) fn new(file: DeviceFile, iommufd: &Iommufd) -> Arc<Self> {
         Arc::new(Self {
-            fd,
+            file,
             kept: Mutex::default(),
             iommufd: iommufd.clone(),
             tally: Tally::default(),
             interrupts: EnabledKind::default(),
             signals: EnabledSignals::default(),
             config_edits: Mutex::new(()),
-            in_use: OnceLock::new(),
             gate: Gate::default(),
             switches: Switches::default(),
             claims: Claims::default(),
@@ -130,19 +195,13 @@ impl Bound {
         &self.iommufd
     }
 
-    /// Keeps the file counted until it is closed.
-    pub(crate) fn count(&self, in_use: InUse) {
-        // There is one bind, and one count.
-        self.in_use.get_or_init(|| in_use);
-    }
-
     /// The file, in the process to which it belongs.
     ///
     /// # Errors
     /// `iommufd::Error::Forked` in a child.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
         self.iommufd.check_process()?;
-        Ok(self.fd.as_fd())
+        Ok(self.file.as_fd())
     }
 
     /// Stops accesses of mapped registers for as long as what is returned is there: for who is
@@ -218,9 +277,14 @@ impl Bound {
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
         let ioctl = &nr::DEVICE_ATTACH_IOMMUFD_PT;
-        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
-            .map(drop_answer)
-            .map_err(|errno| refusal(ioctl.describe(), errno))
+        ioctl::fixed(
+            self.file.as_fd(),
+            Audience::Notices(notices),
+            ioctl,
+            &mut arg,
+        )
+        .map(drop_answer)
+        .map_err(|errno| refusal(ioctl.describe(), errno))
     }
 
     fn detach_as(
@@ -229,14 +293,19 @@ impl Bound {
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
         let ioctl = &nr::DEVICE_DETACH_IOMMUFD_PT;
-        ioctl::fixed(self.fd.as_fd(), Audience::Notices(notices), ioctl, &mut arg)
-            .map(drop_answer)
-            .map_err(|errno| refusal(ioctl.describe(), errno))
+        ioctl::fixed(
+            self.file.as_fd(),
+            Audience::Notices(notices),
+            ioctl,
+            &mut arg,
+        )
+        .map(drop_answer)
+        .map_err(|errno| refusal(ioctl.describe(), errno))
     }
 }
 
 // SAFETY:
-// - by the invariant `fd` is bound to the context; the kernel unbinds it only when the file is
+// - by the invariant `file` is bound to the context; the kernel unbinds it only when the file is
 //   closed, which is when the last `Arc` of this is dropped, and what is kept after that;
 // - all calls answer what the kernel answered;
 // - nothing else in this crate attaches, and no ioctl of it starts DMA: that takes writes to the

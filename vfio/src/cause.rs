@@ -140,7 +140,10 @@ fn bind(errno: Errno) -> Option<&'static str> {
              interrupts are not isolated (no interrupt remapping); vfio::Readiness tells them apart"
         }
         Errno::BADF | Errno::BADFD => "the file to bind to is not an open /dev/iommu",
-        Errno::ACCESS => "a virtual function whose physical function asks for a VF token",
+        Errno::ACCESS => {
+            "a virtual function whose physical function a VFIO driver has, or a physical function \
+             whose virtual functions are in use"
+        }
         Errno::NODEV => "the device is going away",
         Errno::NOTTY => "not an unbound VFIO character device",
         _ => return None,
@@ -205,6 +208,10 @@ fn set_irqs(errno: Errno) -> Option<&'static str> {
             "the device's interrupt pin is connected to nothing, or the device is going away"
         }
         Errno::IO => "the device could not be woken up",
+        // The kernel's own ENOTSUPP, which has no name here.
+        errno if errno.raw_os_error() == 524 => {
+            "the machine has nothing that takes message signalled interrupts of this device"
+        }
         _ => return None,
     })
 }

@@ -8,25 +8,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use iommufd::{GroupIdentity, Iommufd, KernelError};
-use iommufd_sys::ioctl::ArgszArg;
-use iommufd_sys::ioctl::vfio as nr;
-use iommufd_sys::vfio as sys;
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 
 use crate::address::PciAddress;
-use crate::bound::{self, BindFailure};
+use crate::bound::{self, Behind, BindFailure};
 use crate::cause;
-use crate::device::Device;
+use crate::device::{AnyDevice, Device, Inner, MediatedDevice, NoIommuDevice};
+use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
-use crate::in_use::InUse;
-use crate::ioctl::{self, Audience};
+use crate::identity::{Identity, Wanted};
 use crate::readiness::Readiness;
-use crate::sysfs::{self, CharDevice, Roots};
+use crate::sysfs::{self, Roots};
+use crate::vf_token::VfToken;
 
 /// An open VFIO character device, `/dev/vfio/devices/vfioN`, that is not bound to an `iommufd` yet.
 ///
-/// Nothing but [`bind`](Self::bind) can be done with one. Dropping it closes the file.
+/// Nothing can be done with one but to tell KVM of it ([`with_kvm`](Self::with_kvm)) and to bind it: as
+/// what it is, which is a [`Device`] behind an IOMMU ([`bind`](Self::bind)) or a [`MediatedDevice`].
+/// Dropping it closes the file.
 ///
 /// Since Linux 6.6.
 ///
@@ -49,11 +48,11 @@ use crate::sysfs::{self, CharDevice, Roots};
 /// `VFIO_DEVICE_BIND_IOMMUFD` and `IOMMU_GET_HW_INFO`. Sysfs is read (`openat`, `readlink`, `read`,
 /// `getdents64`, `faccessat`) where it is there; only [`open_pci`](Self::open_pci) needs it.
 pub struct Cdev {
-    fd: OwnedFd,
+    pub(crate) file: DeviceFile,
     address: Option<PciAddress>,
     group: GroupIdentity,
-    // After the file is closed.
-    in_use: InUse,
+    /// Whether the kernel emulates it, if sysfs told.
+    mediated: Option<bool>,
 }
 
 impl Cdev {
@@ -65,20 +64,20 @@ impl Cdev {
     /// noiommu device, whose DMA nothing confines; [`Error::MayBeNoIommu`]: nothing tells whether it is
     /// one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_within(&Roots::default(), path.as_ref())
+        Self::open_within(&Roots::default(), path.as_ref(), Wanted::Iommu)
     }
 
-    fn open_within(roots: &Roots, path: &Path) -> Result<Self> {
+    fn open_within(roots: &Roots, path: &Path, wanted: Wanted) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if sysfs::is_noiommu(&name) {
-            return Err(Error::NoIommu);
+            wanted.check(false)?;
         }
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::Open {
             path: PathBuf::from(path),
             error: KernelError::new("open", errno, cause::of_open(errno)),
         })?;
-        Self::adopt(roots, fd).map_err(Error::from)
+        Self::adopt(roots, fd, wanted).map_err(Error::from)
     }
 
     /// Opens the character device of the PCI function at `address`, which sysfs names.
@@ -89,14 +88,20 @@ impl Cdev {
     /// gone meanwhile, and its node is another's. [`Error::NoSuchDevice`] and
     /// [`Error::Sysfs`] as for [`Readiness::of`]. Else as for [`open`](Self::open).
     pub fn open_pci(address: PciAddress) -> Result<Self> {
+        Self::open_pci_if(address, Wanted::Iommu)
+    }
+
+    fn open_pci_if(address: PciAddress, wanted: Wanted) -> Result<Self> {
         let roots = Roots::default();
         let readiness = Readiness::within(&roots, address)?;
+        let is_other =
+            |path: &Path| wanted != Wanted::NoIommu && path.to_string_lossy().contains("noiommu-");
         let usable = readiness
             .cdev()
-            .filter(|path| path.exists() && !path.to_string_lossy().contains("noiommu-"))
+            .filter(|path| path.exists() && !is_other(path))
             .map(PathBuf::from);
         match usable {
-            Some(path) => Self::open_within(&roots, &path)?.that_is(address),
+            Some(path) => Self::open_within(&roots, &path, wanted)?.that_is(address),
             None => Err(Error::NotReady {
                 address,
                 blockers: readiness.into_blockers(),
@@ -127,7 +132,7 @@ impl Cdev {
     /// nor a procfs that would tell: see [`from_fd_with_iommu`](Self::from_fd_with_iommu);
     /// [`Error::NotVfio`]: it is something else.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
-        Self::adopt(&Roots::default(), fd)
+        Self::adopt(&Roots::default(), fd, Wanted::Iommu)
     }
 
     /// As [`from_fd`](Self::from_fd), where nothing tells of a device that no IOMMU translates.
@@ -141,61 +146,19 @@ impl Cdev {
     /// # Errors
     /// As for [`from_fd`](Self::from_fd), but for [`Error::MayBeNoIommu`].
     pub unsafe fn from_fd_with_iommu(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
-        Self::take(&Roots::default(), fd, |_| Ok(()))
+        Self::adopt(&Roots::default(), fd, Wanted::IommuOnTrust)
     }
 
-    fn adopt(roots: &Roots, fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
-        Self::take(roots, fd, |fd| has_iommu(roots.file_name(fd)))
-    }
-
-    /// Takes it over, if it is a device, and one that an IOMMU translates: by what sysfs tells, else
-    /// by what `ask` does.
-    fn take(
-        roots: &Roots,
-        fd: OwnedFd,
-        ask: impl FnOnce(&OwnedFd) -> Result<()>,
-    ) -> Result<Self, Refused<OwnedFd>> {
-        let (address, group) = match Self::identify(roots, &fd, ask) {
-            Ok(known) => known,
-            Err(error) => return Err(Refused::new(fd, error)),
-        };
-        Ok(Self {
-            fd,
-            address,
-            group,
-            in_use: InUse::new(address),
-        })
-    }
-
-    fn identify(
-        roots: &Roots,
-        fd: &OwnedFd,
-        ask: impl FnOnce(&OwnedFd) -> Result<()>,
-    ) -> Result<(Option<PciAddress>, GroupIdentity)> {
-        let stat = rustix::fs::fstat(fd)
-            .map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
-            return Err(Error::NotVfio);
-        }
-        let device = stat.st_rdev;
-        let known = match roots.char_device(rustix::fs::major(device), rustix::fs::minor(device)) {
-            CharDevice::Vfio(node) if node.is_noiommu() => return Err(Error::NoIommu),
-            CharDevice::Vfio(node) => Some((node.address, node.group)),
-            CharDevice::Other => return Err(Error::NotVfio),
-            CharDevice::Unknown => None,
-        };
-        // Before the bind a device refuses everything else, which tells bound from unbound.
-        let mut info = sys::vfio_device_info::sized();
-        let ioctl = &nr::DEVICE_GET_INFO;
-        match ioctl::fixed(fd.as_fd(), Audience::Nobody, ioctl, &mut info) {
-            Ok(_) => return Err(Error::AlreadyBound),
-            Err(Errno::INVAL) => {}
-            Err(Errno::NOTTY) => return Err(Error::NotVfio),
-            Err(errno) => return Err(cause::refusal(ioctl.describe(), errno).into()),
-        }
-        match known {
-            Some(known) => Ok(known),
-            None => ask(fd).map(|()| (None, GroupIdentity::Unknown)),
+    /// Takes it over, if it is a device that nobody has bound, and what it shall be.
+    fn adopt(roots: &Roots, fd: OwnedFd, wanted: Wanted) -> Result<Self, Refused<OwnedFd>> {
+        match Identity::of(roots, &fd, wanted, false) {
+            Ok(identity) => Ok(Self {
+                file: DeviceFile::new(fd, identity.address),
+                address: identity.address,
+                group: identity.group,
+                mediated: identity.mediated,
+            }),
+            Err(error) => Err(Refused::new(fd, error)),
         }
     }
 
@@ -237,30 +200,122 @@ impl Cdev {
     /// The device, with the kernel's refusal. `EINVAL`: the file is bound already, the device is
     /// open and bound elsewhere, or its DMA is not coherent with the CPU's caches. `EBUSY`: its
     /// group is open (`/dev/vfio/GROUP`). `EPERM`: another device of the IOMMU group is in use
-    /// elsewhere, or interrupts are not isolated. `EACCES`: a virtual function that asks for a VF
-    /// token. [`iommufd::Error::Forked`].
+    /// elsewhere, or interrupts are not isolated. [`Error::VfTokenNeeded`]: see
+    /// [`bind_with_token`](Self::bind_with_token). [`Error::Mediated`]: see
+    /// [`bind_mediated`](Self::bind_mediated). [`iommufd::Error::Forked`].
     ///
-    /// [`Error::NoIommu`] is found out only after the kernel has bound the device; the file is
-    /// then closed, and there is nothing to give back.
+    /// [`Error::NoIommu`], and [`Error::Mediated`] where there is no sysfs, is found out only after
+    /// the kernel has bound the device; the file is then closed, and there is nothing to give back.
     #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
     pub fn bind(self, iommufd: &Iommufd) -> Result<Device, BindError> {
+        self.bind_if(iommufd, None, &[Behind::Iommu])
+            .map(|(device, _)| Device::new(device))
+    }
+
+    /// Binds a PCI function that asks for a VF token: a virtual function whose physical function a
+    /// VFIO driver has, so that whoever drives that has agreed. Its user sets the token.
+    ///
+    /// A physical function, bound with a token while none of its virtual functions is in use, gets
+    /// this token; while one is, it asks for the one that it has.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use iommufd::Iommufd;
+    /// use vfio::{Cdev, VfToken};
+    ///
+    /// let token: VfToken = "14d63f20-8445-11ea-8900-1f9ce7d5650d".parse()?;
+    /// let physical = Cdev::open_pci("01:00.0".parse()?)?;
+    /// let physical = physical.bind_with_token(&Iommufd::open()?, token)?;
+    /// // In another program, which was told the token:
+    /// let virtual_one = Cdev::open_pci("01:10.0".parse()?)?;
+    /// let virtual_one = virtual_one.bind_with_token(&Iommufd::open()?, token)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Since Linux 6.17. A bind that is refused by `EINVAL` is asked for again with a token that cannot
+    /// be read, which tells whether tokens are known.
+    ///
+    /// # Errors
+    /// The device, with [`Error::VfTokenWrong`]; `EINVAL`: nobody asks for a token (no physical or
+    /// virtual function, or a virtual one whose physical function no VFIO driver has), or one of the
+    /// causes without a token; [`Error::NoVfTokens`]: the kernel or the device's driver knows none; else
+    /// as for [`bind`](Self::bind).
+    #[doc(alias = "VFIO_DEVICE_BIND_FLAG_TOKEN")]
+    pub fn bind_with_token(self, iommufd: &Iommufd, token: VfToken) -> Result<Device, BindError> {
+        self.bind_if(iommufd, Some(token), &[Behind::Iommu])
+            .map(|(device, _)| Device::new(device))
+    }
+
+    /// Binds a mediated device, one that the kernel's driver emulates: there is no IOMMU behind it.
+    ///
+    /// # Errors
+    /// The device, with [`Error::NotMediated`], which is found out only after the bind where there is
+    /// no sysfs; the file is then closed. The kernel's refusal, as for [`bind`](Self::bind), but
+    /// for `EPERM`.
+    #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
+    pub fn bind_mediated(self, iommufd: &Iommufd) -> Result<MediatedDevice, BindError> {
+        self.bind_if(iommufd, None, &[Behind::Emulation])
+            .map(|(device, _)| MediatedDevice::new(device))
+    }
+
+    /// Binds a device, mediated or not: for who is given a file, and no sysfs that would tell.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind), but for [`Error::Mediated`].
+    #[doc(alias = "VFIO_DEVICE_BIND_IOMMUFD")]
+    pub fn bind_any(self, iommufd: &Iommufd) -> Result<AnyDevice, BindError> {
+        let known = [Behind::Iommu, Behind::Emulation];
+        let (device, behind) = self.bind_if(iommufd, None, &known)?;
+        Ok(AnyDevice::new(device, behind))
+    }
+
+    fn bind_if(
+        self,
+        iommufd: &Iommufd,
+        token: Option<VfToken>,
+        wanted: &[Behind],
+    ) -> Result<(Inner, Behind), BindError> {
+        let refused = |behind| match behind {
+            behind if wanted.contains(&behind) => None,
+            Behind::Iommu => Some(match wanted {
+                [Behind::Nothing] => Error::HasIommu,
+                _ => Error::NotMediated,
+            }),
+            Behind::Emulation => Some(Error::Mediated),
+            Behind::Nothing => Some(Error::NoIommu),
+        };
+        let expected = self.mediated.map(|mediated| match mediated {
+            true => Behind::Emulation,
+            false => Behind::Iommu,
+        });
+        // What sysfs calls no mediated device may have an IOMMU or not.
+        let expected = expected.filter(|_| !wanted.contains(&Behind::Nothing));
+        if let Some(error) = expected.and_then(refused) {
+            let cdev = Some(self);
+            return Err(BindError { cdev, error });
+        }
         let Self {
-            fd,
+            file,
             address,
             group,
-            in_use,
+            mediated,
         } = self;
-        match bound::bind(fd, iommufd, group) {
-            Ok((bound, iommu)) => {
-                bound.count(in_use);
-                Ok(Device::new(bound, iommu, address))
-            }
-            Err(BindFailure::Refused(fd, error)) => Err(BindError {
+        match bound::bind(file, iommufd, group, token) {
+            Ok(fresh) => match refused(fresh.behind) {
+                None => {
+                    let behind = fresh.behind;
+                    Ok((Inner::new(fresh, address), behind))
+                }
+                // Dropped, it is closed.
+                Some(error) => Err(BindError { cdev: None, error }),
+            },
+            Err(BindFailure::Refused(file, error)) => Err(BindError {
                 cdev: Some(Self {
-                    fd,
+                    file,
                     address,
                     group,
-                    in_use,
+                    mediated,
                 }),
                 error,
             }),
@@ -269,30 +324,55 @@ impl Cdev {
     }
 }
 
-/// Refuses a character device of which its name does not tell that an IOMMU translates for it.
-fn has_iommu(name: Option<String>) -> Result<()> {
-    match name {
-        Some(name) if sysfs::is_noiommu(&name) => Err(Error::NoIommu),
-        Some(name) if sysfs::is_device(&name) => Ok(()),
-        _ => Err(Error::MayBeNoIommu),
+/// Devices that no IOMMU translates: for [`NoIommuDevice`], whose functions are unsafe.
+impl Cdev {
+    pub(crate) fn open_noiommu(path: &Path) -> Result<Self> {
+        Self::open_within(&Roots::default(), path, Wanted::NoIommu)
+    }
+
+    pub(crate) fn open_noiommu_pci(address: PciAddress) -> Result<Self> {
+        Self::open_pci_if(address, Wanted::NoIommu)
+    }
+
+    pub(crate) fn from_noiommu_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
+        Self::adopt(&Roots::default(), fd, Wanted::NoIommu)
+    }
+
+    pub(crate) fn bind_noiommu(self, iommufd: &Iommufd) -> Result<NoIommuDevice, BindError> {
+        self.bind_if(iommufd, None, &[Behind::Nothing])
+            .map(|(device, _)| NoIommuDevice::new(device))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_nothing(fd: OwnedFd) -> Self {
+        Self {
+            file: DeviceFile::new(fd, None),
+            address: None,
+            group: GroupIdentity::Unknown,
+            mediated: None,
+        }
     }
 }
 
-/// Lends the file, as for KVM, which must be told of it before the bind. A duplicate keeps the
-/// device open when this is closed.
+/// Lends the file, as for who tells KVM of it by means of its own: before the bind, and it takes it
+/// back before the device is closed ([`with_kvm`](Cdev::with_kvm) does both). A duplicate keeps the device
+/// open when this is closed.
 impl AsFd for Cdev {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 
 impl fmt::Debug for Cdev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            fd, address, group, ..
+            file,
+            address,
+            group,
+            mediated: _,
         } = self;
         f.debug_struct("Cdev")
-            .field("fd", fd)
+            .field("fd", file)
             .field("address", address)
             .field("group", group)
             .finish_non_exhaustive()
@@ -319,6 +399,12 @@ impl BindError {
     pub fn into_cdev(self) -> Option<Cdev> {
         self.cdev
     }
+
+    /// The file alone, with the reason: for what was made of a file, of which KVM was not told.
+    pub(crate) fn into_refused_fd(self) -> Refused<Option<OwnedFd>> {
+        let fd = self.cdev.and_then(|cdev| cdev.file.into_fd());
+        Refused::new(fd, self.error)
+    }
 }
 
 impl fmt::Display for BindError {
@@ -342,7 +428,7 @@ impl From<BindError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysfs::fake;
+    use rustix::io::Errno;
     use std::fs::File;
 
     #[test]
@@ -359,7 +445,9 @@ mod tests {
         };
         let file = OwnedFd::from(File::open("/dev/null").unwrap());
         assert!(matches!(
-            Cdev::adopt(&nowhere, file).unwrap_err().error(),
+            Cdev::adopt(&nowhere, file, Wanted::Iommu)
+                .unwrap_err()
+                .error(),
             Error::NotVfio
         ));
 
@@ -371,41 +459,12 @@ mod tests {
         assert!(matches!(Cdev::open("/dev/null"), Err(Error::NotVfio)));
     }
 
-    /// A file that answers as a device would that nobody has bound cannot be had here: what is asked
-    /// after that is asked by itself.
-    #[test]
-    fn what_sysfs_does_not_tell_is_told_by_the_name_of_the_file() {
-        let tree = fake::Tree::new();
-        tree.file("dev/vfio/devices/vfio0", "");
-        let fd = OwnedFd::from(File::open(tree.roots.vfio_node("vfio0")).unwrap());
-        assert_eq!(tree.roots.file_name(&fd).as_deref(), Some("vfio0"));
-        has_iommu(tree.roots.file_name(&fd)).unwrap();
-        std::fs::remove_file(tree.roots.vfio_node("vfio0")).unwrap();
-        has_iommu(tree.roots.file_name(&fd)).expect("it was one");
-        let nowhere = Roots {
-            proc: "/nonexistent".into(),
-            ..Roots::default()
-        };
-        let name = nowhere.file_name(&fd);
-        assert!(matches!(has_iommu(name), Err(Error::MayBeNoIommu)));
-        for other in ["vfio", "vfio0x", "null", "vfio-0"] {
-            let answer = has_iommu(Some(other.to_owned()));
-            assert!(matches!(answer, Err(Error::MayBeNoIommu)), "{other}");
-        }
-        for without in ["noiommu-vfio0", "noiommu-vfio0 (deleted)"] {
-            let answer = has_iommu(Some(without.to_owned()));
-            assert!(matches!(answer, Err(Error::NoIommu)), "{without}");
-        }
-    }
-
     #[test]
     fn a_node_that_is_another_devices_by_now_is_refused() {
         let address = "0000:00:04.0".parse().unwrap();
         let cdev = |address| Cdev {
-            fd: File::open("/dev/null").unwrap().into(),
             address,
-            group: GroupIdentity::Unknown,
-            in_use: InUse::new(None),
+            ..Cdev::of_nothing(File::open("/dev/null").unwrap().into())
         };
         assert!(cdev(Some(address)).that_is(address).is_ok());
         for found in ["0000:00:05.0".parse().ok(), None] {

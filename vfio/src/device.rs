@@ -1,13 +1,25 @@
 //! A VFIO device that is bound and can be used.
 
+mod any;
+mod handle;
+mod ioas_attachment;
+mod mediated;
+mod noiommu;
+
+pub use any::AnyDevice;
+pub use ioas_attachment::IoasAttachment;
+pub use mediated::MediatedDevice;
+pub use noiommu::NoIommuDevice;
+
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use iommufd::{Attachment, Pasid, PasidAttachment, PasidTarget, Target};
+use iommufd::{Attachment, Group, Pasid, PasidAttachment, PasidTarget, Target};
 
 use crate::address::PciAddress;
 use crate::bar::BarMapping;
-use crate::bound::Bound;
+use crate::bound::{Behind, Bound, Fresh};
 use crate::config::ConfigSpace;
 use crate::error::{Error, Refused, Result};
 use crate::holders::{Hold, Holders, Kind};
@@ -15,91 +27,85 @@ use crate::info::DeviceInfo;
 use crate::irq::{Interrupts, IrqInfo, IrqKind, MsiKind};
 use crate::region::{Region, RegionIndex, RegionInfo};
 use crate::signal::{Signal, SignalKind};
+use handle::handle;
 
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
 
-/// A VFIO device, bound to an `iommufd`.
+/// An open VFIO device, whichever way it was opened: its regions, interrupts and resets.
 ///
-/// A device by way of which others of its IOMMU group are attached stays open until these are
-/// detached, too: see [`iommufd::Error::LeadsGroup`].
-///
-/// Cloning gives another handle. What is made of it (regions, mappings, interrupts, attachments)
-/// holds it open; when the last is gone, its file is closed, and the kernel detaches and unbinds
-/// it. That can wait up to a minute for others who are using it: [`try_close`](Self::try_close)
-/// says when, and what is in the way.
+/// A [`Device`], a [`MediatedDevice`], a [`NoIommuDevice`] and an [`AnyDevice`] all are one (`Deref`),
+/// each with its own way to memory. So what drives a device takes an `&OpenDevice`, and is indifferent
+/// to which of them it is given.
 ///
 /// # System calls
-/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, `VFIO_DEVICE_DETACH_IOMMUFD_PT`, `VFIO_DEVICE_GET_INFO`,
-/// `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and `VFIO_DEVICE_RESET`, by the methods
-/// of these names; `close`.
-///
-/// Since Linux 6.6.
-#[derive(Clone)]
-pub struct Device {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    // The order matters: `iommu` shall be the last to hold the file.
+/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and
+/// `VFIO_DEVICE_RESET`, by the methods of these names.
+pub struct OpenDevice {
     bound: Arc<Bound>,
-    iommu: iommufd::Device,
+    /// The devices that are attached with it, if that is a matter of its own.
+    group: Option<Group>,
     address: Option<PciAddress>,
 }
 
-impl Device {
+/// What a handle of a bound device is of.
+pub(crate) struct Inner {
+    // The order matters: `iommu` shall be the last to hold the file.
+    open: OpenDevice,
+    iommu: iommufd::Device,
+}
+
+impl Inner {
+    pub(crate) fn new(fresh: Fresh, address: Option<PciAddress>) -> Self {
+        let Fresh {
+            bound,
+            iommu,
+            behind,
+        } = fresh;
+        let group = (behind == Behind::Iommu).then(|| iommu.group().clone());
+        Self {
+            open: OpenDevice::new(bound, group, address),
+            iommu,
+        }
+    }
+
+    /// What holds the device besides its handles.
+    fn holders(&self) -> Holders {
+        Holders {
+            attached: self.iommu.is_attached(),
+            ..self.open.holders_within()
+        }
+    }
+}
+
+impl OpenDevice {
     pub(crate) fn new(
         bound: Arc<Bound>,
-        iommu: iommufd::Device,
+        group: Option<Group>,
         address: Option<PciAddress>,
     ) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                iommu,
-                bound,
-                address,
-            }),
+            bound,
+            group,
+            address,
         }
     }
 
     pub(crate) fn bound(&self) -> &Arc<Bound> {
-        &self.inner.bound
+        &self.bound
     }
 
-    /// The device as `iommufd` knows it: its page tables, group and IOMMU.
-    #[must_use]
-    pub fn iommu(&self) -> &iommufd::Device {
-        &self.inner.iommu
+    /// Whether an IOMMU translates what the device writes, and has been told of no place for it.
+    pub(crate) fn is_unattached(&self) -> bool {
+        self.group
+            .as_ref()
+            .is_some_and(|group| group.attached() == 0)
     }
 
     /// The PCI function that it is, if it is one and sysfs told.
     #[must_use]
     pub fn address(&self) -> Option<PciAddress> {
-        self.inner.address
-    }
-
-    /// Attaches the device: from now on its DMA goes through `target`, and is refused where
-    /// nothing is mapped. Until then all of it is refused, unless another device of its IOMMU group
-    /// is attached: the kernel attaches the group with the first of its devices.
-    ///
-    /// # Errors
-    /// As for [`iommufd::Device::attach`].
-    #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
-    pub fn attach(&self, target: impl Into<Target>) -> iommufd::Result<Attachment> {
-        self.inner.iommu.attach(target)
-    }
-
-    /// Attaches one of the device's PASIDs: from now on DMA with that PASID goes through `target`.
-    ///
-    /// # Errors
-    /// As for [`iommufd::Device::attach_pasid`].
-    #[doc(alias = "VFIO_DEVICE_ATTACH_PASID")]
-    pub fn attach_pasid(
-        &self,
-        pasid: Pasid,
-        target: impl Into<PasidTarget>,
-    ) -> iommufd::Result<PasidAttachment> {
-        self.inner.iommu.attach_pasid(pasid, target)
+        self.address
     }
 
     /// What the device is.
@@ -222,76 +228,10 @@ impl Device {
         self.bound().reset()
     }
 
-    /// What holds the device besides this handle: all of it must go before it can be closed.
-    #[must_use]
-    pub fn holders(&self) -> Holders {
-        Holders {
-            devices: Arc::strong_count(&self.inner).saturating_sub(1),
-            ..self.inner.holders()
-        }
-    }
-
-    /// Closes the device: on return the kernel has detached, unbound and released it, as far as
-    /// this process is concerned.
-    ///
-    /// Detaches nothing by itself. The kernel keeps a device open as long as anybody has its file:
-    /// a duplicate in another process (a child of a fork, too), or KVM.
-    ///
-    /// # Errors
-    /// The device, with [`Error::StillHeld`] that names what holds it: its attachment, mapped
-    /// registers, interrupts, open regions, other handles. [`iommufd::Error::LeadsGroup`]: others of
-    /// its IOMMU group are attached by way of it. [`iommufd::Error::Forked`].
-    pub fn try_close(self) -> Result<(), Refused<Self>> {
-        if let Err(error) = self.iommu().iommufd().check_process() {
-            return Err(Refused::new(self, error));
-        }
-        let inner = Arc::try_unwrap(self.inner).map_err(|inner| {
-            let device = Self { inner };
-            let holders = device.holders();
-            Refused::new(device, Error::StillHeld(holders.into()))
-        })?;
-        // This was the only handle: nobody can make what would hold the device any more.
-        let holders = inner.holders();
-        let Inner {
-            iommu,
-            bound,
-            address,
-        } = inner;
-        if !holders.is_empty() {
-            let device = Self::new(bound, iommu, address);
-            return Err(Refused::new(device, Error::StillHeld(holders.into())));
-        }
-        match iommu.try_close() {
-            // The last reference: closes the file.
-            Ok(()) => {
-                drop(bound);
-                Ok(())
-            }
-            Err(refused) => {
-                let (iommu, error) = refused.into_parts();
-                let iommu_handles = match error {
-                    iommufd::Error::InUse { holders, .. } => holders,
-                    error => return Err(Refused::new(Self::new(bound, iommu, address), error)),
-                };
-                let device = Self::new(bound, iommu, address);
-                let holders = Holders {
-                    iommu_handles,
-                    ..Holders::default()
-                };
-                Err(Refused::new(device, Error::StillHeld(holders.into())))
-            }
-        }
-    }
-}
-
-impl Inner {
-    /// What holds the device besides its handles.
-    fn holders(&self) -> Holders {
+    /// What of the device's own holds it.
+    pub(crate) fn holders_within(&self) -> Holders {
         let tally = &self.bound.tally;
         Holders {
-            devices: 0,
-            iommu_handles: 0,
-            attached: self.iommu.is_attached(),
             mappings: tally.mappings(),
             regions: tally.regions(),
             // What the kernel would not disable when they were dropped goes with the file.
@@ -304,16 +244,71 @@ impl Inner {
             features: tally.features(),
             dma_bufs: tally.dma_bufs(),
             ioeventfds: tally.ioeventfds(),
+            ..Holders::default()
         }
     }
 }
 
-impl fmt::Debug for Device {
+impl fmt::Debug for OpenDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Device");
-        if let Some(address) = self.address() {
-            debug.field("address", &address);
-        }
-        debug.field("iommu", self.iommu()).finish()
+        f.debug_struct("OpenDevice")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A VFIO device, bound to an `iommufd`.
+///
+/// What can be done with it besides attaching it, [`OpenDevice`] has.
+///
+/// A device by way of which others of its IOMMU group are attached stays open until these are
+/// detached, too: see [`iommufd::Error::LeadsGroup`].
+///
+/// Cloning gives another handle. What is made of it (regions, mappings, interrupts, attachments)
+/// holds it open; when the last is gone, its file is closed, and the kernel detaches and unbinds
+/// it. That can wait up to a minute for others who are using it: [`try_close`](Self::try_close)
+/// says when, and what is in the way.
+///
+/// # System calls
+/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`, by the methods of these
+/// names; those of [`OpenDevice`]; `close`.
+///
+/// Since Linux 6.6.
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<Inner>,
+}
+
+handle!(Device);
+
+impl Device {
+    /// The device as `iommufd` knows it: its page tables, group and IOMMU.
+    #[must_use]
+    pub fn iommu(&self) -> &iommufd::Device {
+        &self.inner.iommu
+    }
+
+    /// Attaches the device: from now on its DMA goes through `target`, and is refused where
+    /// nothing is mapped. Until then all of it is refused, unless another device of its IOMMU group
+    /// is attached: the kernel attaches the group with the first of its devices.
+    ///
+    /// # Errors
+    /// As for [`iommufd::Device::attach`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
+    pub fn attach(&self, target: impl Into<Target>) -> iommufd::Result<Attachment> {
+        self.inner.iommu.attach(target)
+    }
+
+    /// Attaches one of the device's PASIDs: from now on DMA with that PASID goes through `target`.
+    ///
+    /// # Errors
+    /// As for [`iommufd::Device::attach_pasid`].
+    #[doc(alias = "VFIO_DEVICE_ATTACH_PASID")]
+    pub fn attach_pasid(
+        &self,
+        pasid: Pasid,
+        target: impl Into<PasidTarget>,
+    ) -> iommufd::Result<PasidAttachment> {
+        self.inner.iommu.attach_pasid(pasid, target)
     }
 }

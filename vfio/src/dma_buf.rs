@@ -8,7 +8,7 @@ use std::sync::Arc;
 use iommufd::{Access, FileRange, Ioas, Iova, IovaRange, Mapping};
 use iommufd_sys::vfio as sys;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 #[cfg(doc)]
 use crate::gate::Revocation;
@@ -59,7 +59,7 @@ struct Inner {
     hold: Hold,
 }
 
-impl Device {
+impl OpenDevice {
     /// Exports the bytes of `range` of a BAR as a dma-buf.
     ///
     /// # Errors

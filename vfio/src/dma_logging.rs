@@ -7,7 +7,7 @@ use iommufd::{DirtyBitmap, Granule, IovaRange};
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 #[cfg(doc)]
@@ -67,7 +67,7 @@ pub struct DmaLogging {
 }
 
 impl DmaLogging {
-    fn start(device: &Device, granule: Granule, ranges: &[IovaRange]) -> Result<Self> {
+    fn start(device: &OpenDevice, granule: Granule, ranges: &[IovaRange]) -> Result<Self> {
         let ranges = Ranges::new(granule, ranges)?;
         let hold = Hold::new(device.bound(), Kind::Feature);
         let bound = hold.bound();
@@ -267,7 +267,7 @@ impl RecordLost {
 }
 
 /// DMA logging.
-impl Device {
+impl OpenDevice {
     /// Has the device record which pages of `ranges` it writes, with nothing dirty.
     ///
     /// `granule` is the size of a page that is wished for; the device may have another

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use iommufd::KernelError;
+use iommufd::{KernelError, Linux};
 use rustix::io::Errno;
 
 use crate::address::PciAddress;
@@ -96,9 +96,89 @@ pub enum Error {
         found: Option<PciAddress>,
     },
 
-    /// Somebody has bound the file already, to a context that is not known here.
+    /// It is no noiommu device: an IOMMU translates for it, or the kernel emulates it. That is what
+    /// [`Cdev`](crate::Cdev) is for.
+    #[error("not a noiommu device: open it with vfio::Cdev, which is safe")]
+    HasIommu,
+
+    /// A mediated device, behind which there is no IOMMU:
+    /// [`Cdev::bind_mediated`](crate::Cdev::bind_mediated) binds one.
+    #[error("a mediated device, which the kernel emulates: bind it with vfio::Cdev::bind_mediated")]
+    Mediated,
+
+    /// No mediated device, but one with an IOMMU: [`Cdev::bind`](crate::Cdev::bind) binds it.
+    #[error("no mediated device, but one behind an IOMMU: bind it with vfio::Cdev::bind")]
+    NotMediated,
+
+    /// The device asks for a VF token: it is a virtual function whose physical function is with a
+    /// VFIO driver, or a physical function whose virtual functions are in use.
+    #[error("{error}; it asks for a VF token: bind it with vfio::Cdev::bind_with_token")]
+    #[non_exhaustive]
+    VfTokenNeeded {
+        /// The kernel's refusal.
+        #[source]
+        error: KernelError,
+    },
+
+    /// The VF token is not the one that the physical function's user has set.
+    #[error("{error}; the VF token is another than that of the physical function")]
+    #[non_exhaustive]
+    VfTokenWrong {
+        /// The kernel's refusal.
+        #[source]
+        error: KernelError,
+    },
+
+    /// The device's driver takes no VF token when a device is bound, or the kernel does not; or the
+    /// file has been bound meanwhile.
     #[error(
-        "the device file is bound to an iommufd already; what it is attached to cannot be told"
+        "the device is not bound with a VF token: its driver takes none, or the kernel (Linux does \
+         since {since}), or the file is bound already"
+    )]
+    #[non_exhaustive]
+    NoVfTokens {
+        /// Since when Linux takes one.
+        since: Linux,
+    },
+
+    /// KVM, or what was to tell it, has refused to add or remove the device.
+    #[error("KVM did not {operation} the device: {error}")]
+    #[non_exhaustive]
+    Kvm {
+        /// What was asked for.
+        operation: &'static str,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
+
+    /// KVM was told of the device already.
+    #[error("the device is in KVM's hands already")]
+    InKvm,
+
+    /// The device has been bound before KVM was told of it: the kernel asks when it binds.
+    #[error(
+        "the device was bound before KVM was told of it; close it, and tell KVM before the bind"
+    )]
+    TooLateForKvm,
+
+    /// The file is not KVM's VFIO device of a virtual machine.
+    #[error("not KVM's VFIO device of a virtual machine")]
+    NotKvmVfio,
+
+    /// The context has no device of the id that was said to be the device's, or one of another kind.
+    #[error("the context has no such device under this id")]
+    WrongId,
+
+    /// The file, which was to be bound already, is not.
+    #[error("the device file is not bound yet: vfio::Cdev::from_fd takes it, and binds it")]
+    NotBound,
+
+    /// Somebody has bound the file already, to a context that is not known here. Who knows it takes
+    /// the file over by [`PreBound`](crate::PreBound).
+    #[error(
+        "the device file is bound to an iommufd already; what it is attached to cannot be told \
+         (vfio::PreBound is for who knows to which)"
     )]
     AlreadyBound,
 
@@ -469,7 +549,10 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Iommufd(error) => error.errno(),
-            Self::Open { error, .. } => Some(error.errno),
+            Self::Open { error, .. }
+            | Self::VfTokenNeeded { error }
+            | Self::VfTokenWrong { error } => Some(error.errno),
+            Self::Kvm { error, .. } => error.raw_os_error().map(Errno::from_raw_os_error),
             Self::Rebind(error) => Some(error.refused.error.errno),
             Self::SysfsWrite(refusal) => Some(refusal.error.errno),
             _ => None,

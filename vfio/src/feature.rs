@@ -9,7 +9,7 @@ use iommufd_sys::vfio as sys;
 use rustix::io::Errno;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Result};
 use crate::ioctl::feature as funnel;
 use crate::ioctl::feature::{Bare, Gets, Sets};
@@ -29,27 +29,27 @@ pub use zpci::ZpciError;
 #[non_exhaustive]
 pub enum Feature {
     /// The secret that users of virtual functions have to know:
-    /// [`Device::set_vf_token`](crate::Device::set_vf_token). Of a PCI physical function with SR-IOV.
+    /// [`OpenDevice::set_vf_token`](crate::OpenDevice::set_vf_token). Of a PCI physical function with SR-IOV.
     /// Since Linux 5.7.
     #[doc(alias = "VFIO_DEVICE_FEATURE_PCI_VF_TOKEN")]
     VfToken,
-    /// Migration: [`Device::migration`](crate::Device::migration). Since Linux 5.18.
+    /// Migration: [`OpenDevice::migration`](crate::OpenDevice::migration). Since Linux 5.18.
     #[doc(alias = "VFIO_DEVICE_FEATURE_MIGRATION")]
     Migration,
     /// The migration state, which goes with [`Migration`](Self::Migration). Since Linux 5.18.
     #[doc(alias = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE")]
     MigrationState,
-    /// Low power: [`Device::low_power`](crate::Device::low_power). Since Linux 6.1.
+    /// Low power: [`OpenDevice::low_power`](crate::OpenDevice::low_power). Since Linux 6.1.
     #[doc(alias = "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY")]
     LowPower,
     /// Low power until something wakes the device up:
-    /// [`Device::low_power_until_woken`](crate::Device::low_power_until_woken). Since Linux 6.1.
+    /// [`OpenDevice::low_power_until_woken`](crate::OpenDevice::low_power_until_woken). Since Linux 6.1.
     #[doc(alias = "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP")]
     LowPowerWithWakeup,
     /// The end of low power. Since Linux 6.1.
     #[doc(alias = "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT")]
     LowPowerExit,
-    /// A record of what the device writes: [`Device::log_dma`](crate::Device::log_dma). Since Linux
+    /// A record of what the device writes: [`OpenDevice::log_dma`](crate::OpenDevice::log_dma). Since Linux
     /// 6.1.
     #[doc(alias = "VFIO_DEVICE_FEATURE_DMA_LOGGING_START")]
     DmaLogging,
@@ -64,7 +64,7 @@ pub enum Feature {
     #[doc(alias = "VFIO_DEVICE_FEATURE_MIG_DATA_SIZE")]
     MigrationDataSize,
     /// Bus mastering of a device that has no configuration space for it:
-    /// [`Device::set_bus_master`](crate::Device::set_bus_master). Since Linux 6.7.
+    /// [`OpenDevice::set_bus_master`](crate::OpenDevice::set_bus_master). Since Linux 6.7.
     #[doc(alias = "VFIO_DEVICE_FEATURE_BUS_MASTER")]
     BusMaster,
     /// A dma-buf of a BAR. Since Linux 7.2 at the latest.
@@ -75,7 +75,7 @@ pub enum Feature {
     /// Since Linux 7.2 at the latest.
     #[doc(alias = "VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2")]
     PreCopyInfoV2,
-    /// Errors that s390's firmware reports: [`Device::zpci_error`](crate::Device::zpci_error). Since
+    /// Errors that s390's firmware reports: [`OpenDevice::zpci_error`](crate::OpenDevice::zpci_error). Since
     /// Linux 7.3.
     #[doc(alias = "VFIO_DEVICE_FEATURE_ZPCI_ERROR")]
     ZpciError,
@@ -173,7 +173,7 @@ bitflags! {
 }
 
 /// Optional features.
-impl Device {
+impl OpenDevice {
     /// Whether the device, and the kernel, have a feature.
     ///
     /// The kernel is asked each time. Having it does not mean that it can be used now.

@@ -17,7 +17,7 @@ bitflags! {
     /// What kind of device it is, and what it can do.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct DeviceFlags: u32 {
-        /// It can be reset alone, by [`Device::reset`](crate::Device::reset).
+        /// It can be reset alone, by [`OpenDevice::reset`](crate::OpenDevice::reset).
         const RESET = sys::VFIO_DEVICE_FLAGS_RESET;
         /// A PCI function.
         const PCI = sys::VFIO_DEVICE_FLAGS_PCI;

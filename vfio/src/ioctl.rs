@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
 
 use crate::buffer::AlignedBytes;
+use crate::vf_token::VfToken;
 
 /// An argument in which the kernel finds no address to read or write through.
 ///
@@ -106,20 +107,47 @@ pub(crate) fn without_argument(
     unsafe { issue(fd, audience, ioctl, std::ptr::null_mut()) }
 }
 
-/// `VFIO_DEVICE_BIND_IOMMUFD`: binds `fd` to `iommufd`, without a VF token. Returns the device's id.
+/// `VFIO_DEVICE_BIND_IOMMUFD`: binds `fd` to `iommufd`, with a VF token if there is one. Returns the
+/// device's id.
 pub(crate) fn bind(
     fd: BorrowedFd<'_>,
     audience: Audience<'_, '_>,
     iommufd: BorrowedFd<'_>,
+    token: Option<VfToken>,
 ) -> Result<u32, Errno> {
+    let token = token.map(|token| token.bytes());
     let mut arg = sys::vfio_device_bind_iommufd::sized();
     arg.iommufd = iommufd.as_raw_fd();
+    if let Some(bytes) = &token {
+        arg.flags = sys::VFIO_DEVICE_BIND_FLAG_TOKEN;
+        arg.token_uuid_ptr = bytes.as_ptr().expose_provenance() as u64;
+    }
     write_size(&mut arg);
     let address = std::ptr::from_mut(&mut arg).cast();
     // SAFETY: `argsz` is the size of `arg`, a local; the kernel reads through `token_uuid_ptr`
-    // only if the flags ask for a token, and they are zero.
+    // only if the flags ask for a token, and then the 16 bytes of one, a local as well.
     unsafe { issue(fd, audience, &nr::DEVICE_BIND_IOMMUFD, address) }?;
     Ok(arg.out_devid)
+}
+
+/// `VFIO_DEVICE_BIND_IOMMUFD` with a token at an address where no process has memory: of a file that
+/// is not bound, `EFAULT` tells that the kernel and the device's driver know tokens, and would have
+/// read it.
+pub(crate) fn bind_with_unreadable_token(
+    fd: BorrowedFd<'_>,
+    audience: Audience<'_, '_>,
+    iommufd: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let mut arg = sys::vfio_device_bind_iommufd::sized();
+    arg.iommufd = iommufd.as_raw_fd();
+    arg.flags = sys::VFIO_DEVICE_BIND_FLAG_TOKEN;
+    arg.token_uuid_ptr = !0xfff;
+    write_size(&mut arg);
+    let address = std::ptr::from_mut(&mut arg).cast();
+    // SAFETY: `argsz` is the size of `arg`, a local; the address of the token, in the last page of
+    // all, is the kernel's own, from which a copy fails.
+    unsafe { issue(fd, audience, &nr::DEVICE_BIND_IOMMUFD, address) }?;
+    Ok(())
 }
 
 /// `VFIO_DEVICE_FEATURE_DMA_BUF`: exports parts of a region as a dma-buf.

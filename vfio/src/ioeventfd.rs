@@ -8,7 +8,7 @@ use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -107,7 +107,7 @@ impl Key {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Has `value` be written to the register at byte `offset` of a BAR whenever `eventfd` is
     /// signalled: at once if it has been.
     ///

@@ -4,7 +4,10 @@
 //! - [`Readiness`] tells why a PCI function cannot be used yet, and what to do about it;
 //! - a [`Takeover`] gives a function to a VFIO driver, and back, and [`Sriov`] makes virtual functions;
 //! - a [`Cdev`] is an open character device that is not bound yet;
-//! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space;
+//! - a [`Device`] is bound to an [`iommufd::Iommufd`], and can be attached to an address space; a
+//!   [`MediatedDevice`] is one that the kernel emulates, and a [`NoIommuDevice`] one that nothing
+//!   confines; what they have in common is a [`OpenDevice`];
+//! - a [`PreBound`] is one that somebody else has bound, and a [`KvmVfio`] tells KVM of one;
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call; a [`Register`] names one of them;
 //! - a [`BarDmaBuf`] is registers for other devices to reach;
@@ -48,8 +51,8 @@
 //! # What it does not do
 //!
 //! It does nothing through sysfs that it was not asked for: nothing is taken from its driver, or given
-//! back, by being opened or dropped. It knows no legacy groups and containers, and it drives no device
-//! without an IOMMU.
+//! back, by being opened or dropped. It knows no legacy groups and containers, and in safe code it drives
+//! no device without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -69,6 +72,7 @@ mod cause;
 mod cdev;
 mod config;
 mod device;
+mod device_file;
 mod discovery;
 mod dma_buf;
 mod dma_logging;
@@ -78,19 +82,23 @@ mod feature;
 mod gate;
 mod holders;
 mod hot_reset;
+mod identity;
 mod ids;
 mod in_use;
 mod info;
 mod ioctl;
 mod ioeventfd;
 mod irq;
+mod kvm;
 mod low_power;
 pub mod migration;
 pub mod pci;
+mod pre_bound;
 mod query;
 #[cfg(test)]
 mod random;
 mod readiness;
+mod refused_bind;
 mod region;
 mod registers;
 mod signal;
@@ -110,7 +118,7 @@ pub use binding::{
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
-pub use device::Device;
+pub use device::{AnyDevice, Device, IoasAttachment, MediatedDevice, NoIommuDevice, OpenDevice};
 pub use discovery::{
     IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
     ReservedRegion, ResetMethod, VfioNode,
@@ -127,7 +135,9 @@ pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use ioeventfd::IoEventFd;
 pub use iommufd::volatile::Word;
 pub use irq::{Interrupts, Intx, IrqFlags, IrqInfo, IrqKind, MsiKind, OwnedVector, Vector};
+pub use kvm::{KvmVfio, KvmVfioDevice};
 pub use low_power::{LowPower, LowPowerUntilWoken};
+pub use pre_bound::PreBound;
 pub use readiness::{Blocker, MsiIsolation, Readiness, Sibling};
 pub use region::{Area, Region, RegionFlags, RegionIndex, RegionInfo, RegionKind};
 pub use registers::{

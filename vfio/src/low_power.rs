@@ -7,7 +7,7 @@ use std::time::Duration;
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::feature::{FeatureError, Guarded};
@@ -48,7 +48,7 @@ pub struct LowPower {
 }
 
 impl LowPower {
-    fn enter(device: &Device, ask: impl FnOnce(&Bound) -> Result<()>) -> Result<Self> {
+    fn enter(device: &OpenDevice, ask: impl FnOnce(&Bound) -> Result<()>) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Feature);
         let bound = hold.bound();
         bound.claims.take(Guarded::LowPower)?;
@@ -170,7 +170,7 @@ impl fmt::Debug for LowPowerUntilWoken {
 }
 
 /// Low power.
-impl Device {
+impl OpenDevice {
     /// Lets the device go into a low-power state whenever nobody asks anything of it.
     ///
     /// Since Linux 6.1.

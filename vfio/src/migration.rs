@@ -57,7 +57,7 @@ use bitflags::bitflags;
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::Result;
 use crate::feature::{Feature, FeatureError, Guarded, refusal};
 use crate::holders::{Hold, Kind};
@@ -99,13 +99,13 @@ bitflags! {
 /// The migration of a device that is in the state `S`.
 ///
 /// There is one of a device at a time. It holds the device open. While the state is another than
-/// [`Running`], [`Device::reset`] is refused ([`FeatureError::Migrating`]), as it would change the
+/// [`Running`], [`OpenDevice::reset`] is refused ([`FeatureError::Migrating`]), as it would change the
 /// state: reset by [`reset`](Self::reset) instead. A reset by other means (by writing to configuration
 /// space, of the bus, by another process that has the same file) is not seen: the next `enter` begins
 /// at `Running` then, and a stream ends with an error.
 ///
 /// Dropping it leaves the device in the state in which it is, and closes the data stream, if there is
-/// one; [`Device::migration`] finds it there. When the device is closed, its driver closes the stream as
+/// one; [`OpenDevice::migration`] finds it there. When the device is closed, its driver closes the stream as
 /// well; most drivers make it `Running` again.
 ///
 /// # System calls
@@ -261,13 +261,13 @@ impl<S: State> Migration<S> {
         }
     }
 
-    /// Resets the device, as [`Device::reset`] does: it is [`Running`] then, whatever it was.
+    /// Resets the device, as [`OpenDevice::reset`] does: it is [`Running`] then, whatever it was.
     ///
     /// A data stream is closed. It is the only way out of [`Failed`], and the one to give up
     /// [`Resuming`].
     ///
     /// # Errors
-    /// As for [`Device::reset`], with the migration in whatever state the device is.
+    /// As for [`OpenDevice::reset`], with the migration in whatever state the device is.
     #[doc(alias = "VFIO_DEVICE_RESET")]
     pub fn reset(self) -> Result<Migration<Running>, TransitionFailed> {
         let Self { ticket, state } = self;
@@ -311,7 +311,7 @@ impl<S: State> fmt::Debug for Migration<S> {
 }
 
 /// Migration.
-impl Device {
+impl OpenDevice {
     /// Takes the migration of the device in hand, in whichever state it is: [`Running`], unless
     /// somebody has dropped a [`Migration`] in another state.
     ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use iommufd_sys::vfio as sys;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -95,13 +95,13 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Has the kernel tell of `device`: the same as [`Device::signal`].
+    /// Has the kernel tell of `device`: the same as [`OpenDevice::signal`].
     ///
     /// # Errors
     /// [`Error::SignalEnabled`], before the kernel is asked; [`Error::NotPci`]. `EINVAL`: the device's
     /// driver tells nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
-    pub fn enable(device: &Device, kind: SignalKind) -> Result<Self> {
+    pub fn enable(device: &OpenDevice, kind: SignalKind) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Signal);
         let bound = hold.bound();
         irq::check_pci(bound)?;

@@ -35,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: Option<PciAddress>,
     pub(crate) group: GroupIdentity,
+    /// Whether the kernel emulates it.
+    pub(crate) mediated: Option<bool>,
 }
 
 impl Node {
@@ -115,6 +117,11 @@ impl Roots {
         let device = fs::canonicalize(entry.join("device"));
         let address = device.as_ref().ok();
         let address = address.and_then(|path| last_name(path)?.parse().ok());
+        // The bus that all mediated devices are on.
+        let mediated = device.as_ref().ok().and_then(|device| {
+            let bus = link_name(&device.join("subsystem")).ok().flatten();
+            bus.map(|bus| bus == "mdev")
+        });
         let group = match device.and_then(|device| group_of(&device)) {
             Ok(Some(group)) => GroupIdentity::Group(group),
             // A device that no IOMMU knows shares none.
@@ -125,6 +132,7 @@ impl Roots {
             name,
             address,
             group,
+            mediated,
         })
     }
 }
@@ -330,6 +338,24 @@ mod tests {
             panic!("no node")
         };
         assert_eq!(node.group, GroupIdentity::Alone);
+    }
+
+    #[test]
+    fn a_mediated_device_is_told_by_its_bus() {
+        let tree = fake::Tree::new();
+        tree.function("0000:00:04.0", 7);
+        tree.cdev("0000:00:04.0", "vfio0", "511:0");
+        let mediated = || match tree.roots.char_device(511, 0) {
+            CharDevice::Vfio(node) => node.mediated,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(mediated(), None);
+        let link = "sys/devices/pci0000:00/0000:00:04.0/subsystem";
+        for (bus, is) in [("pci", false), ("mdev", true)] {
+            tree.link(link, &format!("sys/bus/{bus}"));
+            assert_eq!(mediated(), Some(is));
+            tree.remove(link);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::Result;
 use crate::ioctl::feature::TokenBytes;
 
@@ -91,7 +91,7 @@ fn digit(byte: u8) -> Result<u8, InvalidVfToken> {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Sets the token that users of this PCI physical function's virtual functions have to give.
     ///
     /// The kernel makes a random one when its driver takes the physical function, so before this

@@ -9,7 +9,7 @@ use crate::region::{Area, RegionIndex};
 
 /// The MSI capability (PCI Express Base, "MSI Capability Structures").
 ///
-/// The kernel drives it: interrupts are enabled by [`Device::msi`](crate::Device::msi).
+/// The kernel drives it: interrupts are enabled by [`OpenDevice::msi`](crate::OpenDevice::msi).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Msi {
@@ -37,7 +37,7 @@ pub struct BarArea {
 
 /// The MSI-X capability (PCI Express Base, "MSI-X Capability and Table Structure").
 ///
-/// The kernel drives it: interrupts are enabled by [`Device::msix`](crate::Device::msix), and the
+/// The kernel drives it: interrupts are enabled by [`OpenDevice::msix`](crate::OpenDevice::msix), and the
 /// table is read as ones, and not written, by system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

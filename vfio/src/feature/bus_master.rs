@@ -2,7 +2,7 @@
 
 use iommufd_sys::vfio as sys;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::Result;
 
 /// Whether a device may access memory of its own accord.
@@ -16,7 +16,7 @@ pub enum BusMaster {
     On,
 }
 
-impl Device {
+impl OpenDevice {
     /// Lets a device that is no PCI function (one on an AMD CDX bus) access memory, or no longer.
     /// Of a PCI function that is [`ConfigSpace::enable_bus_master`](crate::ConfigSpace::enable_bus_master).
     ///

@@ -5,7 +5,7 @@ use std::fmt;
 use rustix::io::Errno;
 
 use super::{Feature, refusal};
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::Result;
 use crate::ioctl::feature as funnel;
 
@@ -29,7 +29,7 @@ impl fmt::Debug for ZpciError {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Takes the oldest error that s390's firmware has reported of the PCI function; `None` if there
     /// is none.
     ///

@@ -13,8 +13,9 @@ use iommufd::{GroupIdentity, Iommufd, driver};
 use iommufd_sys::ioctl::{Description, Fd};
 use rustix::io::Errno;
 
-use crate::bound::Bound;
-use crate::device::Device;
+use crate::bound::{Behind, Bound, Fresh};
+use crate::device::{Device, Inner};
+use crate::device_file::DeviceFile;
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<c_int, Errno>>;
 
@@ -78,13 +79,23 @@ pub(crate) fn file() -> OwnedFd {
     File::open("/dev/null").unwrap().into()
 }
 
+/// A context that is none.
+pub(crate) fn iommufd() -> Iommufd {
+    // SAFETY: `/dev/null` refuses every ioctl.
+    unsafe { driver::unasked(file()) }
+}
+
 /// A device that no kernel has bound, in a context that is none.
 pub(crate) fn device() -> Device {
-    // SAFETY: `/dev/null` refuses every ioctl.
-    let iommufd = unsafe { driver::unasked(file()) };
-    let bound = Bound::new(file(), &iommufd);
+    let iommufd = iommufd();
+    let bound = Bound::new(DeviceFile::new(file(), None), &iommufd);
     let iommu = iommu(&iommufd, &bound);
-    Device::new(bound, iommu, None)
+    let fresh = Fresh {
+        bound,
+        iommu,
+        behind: Behind::Iommu,
+    };
+    Device::new(Inner::new(fresh, None))
 }
 
 fn iommu(iommufd: &Iommufd, bound: &Arc<Bound>) -> iommufd::Device {

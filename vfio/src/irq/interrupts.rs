@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::bound::Bound;
 use crate::cause;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -176,7 +176,7 @@ impl Interrupts {
     /// the IOMMU group is attached. `EMFILE`: too many open files. `ENOSPC`: the machine is out of
     /// vectors. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
-    pub fn enable(device: &Device, kind: MsiKind, count: u32) -> Result<Self> {
+    pub fn enable(device: &OpenDevice, kind: MsiKind, count: u32) -> Result<Self> {
         Self::start(device, kind, count, || Target::own().map(Some))
     }
 
@@ -187,12 +187,12 @@ impl Interrupts {
     ///
     /// # Errors
     /// As for [`enable`](Self::enable).
-    pub fn reserve(device: &Device, kind: MsiKind, room: u32) -> Result<Self> {
+    pub fn reserve(device: &OpenDevice, kind: MsiKind, room: u32) -> Result<Self> {
         Self::start(device, kind, room, || Ok(None))
     }
 
     fn start(
-        device: &Device,
+        device: &OpenDevice,
         kind: MsiKind,
         room: u32,
         target: impl Fn() -> Result<Option<Target>>,
@@ -217,7 +217,7 @@ impl Interrupts {
                 available if available < room => return Err(fewer(available)),
                 _ => {}
             }
-            if TRANSLATED && device.iommu().group().attached() == 0 {
+            if TRANSLATED && device.is_unattached() {
                 return Err(Error::InterruptsUnattached { kind: irq_kind });
             }
             let targets = (0..room).map(|_| target()).collect::<Result<Vec<_>>>()?;

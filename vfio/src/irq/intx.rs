@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -67,7 +67,7 @@ impl Intx {
     /// pin is connected to nothing. `EBUSY`: the line is another driver's as well, and the device cannot be told apart on it.
     /// `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_PCI_INTX_IRQ_INDEX")]
-    pub fn enable(device: &Device) -> Result<Self> {
+    pub fn enable(device: &OpenDevice) -> Result<Self> {
         let eventfd = eventfd::create()?;
         let enabled = start(device, eventfd.as_fd())?;
         // INVARIANT: the kernel has just been told of it.
@@ -81,7 +81,7 @@ impl Intx {
     ///
     /// # Errors
     /// As for [`enable`](Self::enable); `EINVAL`: it is no eventfd.
-    pub fn enable_with(device: &Device, eventfd: impl AsFd) -> Result<Self> {
+    pub fn enable_with(device: &OpenDevice, eventfd: impl AsFd) -> Result<Self> {
         let enabled = start(device, eventfd.as_fd())?;
         Ok(Self {
             enabled,
@@ -201,7 +201,7 @@ impl Intx {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Enables the interrupt pin.
     ///
     /// # Errors
@@ -211,7 +211,7 @@ impl Device {
     }
 }
 
-fn start(device: &Device, eventfd: BorrowedFd<'_>) -> Result<Enabled> {
+fn start(device: &OpenDevice, eventfd: BorrowedFd<'_>) -> Result<Enabled> {
     let hold = Hold::new(device.bound(), Kind::Interrupts);
     let kind = IrqKind::Intx;
     let (enabled, ()) = Enabled::new(hold, kind, |bound| {

@@ -33,7 +33,7 @@ fn kernel(refuses: impl Fn(u32) -> Option<Errno> + 'static) -> (Log, impl Drop) 
     (log, until)
 }
 
-fn gate_is_closed(device: &Device) -> bool {
+fn gate_is_closed(device: &OpenDevice) -> bool {
     device.bound().gate.enter().is_err()
 }
 

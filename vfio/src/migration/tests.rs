@@ -113,7 +113,7 @@ impl Model {
     }
 }
 
-fn running(device: &Device) -> Migration<Running> {
+fn running(device: &OpenDevice) -> Migration<Running> {
     device.migration().unwrap().try_into().unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use iommufd_sys::vfio as sys;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::Result;
 use crate::region::{RegionIndex, RegionInfo};
 
@@ -75,7 +75,7 @@ impl RegionKind {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// The first region of this kind, if the device has one: where such a region is differs from
     /// kernel to kernel.
     ///

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Result};
 use crate::query::malformed;
 use crate::region::RegionIndex;
@@ -99,7 +99,7 @@ fn images(rom: &[u8]) -> Result<Vec<RomImage>> {
     }
 }
 
-impl Device {
+impl OpenDevice {
     /// Reads the expansion ROM of a PCI function; `None` if it has none that can be read.
     ///
     /// The kernel switches the ROM's own decoding on for it, and reads words of 32 bits. The
