@@ -21,6 +21,7 @@ mod scratch;
 mod tracked;
 mod unmap;
 
+pub(crate) use bitmap::View;
 pub use bitmap::{DirtyBitmap, DirtyRuns};
 pub use granule::Granule;
 pub(crate) use tracked::{Tracked, TrackedTables};

@@ -4,6 +4,11 @@
 //! makes a [`Device`](crate::Device) of it by [`Device::from_bound`](crate::Device::from_bound). It
 //! tells the context's observer of the ioctls that it makes: by [`Notices`] while a lock is held,
 //! else by [`Iommufd::observe`](crate::Iommufd::observe).
+//!
+//! A driver whose devices are not in a context, but in a container of VFIO's older interface, has a
+//! [`Watch`] of its own, implements [`SpaceDriver`] for the container, and lets a [`Space`] map
+//! memory and hold it.
 
-pub use crate::context::Notices;
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
+pub use crate::space::{Emptied, Space, SpaceDriver, SpaceMapping};
+pub use crate::watch::{Notices, Watch};
