@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use iommufd::Iova;
-use vfio::{BarMapping, Device, Interrupts, PciIds, RegionIndex};
+use vfio::{BarMapping, Interrupts, OpenDevice, PciIds, RegionIndex};
 
 /// Vendor and device identifier.
 const IDS: PciIds = PciIds {
@@ -83,7 +83,7 @@ impl Edu {
     ///
     /// # Errors
     /// [`Error::NotEdu`], [`Error::Dead`], or VFIO's refusal.
-    pub fn new(device: &Device) -> Result<Self, Error> {
+    pub fn new(device: &OpenDevice) -> Result<Self, Error> {
         let config = device.config()?;
         let ids = config.ids()?;
         if ids != IDS {

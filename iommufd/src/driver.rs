@@ -9,6 +9,14 @@
 //! [`Watch`] of its own, implements [`SpaceDriver`] for the container, and lets a [`Space`] map
 //! memory and hold it.
 
+use crate::ioas::Ioas;
+
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
 pub use crate::space::{Emptied, Space, SpaceDriver, SpaceMapping};
 pub use crate::watch::{Notices, Watch};
+
+/// Says that a device was attached to `ioas`, or detached, by other means than an
+/// [`Attachment`](crate::Attachment): its usable addresses may have changed.
+pub fn layout_changed(ioas: &Ioas) {
+    ioas.inner.layout_changed();
+}

@@ -306,6 +306,12 @@ impl SpaceMapping {
         self.range
     }
 
+    /// Whether it is in `space`.
+    #[must_use]
+    pub fn is_in(&self, space: &Space) -> bool {
+        Arc::ptr_eq(&self.space, &space.inner)
+    }
+
     /// Unmaps it. On return no device reaches the memory through it any more.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId, Watch};
 use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::{Ioctl, vfio as nr};
@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::buffer::AlignedBytes;
 use crate::cause::refusal;
 use crate::error::{Error, Result};
+use crate::group::Seat;
 use crate::holders::Tally;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
@@ -27,14 +28,15 @@ use crate::signal::EnabledSignals;
 /// and unbinds.
 ///
 /// # Invariants
-/// `fd` is a VFIO device that this crate has bound to `iommufd`; a file is bound once, for good.
+/// `fd` is a VFIO device that this crate has bound to the context that is its home, or opened by way
+/// of the group that is; a file is bound once, for good.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    // Closed first: the kernel's device goes before the context that it is bound to, and before
-    // what the kernel has it attached to.
+    // Closed first: the kernel's device goes before the context that it is bound to, or the group
+    // that it is of, and before what the kernel has it attached to.
     fd: OwnedFd,
     kept: Mutex<Vec<Kept>>,
-    iommufd: Iommufd,
+    home: Home,
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
     pub(crate) interrupts: EnabledKind,
@@ -42,6 +44,24 @@ pub(crate) struct Bound {
     pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
     pub(crate) config_edits: Mutex<()>,
+}
+
+/// What a device is open by way of, and holds.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// The context that it is bound to.
+    Context(Iommufd),
+    /// Its seat in a group, which is in a container.
+    Group(Seat),
+}
+
+impl Home {
+    pub(crate) fn watch(&self) -> &Watch {
+        match self {
+            Self::Context(iommufd) => iommufd.watch(),
+            Self::Group(seat) => seat.watch(),
+        }
+    }
 }
 
 /// How a bind can fail.
@@ -61,7 +81,11 @@ pub(crate) fn bind(
     if let Err(error) = iommufd.check_process() {
         return Err(BindFailure::Refused(fd, error.into()));
     }
-    let answer = ioctl::bind(fd.as_fd(), Audience::Context(iommufd), iommufd.as_fd());
+    let answer = ioctl::bind(
+        fd.as_fd(),
+        Audience::Context(iommufd.watch()),
+        iommufd.as_fd(),
+    );
     let id = match answer {
         Ok(id) => id,
         Err(errno) => {
@@ -70,15 +94,7 @@ pub(crate) fn bind(
         }
     };
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
-    let bound = Arc::new(Bound {
-        fd,
-        kept: Mutex::default(),
-        iommufd: iommufd.clone(),
-        tally: Tally::default(),
-        interrupts: EnabledKind::default(),
-        signals: EnabledSignals::default(),
-        config_edits: Mutex::new(()),
-    });
+    let bound = Bound::new(fd, Home::Context(iommufd.clone()));
     let driver = Arc::clone(&bound) as Arc<dyn DeviceDriver>;
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
@@ -101,8 +117,23 @@ fn refuse_noiommu(device: &iommufd::Device) -> Result<()> {
 }
 
 impl Bound {
-    pub(crate) fn iommufd(&self) -> &Iommufd {
-        &self.iommufd
+    /// The device that is open as `fd`, by way of `home`.
+    pub(crate) fn new(fd: OwnedFd, home: Home) -> Arc<Self> {
+        Arc::new(Self {
+            fd,
+            kept: Mutex::default(),
+            home,
+            tally: Tally::default(),
+            interrupts: EnabledKind::default(),
+            signals: EnabledSignals::default(),
+            config_edits: Mutex::new(()),
+        })
+    }
+
+    /// Whose process the device belongs to, and who hears of its ioctls: those of its context, or of
+    /// its container.
+    pub(crate) fn iommufd(&self) -> &Watch {
+        self.home.watch()
     }
 
     /// The file, in the process to which it belongs.
@@ -110,12 +141,12 @@ impl Bound {
     /// # Errors
     /// `iommufd::Error::Forked` in a child.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
-        self.iommufd.check_process()?;
+        self.iommufd().check_process()?;
         Ok(self.fd.as_fd())
     }
 
     fn audience(&self) -> Audience<'_, 'static> {
-        Audience::Context(&self.iommufd)
+        Audience::Context(self.iommufd())
     }
 
     /// Makes an ioctl with an argument of fixed size.

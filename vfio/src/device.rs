@@ -1,9 +1,10 @@
 //! A VFIO device that is bound and can be used.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use iommufd::{Attachment, Pasid, PasidAttachment, PasidTarget, Target};
+use iommufd::{Attachment, Group, Pasid, PasidAttachment, PasidTarget, Target};
 use iommufd_sys::ioctl::vfio as nr;
 
 use crate::address::PciAddress;
@@ -20,7 +21,40 @@ use crate::signal::{Signal, SignalKind};
 /// More regions than any driver has: an answer that speaks of more is believed so far.
 const MOST_REGIONS: u32 = 1 << 10;
 
+/// An open VFIO device, whichever way it was opened: its regions, interrupts and resets.
+///
+/// A [`Device`], which is bound to an `iommufd`, and a [`GroupDevice`](crate::GroupDevice), which is
+/// of a group in a container, both are one (`Deref`). So what drives a device takes an
+/// `&OpenDevice`, and is indifferent to which of the two it is given.
+///
+/// ```no_run
+/// use vfio::{BarMapping, OpenDevice, RegionIndex};
+///
+/// fn registers(device: &OpenDevice) -> vfio::Result<BarMapping> {
+///     device.config()?.enable_bus_master()?;
+///     device.map_bar(RegionIndex::BAR0)
+/// }
+///
+/// # fn example(device: vfio::Device, other: vfio::GroupDevice) -> vfio::Result<()> {
+/// registers(&device)?;
+/// registers(&other)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # System calls
+/// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and
+/// `VFIO_DEVICE_RESET`, by the methods of these names.
+pub struct OpenDevice {
+    bound: Arc<Bound>,
+    /// The devices that are attached with it, if that is a matter of its own.
+    group: Option<Group>,
+    address: Option<PciAddress>,
+}
+
 /// A VFIO device, bound to an `iommufd`.
+///
+/// What can be done with it besides attaching it, [`OpenDevice`] has.
 ///
 /// A device by way of which others of its IOMMU group are attached stays open until these are
 /// detached, too: see [`iommufd::Error::LeadsGroup`].
@@ -31,9 +65,8 @@ const MOST_REGIONS: u32 = 1 << 10;
 /// says when, and what is in the way.
 ///
 /// # System calls
-/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, `VFIO_DEVICE_DETACH_IOMMUFD_PT`, `VFIO_DEVICE_GET_INFO`,
-/// `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and `VFIO_DEVICE_RESET`, by the methods
-/// of these names; `close`.
+/// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`, by the methods of these
+/// names; those of [`OpenDevice`]; `close`.
 ///
 /// Since Linux 6.6.
 #[derive(Clone)]
@@ -43,9 +76,8 @@ pub struct Device {
 
 struct Inner {
     // The order matters: `iommu` shall be the last to hold the file.
-    bound: Arc<Bound>,
+    open: OpenDevice,
     iommu: iommufd::Device,
-    address: Option<PciAddress>,
 }
 
 impl Device {
@@ -54,29 +86,21 @@ impl Device {
         iommu: iommufd::Device,
         address: Option<PciAddress>,
     ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                iommu,
-                bound,
-                address,
-            }),
-        }
+        let group = Some(iommu.group().clone());
+        let open = OpenDevice::new(bound, group, address);
+        Self::of(open, iommu)
     }
 
-    pub(crate) fn bound(&self) -> &Arc<Bound> {
-        &self.inner.bound
+    fn of(open: OpenDevice, iommu: iommufd::Device) -> Self {
+        Self {
+            inner: Arc::new(Inner { open, iommu }),
+        }
     }
 
     /// The device as `iommufd` knows it: its page tables, group and IOMMU.
     #[must_use]
     pub fn iommu(&self) -> &iommufd::Device {
         &self.inner.iommu
-    }
-
-    /// The PCI function that it is, if it is one and sysfs told.
-    #[must_use]
-    pub fn address(&self) -> Option<PciAddress> {
-        self.inner.address
     }
 
     /// Attaches the device: from now on its DMA goes through `target`, and is refused where
@@ -101,6 +125,45 @@ impl Device {
         target: impl Into<PasidTarget>,
     ) -> iommufd::Result<PasidAttachment> {
         self.inner.iommu.attach_pasid(pasid, target)
+    }
+}
+
+/// What can be done with a device, whichever way it was opened.
+impl Deref for Device {
+    type Target = OpenDevice;
+
+    fn deref(&self) -> &OpenDevice {
+        &self.inner.open
+    }
+}
+
+impl OpenDevice {
+    pub(crate) fn new(
+        bound: Arc<Bound>,
+        group: Option<Group>,
+        address: Option<PciAddress>,
+    ) -> Self {
+        Self {
+            bound,
+            group,
+            address,
+        }
+    }
+
+    pub(crate) fn bound(&self) -> &Arc<Bound> {
+        &self.bound
+    }
+
+    /// Whether nothing of its IOMMU group is attached. A device of a container is, as it is open.
+    pub(crate) fn is_unattached(&self) -> bool {
+        let group = self.group.as_ref();
+        group.is_some_and(|group| group.attached() == 0)
+    }
+
+    /// The PCI function that it is, if it is one and sysfs told.
+    #[must_use]
+    pub fn address(&self) -> Option<PciAddress> {
+        self.address
     }
 
     /// What the device is.
@@ -217,6 +280,33 @@ impl Device {
         Ok(())
     }
 
+    /// What of the device's own holds it.
+    pub(crate) fn holders_within(&self) -> Holders {
+        let tally = &self.bound.tally;
+        Holders {
+            mappings: tally.mappings(),
+            regions: tally.regions(),
+            // What the kernel would not disable when they were dropped goes with the file.
+            interrupts: self
+                .bound
+                .interrupts
+                .get()
+                .filter(|_| tally.interrupts() > 0),
+            signals: tally.signals(),
+            ..Holders::default()
+        }
+    }
+}
+
+impl fmt::Debug for OpenDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenDevice")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device {
     /// What holds the device besides this handle: all of it must go before it can be closed.
     #[must_use]
     pub fn holders(&self) -> Holders {
@@ -247,28 +337,24 @@ impl Device {
         })?;
         // This was the only handle: nobody can make what would hold the device any more.
         let holders = inner.holders();
-        let Inner {
-            iommu,
-            bound,
-            address,
-        } = inner;
+        let Inner { iommu, open } = inner;
         if !holders.is_empty() {
-            let device = Self::new(bound, iommu, address);
+            let device = Self::of(open, iommu);
             return Err(Refused::new(device, Error::StillHeld(holders)));
         }
         match iommu.try_close() {
             // The last reference: closes the file.
             Ok(()) => {
-                drop(bound);
+                drop(open);
                 Ok(())
             }
             Err(refused) => {
                 let (iommu, error) = refused.into_parts();
                 let iommu_handles = match error {
                     iommufd::Error::InUse { holders, .. } => holders,
-                    error => return Err(Refused::new(Self::new(bound, iommu, address), error)),
+                    error => return Err(Refused::new(Self::of(open, iommu), error)),
                 };
-                let device = Self::new(bound, iommu, address);
+                let device = Self::of(open, iommu);
                 let holders = Holders {
                     iommu_handles,
                     ..Holders::default()
@@ -282,20 +368,9 @@ impl Device {
 impl Inner {
     /// What holds the device besides its handles.
     fn holders(&self) -> Holders {
-        let tally = &self.bound.tally;
         Holders {
-            devices: 0,
-            iommu_handles: 0,
             attached: self.iommu.is_attached(),
-            mappings: tally.mappings(),
-            regions: tally.regions(),
-            // What the kernel would not disable when they were dropped goes with the file.
-            interrupts: self
-                .bound
-                .interrupts
-                .get()
-                .filter(|_| tally.interrupts() > 0),
-            signals: tally.signals(),
+            ..self.open.holders_within()
         }
     }
 }

@@ -7,8 +7,8 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use iommufd::driver::Notices;
-use iommufd::{IoctlEvent, Iommufd};
+use iommufd::IoctlEvent;
+use iommufd::driver::{Notices, Watch};
 use iommufd_sys::ioctl::{ArgszArg, write_size};
 use iommufd_sys::ioctl::{Description, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use rustix::ioctl::{IoctlOutput, Opcode};
 
 use crate::buffer::AlignedBytes;
+
+pub(crate) mod legacy;
 
 /// An argument in which the kernel finds no address to read or write through.
 ///
@@ -42,9 +44,9 @@ unsafe impl PointerFree for sys::vfio_device_detach_iommufd_pt {}
 pub(crate) enum Audience<'a, 'n> {
     /// Nobody: the device is not bound yet.
     Nobody,
-    /// The observer of the context, at once; only where no lock is held.
-    Context(&'a Iommufd),
-    /// The observer of the context, later.
+    /// The observer of the context or container, at once; only where no lock is held.
+    Context(&'a Watch),
+    /// The observer of the context or container, later.
     Notices(&'a mut Notices<'n>),
 }
 
@@ -125,7 +127,7 @@ unsafe fn issue<T: ?Sized>(
     // Nobody needs the time of a call that nobody watches.
     let watched = match &audience {
         Audience::Nobody => false,
-        Audience::Context(iommufd) => iommufd.is_observed(),
+        Audience::Context(watch) => watch.is_observed(),
         Audience::Notices(_) => true,
     };
     let begin = watched.then(Instant::now);
@@ -139,7 +141,7 @@ unsafe fn issue<T: ?Sized>(
         let event = event(ioctl.describe(), answer, begin);
         match audience {
             Audience::Nobody => {}
-            Audience::Context(iommufd) => iommufd.observe(&event),
+            Audience::Context(watch) => watch.observe(&event),
             Audience::Notices(notices) => notices.note(event),
         }
     }

@@ -11,7 +11,7 @@ use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
 use crate::bound::Bound;
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -148,7 +148,7 @@ impl Interrupts {
     /// the IOMMU group is attached. `EMFILE`: too many open files. `ENOSPC`: the machine is out of
     /// vectors. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
-    pub fn enable(device: &Device, kind: IrqKind, count: u32) -> Result<Self> {
+    pub fn enable(device: &OpenDevice, kind: IrqKind, count: u32) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Interrupts);
         let bound = hold.bound();
         let claim = Claim::take(bound, kind)?;
@@ -168,7 +168,7 @@ impl Interrupts {
             available if available < count => return Err(fewer(available)),
             _ => {}
         }
-        if TRANSLATED && device.iommu().group().attached() == 0 {
+        if TRANSLATED && device.is_unattached() {
             return Err(Error::InterruptsUnattached { kind });
         }
         let eventfds = (0..count)

@@ -55,9 +55,11 @@ mod capability;
 mod cause;
 mod cdev;
 mod config;
+mod container;
 mod device;
 mod error;
 mod eventfd;
+mod group;
 mod holders;
 mod ids;
 mod info;
@@ -74,8 +76,12 @@ pub use bar::BarMapping;
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
-pub use device::Device;
+pub use container::{
+    Container, ContainerDirtyTracking, ContainerInfo, ContainerMapping, DirtyLimits,
+};
+pub use device::{Device, OpenDevice};
 pub use error::{Error, Refused, Result};
+pub use group::{GroupDevice, MemberGroup, VfioGroup};
 pub use holders::Holders;
 pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
-use crate::device::Device;
+use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
 use crate::eventfd;
 use crate::holders::{Hold, Kind};
@@ -101,7 +101,7 @@ impl Signal {
     /// [`Error::SignalEnabled`], before the kernel is asked. `EINVAL`: the device's driver tells
     /// nothing of this kind. `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
-    pub fn enable(device: &Device, kind: SignalKind) -> Result<Self> {
+    pub fn enable(device: &OpenDevice, kind: SignalKind) -> Result<Self> {
         let hold = Hold::new(device.bound(), Kind::Signal);
         let bound = hold.bound();
         bound.iommufd().check_process()?;

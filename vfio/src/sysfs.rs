@@ -77,6 +77,10 @@ impl Roots {
             .join(format!("kernel/iommu_groups/{}/devices", group.get()))
     }
 
+    pub(crate) fn vfio_group(&self, group: GroupId) -> PathBuf {
+        self.dev.join("vfio").join(group.get().to_string())
+    }
+
     pub(crate) fn vfio_node(&self, name: &str) -> PathBuf {
         self.dev.join("vfio/devices").join(name)
     }

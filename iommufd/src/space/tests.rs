@@ -116,7 +116,7 @@ fn memory_is_held_until_the_kernel_has_confirmed_the_unmap() {
     let mapping = mapping.unmap().unwrap_err().into_value();
     assert_eq!(Arc::strong_count(&memory), 2);
     // Nobody has the guard; the space still has the memory.
-    std::mem::forget(mapping);
+    let _forgotten = ManuallyDrop::new(mapping);
     assert_eq!(space.mapped().mappings, 1);
     assert_eq!(space.unmap_all().unwrap(), PAGE);
     assert_eq!(Arc::strong_count(&memory), 1);
