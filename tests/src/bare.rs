@@ -22,6 +22,7 @@ use iommufd_sys::vfio as sys;
 use memmap2::{MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use vfio::{PciAddress, VfioGroup};
 
 use crate::raw;
 
@@ -87,6 +88,35 @@ impl BareEdu {
         self.registers
             .transfer(BUFFER, memory.start().get(), len, START | TO_MEMORY);
     }
+}
+
+/// Where the engine's group is.
+#[must_use]
+pub fn group_node() -> PathBuf {
+    node();
+    let group = fs::read_link(function().join("iommu_group")).unwrap();
+    let number = group.file_name().unwrap().to_str().unwrap();
+    Path::new("/dev/vfio").join(format!("noiommu-{number}"))
+}
+
+/// The engine's group.
+#[must_use]
+pub fn group() -> VfioGroup {
+    // SAFETY: the tests that open it start no DMA.
+    unsafe { VfioGroup::open_noiommu(group_node()) }.unwrap()
+}
+
+/// Where the engine is.
+#[must_use]
+pub fn address() -> PciAddress {
+    let folder = function();
+    folder
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// Gives the engine to `vfio-pci`, if that has not got it yet, and says what its character device is called.

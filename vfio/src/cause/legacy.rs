@@ -70,7 +70,8 @@ fn set_container(errno: Errno) -> Option<&'static str> {
         }
         Errno::PERM => {
             "another device of the IOMMU group is used by a kernel driver, or the group by somebody \
-             else; or interrupts are not isolated (no interrupt remapping)"
+             else; or interrupts are not isolated (no interrupt remapping); or the container has \
+             groups of the other kind, with or without an IOMMU"
         }
         Errno::BUSY => "the IOMMU group is in use otherwise",
         Errno::BADF | Errno::BADFD => "neither an open container nor an open /dev/iommu",

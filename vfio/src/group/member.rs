@@ -116,8 +116,8 @@ impl MemberGroup {
     ) -> Result<GroupDevice> {
         let container = self.container();
         container.watch().check_process()?;
-        container.must_stand_in()?;
         let seat = Seat::take(&self.inner, name)?;
+        container.must_stand_in()?;
         let audience = Audience::Context(container.watch());
         let fd = legacy::device(self.inner.group.as_fd(), audience, asked)
             .map_err(|errno| refusal(nr::GROUP_GET_DEVICE_FD.describe(), errno))?;
