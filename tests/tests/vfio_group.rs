@@ -14,7 +14,7 @@ use iommufd::{Access, DmaBuffer, GroupId, Ioas, Iommufd, Iova, IovaRange, Leaks,
 use rustix::io::Errno;
 use tests::at::{PAGE, mapped, page, pages};
 use tests::edu::{INTERRUPTS, assert_free, bind, cdev, igb, lone, pair, reaches};
-use tests::fork::in_child;
+use tests::fork::{become_nobody, in_child};
 use tests::groups::{KINDS, Rig, compat, device_files, group, own};
 use tests::memory::{Living, Nowhere, forget};
 use tests::observe::Recorder;
@@ -110,7 +110,8 @@ fn what_cannot_be_mapped_is_refused_and_held_by_nobody() {
         assert_eq!(errno(map(page(1), Access::Read)), Errno::EXIST);
         assert_eq!(errno(map(Iova::new(1), Access::Read)), Errno::INVAL);
         assert_eq!(errno(map(INTERRUPTS, Access::Read)), Errno::INVAL);
-        let beyond = map(Iova::new(u64::MAX - 0xffe), Access::Read);
+        let last_page = Iova::new(u64::MAX - 0xfff);
+        let beyond = container.map_at(last_page, living.memory(2 * PAGE), Access::Read);
         assert_eq!(errno(beyond), Errno::OVERFLOW);
         let nowhere = container.map_at(page(5), std::sync::Arc::new(Nowhere), Access::Read);
         assert_eq!(errno(nowhere), Errno::FAULT);
@@ -138,6 +139,8 @@ fn a_container_says_what_can_be_mapped_in_it() {
     assert!(info.contains(pages(16, 16)));
     let window = IovaRange::with_len(INTERRUPTS, PAGE as u64).unwrap();
     assert!(!info.contains(window));
+    // An SMMU enforces it for no device, and a VT-d where it can (ECAP.SC).
+    container.enforces_coherency().unwrap();
     let dirty = info.dirty.unwrap();
     assert_eq!((dirty.page_sizes, dirty.max_bitmap_size), (4096, 1 << 28));
     let _mapping = container.map(living.memory(PAGE), Access::Read).unwrap();
@@ -420,6 +423,29 @@ fn a_container_is_full_when_the_kernel_says_so() {
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn memory_that_may_not_be_locked_is_refused_with_the_limit() {
+    for kind in KINDS {
+        in_child(|| {
+            let (container, _) = kind();
+            let member = group(lone()).join(&container).unwrap();
+            let device = member.pci_device(lone()).unwrap();
+            become_nobody(4 * PAGE as u64);
+            let living = Living::new();
+            let map = |count| container.map(living.memory(count * PAGE), Access::Read);
+            let error = map(8).unwrap_err();
+            let Error::Iommufd(iommufd::Error::LockedMemory { limit, .. }) = &error else {
+                panic!("{error}")
+            };
+            assert_eq!(*limit, iommufd::MemlockLimit::Bytes(4 * PAGE as u64));
+            assert_eq!(living.count(), 0);
+            drop(map(2).unwrap());
+            drop((device, member));
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
 fn a_child_of_a_fork_gets_errors_and_leaves_the_group_alone() {
     for kind in KINDS {
         let (container, recorder) = kind();
@@ -479,6 +505,8 @@ fn the_observer_sees_every_ioctl_of_a_container() {
     assert_eq!(seen(), ["VFIO_DEVICE_GET_INFO"; 1]);
     container.info().unwrap();
     assert_eq!(seen(), ["VFIO_IOMMU_GET_INFO"; 2]);
+    container.enforces_coherency().unwrap();
+    assert_eq!(seen(), ["VFIO_CHECK_EXTENSION"]);
     drop((device, member));
     assert_eq!(seen(), ["VFIO_GROUP_UNSET_CONTAINER"]);
 

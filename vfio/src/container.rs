@@ -8,6 +8,7 @@ use std::sync::Arc;
 use iommufd::driver::{Space, Watch};
 use iommufd::{Access, DmaSlice, Ioas, Iova, IovaRange, Leaks, Mapped, Observer};
 use iommufd_sys::ioctl::vfio as nr;
+use iommufd_sys::vfio as sys;
 
 use crate::cause::refusal;
 use crate::error::{Error, Result};
@@ -156,15 +157,31 @@ impl Container {
     /// Groups that join or leave change the answer.
     ///
     /// # Errors
-    /// `EINVAL`: no group is in the container. [`Error::BrokenChain`] and [`Error::Malformed`], if
+    /// `EINVAL`: no group is in the container. [`Error::NotCompat`]. [`Error::BrokenChain`] and [`Error::Malformed`], if
     /// the kernel's answer makes no sense; [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_IOMMU_GET_INFO")]
     pub fn info(&self) -> Result<ContainerInfo> {
-        let fd = match &self.way {
-            Way::Type1 { driver, .. } => driver.fd(),
-            Way::Compat(ioas) => ioas.iommufd().as_fd(),
-        };
-        ContainerInfo::of(fd, self.watch())
+        self.watch().check_process()?;
+        self.must_stand_in()?;
+        ContainerInfo::of(self.fd(), self.watch())
+    }
+
+    /// Whether the IOMMU keeps every device of the container from getting past the CPU's caches (PCI's
+    /// "no snoop"), which then need not be flushed for them: KVM asks.
+    ///
+    /// Since Linux 3.14.
+    ///
+    /// # Errors
+    /// [`Error::NotCompat`]; [`iommufd::Error::Forked`].
+    #[doc(alias = "VFIO_DMA_CC_IOMMU")]
+    pub fn enforces_coherency(&self) -> Result<bool> {
+        self.watch().check_process()?;
+        self.must_stand_in()?;
+        let ioctl = &nr::CHECK_EXTENSION;
+        let audience = Audience::Context(self.watch());
+        legacy::by_value(self.fd(), audience, ioctl, sys::VFIO_DMA_CC_IOMMU)
+            .map(|answer| answer > 0)
+            .map_err(|errno| refusal(ioctl.describe(), errno).into())
     }
 
     /// Maps memory at an address that is free.
@@ -256,17 +273,24 @@ impl Container {
         }
     }
 
+    /// What answers the ioctls of a container.
+    fn fd(&self) -> BorrowedFd<'_> {
+        match &self.way {
+            Way::Type1 { driver, .. } => driver.fd(),
+            Way::Compat(ioas) => ioas.iommufd().as_fd(),
+        }
+    }
+
     /// Puts a group in, and gives the container its IOMMU if it is the first; all of that or
     /// nothing.
     pub(crate) fn enter(&self, group: BorrowedFd<'_>, kind: Kind) -> Result<()> {
         match &self.way {
             Way::Type1 { space, driver } => driver.enter(space, group, kind),
             Way::Compat(_) if kind == Kind::NoIommu => Err(Error::NoIommu),
-            Way::Compat(ioas) => {
+            Way::Compat(_) => {
                 // Without one the kernel would make one, that nobody has.
                 self.must_stand_in()?;
-                let fd = ioas.iommufd().as_fd();
-                legacy::set_container(group, Audience::Context(self.watch()), fd)
+                legacy::set_container(group, Audience::Context(self.watch()), self.fd())
                     .map_err(|errno| refusal(nr::GROUP_SET_CONTAINER.describe(), errno))?;
                 Ok(())
             }

@@ -6,7 +6,11 @@
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call;
 //! - [`Interrupts`] are its MSI or MSI-X vectors, as eventfds, and a [`Signal`] tells that the device
-//!   has failed, or is to be unplugged.
+//!   has failed, or is to be unplugged;
+//! - an [`OpenDevice`] is what all of these take: a [`Device`], or a [`GroupDevice`].
+//!
+//! For those who must, VFIO's older interface: a [`VfioGroup`] joins a [`Container`], and its devices
+//! are opened as [`GroupDevice`]s. [`Container`] shows how a program falls back to it.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.
@@ -38,7 +42,7 @@
 //! # What it does not do
 //!
 //! It does not bind functions to `vfio-pci` (that takes root, and a decision; [`Readiness`] says
-//! how), it knows no legacy groups and containers, and it drives no device without an IOMMU.
+//! how), and no safe code of it drives a device without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",

@@ -43,7 +43,6 @@ pub struct DirtyLimits {
 
 impl ContainerInfo {
     pub(super) fn of(fd: BorrowedFd<'_>, watch: &Watch) -> Result<Self> {
-        watch.check_process()?;
         let ioctl = &nr::IOMMU_GET_INFO;
         let question = sys::vfio_iommu_type1_info::sized();
         let answer = negotiate(ioctl.name(), size_of_val(&question), |room| {

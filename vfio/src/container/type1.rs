@@ -116,8 +116,11 @@ impl Type1 {
             let answer =
                 legacy::by_value(self.fd(), Audience::Notices(notices), ioctl, iommu).map(drop);
             if let Err(errno) = answer {
-                // Nothing is open by way of the group yet, so nothing keeps it in.
-                unset_container(group, Audience::Notices(notices)).ok();
+                // Nothing is open by way of the group yet, so nothing keeps it in. If it stays all the
+                // same it is one that is not seen to leave.
+                if unset_container(group, Audience::Notices(notices)).is_err() {
+                    self.groups.fetch_add(1, Ordering::AcqRel);
+                }
                 return Err(refusal(ioctl.describe(), errno));
             }
         }
