@@ -1,12 +1,14 @@
 //! Groups and containers while the kernel fails.
 
-use iommufd::{Access, Leaks};
+use std::sync::Arc;
+
+use iommufd::{Access, Leaks, Mapped};
 use tests::at::{PAGE, page};
 use tests::edu::{assert_free, lone};
 use tests::faults::{Points, sweep};
 use tests::groups::{KINDS, group};
-use tests::memory::Living;
-use vfio::{Error, MemberGroup, Refused};
+use tests::memory::{Living, Memory};
+use vfio::{Container, Error, Refused};
 
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
@@ -34,34 +36,37 @@ fn a_group_has_joined_or_is_as_it_was() {
     }
 }
 
+/// Opening and closing a device is not failed: Linux 7.3 dies of a lack of memory in what ACPI tells of a PCI interrupt.
 #[test]
 #[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn whatever_fails_nothing_is_left() {
+fn whatever_fails_nothing_is_mapped_and_nothing_held() {
     let living = Living::new();
-    let round = |member: MemberGroup| -> Result<(), Error> {
-        let device = member.pci_device(lone())?;
-        let container = member.container().clone();
-        let memory = living.memory(4 * PAGE);
-        let mapping = container.map_at(page(1), memory, Access::ReadWrite)?;
+    let round = |container: &Container, memory: Arc<Memory>| -> Result<(), Error> {
+        let mapping = container.map_at(page(1), Arc::clone(&memory), Access::ReadWrite)?;
+        let other = container.map_at(page(9), memory, Access::Read)?;
         container.info()?;
-        device.info()?;
         mapping.unmap().map_err(Refused::into_error)?;
-        device.try_close().map_err(Refused::into_error)?;
-        member.leave().map_err(Refused::into_error)?;
+        container.unmap_all()?;
+        drop(other);
         Ok(())
     };
     for kind in KINDS {
+        let (container, recorder) = kind();
+        let member = group(lone()).join(&container).unwrap();
+        let device = member.pci_device(lone()).unwrap();
         let mut errors = 0;
         sweep(Points::Everywhere, |nth| {
-            let (container, recorder) = kind();
-            let member = group(lone()).join(&container).unwrap();
-            let result = nth.armed(|| round(member));
+            let memory = living.memory(4 * PAGE);
+            let result = nth.armed(|| round(&container, memory));
             assert!(result.is_ok() || nth.failed(), "{result:?}");
             errors += usize::from(result.is_err());
             assert_eq!(living.count(), 0, "{result:?}");
+            assert_eq!(container.mapped(), Mapped::default(), "{result:?}");
             assert_eq!(recorder.refusals(), [], "{result:?}");
         });
         assert!(errors > 0);
-        assert_free(lone());
+        device.try_close().unwrap();
+        member.leave().unwrap();
     }
+    assert_free(lone());
 }
