@@ -95,7 +95,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Has the kernel tell of `device`: the same as [`Device::signal`].
+    /// Has the kernel tell of `device`: the same as [`OpenDevice::signal`].
     ///
     /// # Errors
     /// [`Error::SignalEnabled`], before the kernel is asked. `EINVAL`: the device's driver tells
