@@ -131,11 +131,12 @@ unsafe fn issue<T: ?Sized>(
         Audience::Notices(_) => true,
     };
     let begin = watched.then(Instant::now);
-    // SAFETY: the number belongs to the argument, as the typed description says for a VFIO device;
-    // the rest is the caller's promise. Of a file that is not known to be one yet, only
-    // `VFIO_DEVICE_GET_INFO` and `VFIO_DEVICE_BIND_IOMMUFD` are asked: Linux's registry of ioctl
-    // numbers gives theirs to `linux/vfio.h` alone, whose other files refuse the first, or take
-    // arguments that are no longer than these.
+    // SAFETY: the number belongs to the argument, as the typed description says for a VFIO device,
+    // group or container; the rest is the caller's promise. Of a file that is not known to be one
+    // yet, only `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_BIND_IOMMUFD` and `VFIO_GROUP_GET_STATUS` are
+    // asked, and what takes no address: Linux's registry of ioctl numbers gives theirs to
+    // `linux/vfio.h` alone, whose other files refuse the first and the last, or take arguments that
+    // are no longer than these.
     let answer = unsafe { rustix::ioctl::ioctl(fd, call) };
     if let Some(begin) = begin {
         let event = event(ioctl.describe(), answer, begin);
