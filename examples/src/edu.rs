@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use iommufd::Iova;
 use vfio::{
-    BarMapping, Device, Interrupts, PciIds, ReadOnly, RegionIndex, Register, Registers, WriteOnly,
+    BarMapping, Interrupts, OpenDevice, PciIds, ReadOnly, RegionIndex, Register, Registers,
+    WriteOnly,
 };
 
 /// Vendor and device identifier.
@@ -85,7 +86,7 @@ impl Edu {
     ///
     /// # Errors
     /// [`Error::NotEdu`], [`Error::Dead`], or VFIO's refusal.
-    pub fn new(device: &Device) -> Result<Self, Error> {
+    pub fn new(device: &OpenDevice) -> Result<Self, Error> {
         let config = device.config()?;
         let ids = config.ids()?;
         if ids != IDS {

@@ -4,8 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::{Ioctl, iommufd as nr};
@@ -13,18 +12,19 @@ use iommufd_sys::iommufd as sys;
 use parking_lot::RwLock;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 use crate::cause;
 use crate::change_process::Ledgers;
 use crate::devices::Devices;
-use crate::error::{Accounting, Error, KernelError, MemlockLimit, Refused, Result};
-use crate::fork::Process;
+use crate::error::{Accounting, Error, KernelError, Refused, Result};
 use crate::funnel::{self, PointerFree};
 use crate::group::Groups;
 use crate::object::equal_by;
-use crate::observe::{DropRefusal, IoctlEvent, Leaks, Observer, tell};
+use crate::observe::{IoctlEvent, Leaks, Observer};
 use crate::option::RlimitMode;
+use crate::watch::{self, Watch};
+
+pub(crate) use crate::watch::Notices;
 
 /// An open `/dev/iommu`: the context in which all other objects live.
 ///
@@ -89,15 +89,13 @@ impl Iommufd {
     /// What the kernel would not let go of when handles of this context were dropped.
     #[must_use]
     pub fn leaks(&self) -> Leaks {
-        self.context.leaks.read()
+        self.watch().leaks()
     }
 
     /// Tells the observer of an ioctl that a driver made on a file of its own, such as a VFIO
     /// device's; call it with no lock held.
     pub fn observe(&self, event: &IoctlEvent) {
-        if let Some(observer) = &self.context.observer {
-            tell(&**observer, |observer| observer.ioctl(event));
-        }
+        self.watch().observe(event);
     }
 
     /// Counts, and tells the observer of, an object that a driver's drop could not let go of; call
@@ -109,7 +107,7 @@ impl Iommufd {
     /// Whether an observer is set: without one, nobody needs the time of a call.
     #[must_use]
     pub fn is_observed(&self) -> bool {
-        self.context.observer.is_some()
+        self.watch().is_observed()
     }
 
     /// Whether this is the process that opened the context.
@@ -125,6 +123,12 @@ impl Iommufd {
         Self {
             context: Arc::new(Context::new(fd, None)),
         }
+    }
+
+    /// Whose process the context belongs to, and who hears of its ioctls: for a driver.
+    #[must_use]
+    pub fn watch(&self) -> &Watch {
+        &self.context.watch
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -233,13 +237,11 @@ impl fmt::Debug for IommufdBuilder {
 /// What all objects of one open `/dev/iommu` share.
 pub(crate) struct Context {
     fd: OwnedFd,
-    process: Process,
-    observer: Option<Arc<dyn Observer>>,
+    watch: Watch,
     pub(crate) groups: Groups,
     pub(crate) devices: Devices,
     /// Those of its address spaces.
     pub(crate) ledgers: Ledgers,
-    leaks: LeakCounters,
     /// Held for reading while an object is destroyed; for writing while an ioctl goes on for which
     /// the kernel takes hold of address spaces whose handles the caller does not have. It refuses
     /// to destroy one that is held, so a drop in another thread could not let go of it.
@@ -252,12 +254,10 @@ impl Context {
     fn new(fd: OwnedFd, observer: Option<Arc<dyn Observer>>) -> Self {
         Self {
             fd,
-            process: Process::current(),
-            observer,
+            watch: Watch::new(observer),
             groups: Groups::default(),
             devices: Devices::default(),
             ledgers: Ledgers::default(),
-            leaks: LeakCounters::default(),
             bystanders: RwLock::default(),
             lacks_map_file: AtomicBool::new(false),
         }
@@ -265,7 +265,7 @@ impl Context {
 
     /// Refuses to act in a child of the process that opened the context.
     pub(crate) fn check_process(&self) -> Result<()> {
-        self.process.check()
+        self.watch.check_process()
     }
 
     /// Makes one ioctl whose argument carries no pointer.
@@ -303,24 +303,13 @@ impl Context {
         notices: &mut Notices<'_>,
         call: impl FnOnce() -> Result<R, Errno>,
     ) -> Result<R, Errno> {
-        if self.observer.is_none() {
-            return call();
-        }
-        let begin = Instant::now();
-        let result = call();
-        let elapsed = begin.elapsed();
-        let answer = result.as_ref().map(drop).map_err(|errno| *errno);
-        notices.note(IoctlEvent::new(ioctl.describe(), answer, elapsed));
-        result
+        self.watch.noted(ioctl, notices, call)
     }
 
     /// A place for what the observer shall hear. Make it *before* taking a lock: it is then
     /// dropped, and delivers, after the lock is released.
     pub(crate) fn notices(&self) -> Notices<'_> {
-        Notices {
-            context: self,
-            events: Vec::new(),
-        }
+        self.watch.notices()
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -352,90 +341,23 @@ impl Context {
 
     /// Counts and reports an object that a drop could not let go of.
     pub(crate) fn object_stays(&self, object: &'static str, error: &Error) {
-        self.leaks.objects.fetch_add(1, Ordering::Relaxed);
-        self.report(object, error);
+        self.watch.refused_drop(object, error);
     }
 
     /// Counts and reports a mapping that a drop could not undo.
     pub(crate) fn mapping_stays(&self, error: &Error) {
-        self.leaks.mappings.fetch_add(1, Ordering::Relaxed);
-        self.report("mapping", error);
+        self.watch.mapping_stays(error);
     }
 
     /// Counts memory that is kept for good.
     pub(crate) fn memories_stay(&self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.leaks.memories.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn report(&self, object: &'static str, error: &Error) {
-        if let Some(observer) = &self.observer {
-            tell(&**observer, |observer| {
-                observer.refused_drop(&DropRefusal { object, error });
-            });
-        }
+        self.watch.memories_stay(count);
     }
 
     /// The error of an `operation` that could not pin `needed` bytes.
     pub(crate) fn out_of_memory(&self, operation: &'static str, needed: u64) -> Error {
-        Error::LockedMemory {
-            operation,
-            needed,
-            limit: match getrlimit(Resource::Memlock).current {
-                Some(bytes) => MemlockLimit::Bytes(bytes),
-                None => MemlockLimit::Unlimited,
-            },
-            accounting: self
-                .rlimit_mode()
-                .map_or(Accounting::Unknown, RlimitMode::accounting),
-        }
-    }
-}
-
-/// Ioctls that were made under a lock, told to the observer when this is dropped: after the lock.
-pub struct Notices<'c> {
-    context: &'c Context,
-    events: Vec<IoctlEvent>,
-}
-
-impl Notices<'_> {
-    /// Adds an ioctl that a driver has made.
-    pub fn note(&mut self, event: IoctlEvent) {
-        if self.context.observer.is_some() {
-            self.events.push(event);
-        }
-    }
-}
-
-impl Drop for Notices<'_> {
-    fn drop(&mut self) {
-        if let Some(observer) = &self.context.observer {
-            for event in &self.events {
-                tell(&**observer, |observer| observer.ioctl(event));
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Notices<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Notices").field(&self.events).finish()
-    }
-}
-
-#[derive(Default)]
-struct LeakCounters {
-    objects: AtomicU64,
-    mappings: AtomicU64,
-    memories: AtomicU64,
-}
-
-impl LeakCounters {
-    fn read(&self) -> Leaks {
-        Leaks {
-            objects: self.objects.load(Ordering::Relaxed),
-            mappings: self.mappings.load(Ordering::Relaxed),
-            memories: self.memories.load(Ordering::Relaxed),
-        }
+        let mode = self.rlimit_mode();
+        let accounting = mode.map_or(Accounting::Unknown, RlimitMode::accounting);
+        watch::out_of_memory(operation, needed, accounting)
     }
 }

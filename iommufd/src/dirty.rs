@@ -22,6 +22,7 @@ mod scratch;
 mod tracked;
 mod unmap;
 
+pub(crate) use bitmap::View;
 pub use bitmap::{DirtyBitmap, DirtyRuns};
 pub use device::DeviceDirty;
 pub use granule::Granule;

@@ -4,6 +4,10 @@
 //! makes a [`Device`](crate::Device) of it by [`Device::from_bound`](crate::Device::from_bound). It
 //! tells the context's observer of the ioctls that it makes: by [`Notices`] while a lock is held,
 //! else by [`Iommufd::observe`](crate::Iommufd::observe).
+//!
+//! A driver whose devices are not in a context, but in a container of VFIO's older interface, has a
+//! [`Watch`] of its own, implements [`SpaceDriver`] for the container, and lets a [`Space`] map
+//! memory and hold it.
 
 // UNSAFETY: declares an unsafe function; nothing is called.
 #![expect(unsafe_code, reason = "the door for what is not asked")]
@@ -11,12 +15,14 @@
 use std::os::fd::OwnedFd;
 
 use crate::context::Iommufd;
-pub use crate::context::Notices;
 pub use crate::device::{DeviceDriver, Kept, PageTableId};
 use crate::devices::{DeviceKey, NamedDevice};
 pub use crate::dirty::DeviceDirty;
 use crate::error::Result;
 pub use crate::funnel::reach_of_bitmap;
+use crate::ioas::Ioas;
+pub use crate::space::{Emptied, Space, SpaceDriver, SpaceMapping};
+pub use crate::watch::{Notices, Watch};
 #[cfg(feature = "tokio")]
 pub use crate::watched::WatchedFile;
 
@@ -42,4 +48,10 @@ pub fn device_with_id(iommufd: &Iommufd, id: u32) -> Result<Option<DeviceKey>> {
     iommufd.check_process()?;
     let named = iommufd.context().devices.names().of(id);
     Ok(named.map(NamedDevice::key))
+}
+
+/// Says that a device was attached to `ioas`, or detached, by other means than an
+/// [`Attachment`](crate::Attachment): its usable addresses may have changed.
+pub fn layout_changed(ioas: &Ioas) {
+    ioas.inner.layout_changed();
 }

@@ -314,6 +314,13 @@ impl Ledger {
         stays.min_by_key(|range| range.start())
     }
 
+    /// Where something is mapped, in no order.
+    pub(crate) fn ranges(&self) -> Vec<IovaRange> {
+        let state = self.state.lock();
+        let mapped = state.mapped_within(IovaRange::ALL);
+        mapped.map(|(_, range)| range).collect()
+    }
+
     /// How many entries are recorded, and how many bytes are mapped.
     pub(crate) fn totals(&self) -> (usize, u64) {
         let state = self.state.lock();

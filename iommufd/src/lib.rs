@@ -106,6 +106,7 @@ mod paging;
 mod pasid;
 mod pasid_attachment;
 pub mod smmuv3;
+mod space;
 #[cfg(feature = "tokio")]
 mod stream;
 mod target;
@@ -118,6 +119,7 @@ mod viommu_page;
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
 pub mod volatile;
+mod watch;
 #[cfg(feature = "tokio")]
 mod watched;
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iommufd::{Ioas, Iommufd, IovaRange, Mapping, PhysicalRange};
-use vfio::{BarMapping, NoIommuDevice, PciAddress, RegionIndex};
+use vfio::{BarMapping, NoIommuDevice, PciAddress, RegionIndex, VfioGroup};
 
 /// Where the memory at the start of `range` is physically.
 ///
@@ -74,6 +74,23 @@ impl BareEdu {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Where the engine's group is.
+#[must_use]
+pub fn group_node() -> PathBuf {
+    // Its group has a node when the engine is offered.
+    let _offered = node();
+    let group = fs::read_link(function().join("iommu_group")).unwrap();
+    let number = group.file_name().unwrap().to_str().unwrap();
+    Path::new("/dev/vfio").join(format!("noiommu-{number}"))
+}
+
+/// The engine's group.
+#[must_use]
+pub fn group() -> VfioGroup {
+    // SAFETY: the tests that open it start no DMA.
+    unsafe { VfioGroup::open_noiommu(group_node()) }.unwrap()
 }
 
 /// Where the engine is.

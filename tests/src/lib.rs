@@ -23,6 +23,7 @@ pub mod eventfd;
 pub mod faults;
 pub mod file;
 pub mod fork;
+pub mod groups;
 pub mod guest;
 pub mod guest_memory;
 pub mod hw_info;

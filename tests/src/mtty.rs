@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{fs, process};
 
-use vfio::Cdev;
+use vfio::{Cdev, VfioGroup};
 
 /// A mediated device, removed when dropped.
 ///
@@ -47,6 +47,20 @@ impl Mtty {
         let mut nodes = fs::read_dir(self.folder.join("vfio-dev")).unwrap();
         let node = nodes.next().unwrap().unwrap().file_name();
         PathBuf::from("/dev/vfio/devices").join(node)
+    }
+
+    /// Its name, which is a UUID.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.folder.file_name().unwrap().to_str().unwrap()
+    }
+
+    /// Opens its group.
+    #[must_use]
+    pub fn group(&self) -> VfioGroup {
+        let group = fs::read_link(self.folder.join("iommu_group")).unwrap();
+        let node = PathBuf::from("/dev/vfio").join(group.file_name().unwrap());
+        VfioGroup::open_at(node).unwrap()
     }
 
     /// Opens its character device.

@@ -174,13 +174,13 @@ impl BarMapping {
     /// # Errors
     /// [`Error::Revoked`]; [`iommufd::Error::Forked`].
     pub fn access(&self) -> Result<BarAccess<'_>> {
-        self.hold.bound().iommufd().check_process()?;
+        self.hold.bound().watch().check_process()?;
         let pass = self.gate().hold()?;
         Ok(BarAccess::new(self, pass))
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        self.hold.bound().iommufd().check_process().is_err()
+        self.hold.bound().watch().check_process().is_err()
     }
 
     fn gate(&self) -> &Gate {
@@ -196,7 +196,7 @@ impl BarMapping {
     /// The memory that holds the `len` bytes at `offset`, and where in it.
     pub(crate) fn range(&self, offset: u64, len: usize) -> Result<(&VolatileRegion, usize)> {
         // In a child of a fork the registers are the parent's.
-        self.hold.bound().iommufd().check_process()?;
+        self.hold.bound().watch().check_process()?;
         self.info.check(offset, len as u64)?;
         self.windows
             .iter()

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId};
+use iommufd::driver::{DeviceDriver, Kept, Notices, PageTableId, Watch};
 use iommufd::{GroupIdentity, Iommufd, KernelError, Pasid};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::{Ioctl, vfio as nr};
@@ -21,6 +21,7 @@ use crate::device_file::DeviceFile;
 use crate::error::{Error, Result};
 use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
+use crate::group::Seat;
 use crate::holders::Tally;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
@@ -34,14 +35,15 @@ use crate::vf_token::VfToken;
 /// and unbinds.
 ///
 /// # Invariants
-/// `file` is a VFIO device that is bound to `iommufd`; a file is bound once, for good.
+/// `file` is a VFIO device that is bound to the context that is its home, or opened by way of the group
+/// that is; a file is bound once, for good.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    // Closed first: the kernel's device goes before the context that it is bound to, and before
-    // what the kernel has it attached to.
+    // Closed first: the kernel's device goes before the context that it is bound to, or the group
+    // that it is of, and before what the kernel has it attached to.
     file: DeviceFile,
     kept: Mutex<Vec<Kept>>,
-    iommufd: Iommufd,
+    home: Home,
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
     pub(crate) interrupts: EnabledKind,
@@ -77,6 +79,24 @@ pub(crate) struct Fresh {
     pub(crate) behind: Behind,
 }
 
+/// What a device is open by way of, and holds.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// The context that it is bound to.
+    Context(Iommufd),
+    /// Its seat in a group, which is in a container.
+    Group(Seat),
+}
+
+impl Home {
+    pub(crate) fn watch(&self) -> &Watch {
+        match self {
+            Self::Context(iommufd) => iommufd.watch(),
+            Self::Group(seat) => seat.watch(),
+        }
+    }
+}
+
 /// How a bind can fail.
 pub(crate) enum BindFailure {
     /// The kernel refused: the file is as it was.
@@ -95,7 +115,7 @@ pub(crate) fn bind(
     if let Err(error) = iommufd.check_process() {
         return Err(BindFailure::Refused(file, error.into()));
     }
-    let audience = || Audience::Context(iommufd);
+    let audience = || Audience::Context(iommufd.watch());
     let id = match ioctl::bind(file.as_fd(), audience(), iommufd.as_fd(), token) {
         Ok(id) => id,
         Err(errno) => {
@@ -114,7 +134,7 @@ pub(crate) fn bind(
         kvm.report_to(iommufd);
     }
     // INVARIANT: the bind has just succeeded. From here on dropping `bound` unbinds.
-    let bound = Bound::new(file, iommufd);
+    let bound = Bound::new(file, Home::Context(iommufd.clone()));
     // SAFETY: `id` is what the bind to this very context answered, a moment ago and for this file
     // alone, so there is no other `Device` of it.
     unsafe { Fresh::of(bound, iommufd, id, group) }
@@ -174,12 +194,12 @@ fn behind(device: &iommufd::Device) -> Result<Behind> {
 }
 
 impl Bound {
-    /// The device that `file` is; it has just been bound to `iommufd`.
-    pub(crate) fn new(file: DeviceFile, iommufd: &Iommufd) -> Arc<Self> {
+    /// The device that is open as `file`, by way of `home`.
+    pub(crate) fn new(file: DeviceFile, home: Home) -> Arc<Self> {
         Arc::new(Self {
             file,
             kept: Mutex::default(),
-            iommufd: iommufd.clone(),
+            home,
             tally: Tally::default(),
             interrupts: EnabledKind::default(),
             signals: EnabledSignals::default(),
@@ -191,8 +211,10 @@ impl Bound {
         })
     }
 
-    pub(crate) fn iommufd(&self) -> &Iommufd {
-        &self.iommufd
+    /// Whose process the device belongs to, and who hears of its ioctls: those of its context, or of
+    /// its container.
+    pub(crate) fn watch(&self) -> &Watch {
+        self.home.watch()
     }
 
     /// The file, in the process to which it belongs.
@@ -200,7 +222,7 @@ impl Bound {
     /// # Errors
     /// `iommufd::Error::Forked` in a child.
     pub(crate) fn fd(&self) -> Result<BorrowedFd<'_>> {
-        self.iommufd.check_process()?;
+        self.watch().check_process()?;
         Ok(self.file.as_fd())
     }
 
@@ -211,12 +233,12 @@ impl Bound {
     /// [`Error::AccessHeld`]; `iommufd::Error::Forked`.
     pub(crate) fn close_gate(&self, cause: Revocation) -> Result<Closed<'_>> {
         // In a child of a fork there may be passes that nobody gives back.
-        self.iommufd.check_process()?;
+        self.watch().check_process()?;
         self.gate.close(cause)
     }
 
     pub(crate) fn audience(&self) -> Audience<'_, 'static> {
-        Audience::Context(&self.iommufd)
+        Audience::Context(self.watch())
     }
 
     /// Makes an ioctl with an argument of fixed size.

@@ -4,6 +4,8 @@ use iommufd::KernelError;
 use iommufd_sys::ioctl::{Description, vfio as nr};
 use rustix::io::Errno;
 
+pub(crate) mod legacy;
+
 /// The kernel's refusal of an ioctl on a VFIO device.
 pub(crate) fn refusal(ioctl: Description, errno: Errno) -> KernelError {
     KernelError::new(ioctl.name, errno, of_ioctl(ioctl, errno))
@@ -107,7 +109,9 @@ fn of_ioctl(ioctl: Description, errno: Errno) -> &'static str {
     } else {
         None
     };
-    special.unwrap_or_else(|| common(errno))
+    special
+        .or_else(|| legacy::of_ioctl(ioctl, errno))
+        .unwrap_or_else(|| common(errno))
 }
 
 /// What every ioctl of a VFIO device can answer.

@@ -34,9 +34,25 @@ const MOST_REGIONS: u32 = 1 << 10;
 
 /// An open VFIO device, whichever way it was opened: its regions, interrupts and resets.
 ///
-/// A [`Device`], a [`MediatedDevice`], a [`NoIommuDevice`] and an [`AnyDevice`] all are one (`Deref`),
-/// each with its own way to memory. So what drives a device takes an `&OpenDevice`, and is indifferent
-/// to which of them it is given.
+/// A [`Device`], a [`MediatedDevice`], a [`NoIommuDevice`] and an [`AnyDevice`], which are bound to an
+/// `iommufd`, and a [`GroupDevice`](crate::GroupDevice), which is of a group in a container, all are
+/// one (`Deref`), each with its own way to memory. So what drives a device takes an `&OpenDevice`, and
+/// is indifferent to which of them it is given.
+///
+/// ```no_run
+/// use vfio::{BarMapping, OpenDevice, RegionIndex};
+///
+/// fn registers(device: &OpenDevice) -> vfio::Result<BarMapping> {
+///     device.config()?.enable_bus_master()?;
+///     device.map_bar(RegionIndex::BAR0)
+/// }
+///
+/// # fn example(device: vfio::Device, other: vfio::GroupDevice) -> vfio::Result<()> {
+/// registers(&device)?;
+/// registers(&other)?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # System calls
 /// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_REGION_INFO`, `VFIO_DEVICE_GET_IRQ_INFO` and

@@ -157,7 +157,7 @@ impl BarDmaBuf {
     /// The mapping, and the generation in which it was made or the one before.
     fn map_now(&self, ioas: &Ioas, iova: Option<Iova>, access: Access) -> Result<(Mapping, u64)> {
         let bound = self.inner.hold.bound();
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         // Asked before: a revocation that comes meanwhile is one too many rather than one too few.
         let generation = bound.gate.generation()?;
         let file = FileRange::new(&self.inner.file, 0..self.inner.len);
@@ -237,7 +237,7 @@ impl BarDmaMapping {
         let bound = self.inner.buffer.inner.hold.bound();
         // In a child of a fork the gate's lock may be held for ever, and nothing is mapped.
         self.inner.mapping.is_none()
-            || bound.iommufd().check_process().is_err()
+            || bound.watch().check_process().is_err()
             || bound.gate.generation().ok() != Some(self.inner.generation)
     }
 
@@ -250,7 +250,7 @@ impl BarDmaMapping {
     pub fn map_again(&mut self) -> Result<()> {
         // Not to lose what may work for what cannot.
         let bound = self.inner.buffer.inner.hold.bound();
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         bound.gate.generation()?;
         if let Some(mapping) = self.inner.mapping.take()
             && let Err(refused) = mapping.unmap()

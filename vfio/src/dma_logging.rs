@@ -145,7 +145,7 @@ impl DmaLogging {
 
     /// The parts of `bitmap` that are recorded, in pieces that the device can be asked for.
     fn parts(&self, bitmap: IovaRange) -> Result<Vec<IovaRange>> {
-        self.hold.bound().iommufd().check_process()?;
+        self.hold.bound().watch().check_process()?;
         Ok(self.ranges.within(bitmap, self.page)?)
     }
 

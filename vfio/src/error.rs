@@ -538,6 +538,50 @@ pub enum Error {
     #[error(transparent)]
     Feature(#[from] FeatureError),
 
+    /// The file is not a VFIO group.
+    #[error("not a VFIO group (/dev/vfio/GROUP)")]
+    NotGroup,
+
+    /// The file is not a container of VFIO's, or the kernel has no IOMMU of type 1 for it.
+    #[error("not a VFIO container (/dev/vfio/vfio) with an IOMMU of type 1, version 2")]
+    NotContainer,
+
+    /// Somebody has put the group into a container, which is not known here.
+    #[error("the group is in a container already; what is mapped there cannot be told")]
+    GroupInContainer,
+
+    /// Another address space has been made the one that stands in for a container: the kernel would
+    /// attach the device to that.
+    #[error(
+        "the container's address space is not the one that stands in for a container any more;          Iommufd::set_compat_ioas makes it so again"
+    )]
+    NotCompat,
+
+    /// The device is open by way of the group already.
+    #[error("the group's device {name:?} is open already")]
+    #[non_exhaustive]
+    DeviceOpen {
+        /// Its name.
+        name: String,
+    },
+
+    /// The group is not taken out of its container: other handles of it, or devices that are open by
+    /// way of it, hold it.
+    #[error("the group stays in its container: {holders} other handles or devices hold it")]
+    #[non_exhaustive]
+    GroupHeld {
+        /// How many.
+        holders: usize,
+    },
+
+    /// Text that is no device's name.
+    #[error("{name:?} is no name of a device")]
+    #[non_exhaustive]
+    NoDeviceName {
+        /// The text.
+        name: String,
+    },
+
     /// The device is not closed: something still holds it.
     #[error("the device stays open, as it is held by {0}")]
     StillHeld(Box<Holders>),

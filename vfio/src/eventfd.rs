@@ -64,7 +64,7 @@ pub(crate) fn take(bound: &Bound, eventfd: BorrowedFd<'_>) -> Result<Option<u64>
 pub(crate) fn refused_drop(bound: &Bound, what: &'static str, disabled: Result<()>) {
     match disabled {
         Ok(()) | Err(Error::Iommufd(iommufd::Error::Forked)) => {}
-        Err(Error::Iommufd(error)) => bound.iommufd().refused_drop(what, &error),
+        Err(Error::Iommufd(error)) => bound.watch().refused_drop(what, &error),
         // Only the kernel refuses.
         Err(_) => {}
     }

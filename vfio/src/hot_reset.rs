@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-use iommufd::DeviceKey;
 use iommufd::driver::device_with_id;
+use iommufd::{DeviceKey, Iommufd};
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
@@ -174,7 +174,7 @@ impl Device {
     /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`, until two answers are the same.
     #[doc(alias = "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO")]
     pub fn hot_reset_scope(&self) -> Result<HotResetScope> {
-        scope(self.bound())
+        scope(self.bound(), self.iommu().iommufd())
     }
 
     /// Resets the bus or slot of the device, and with it all that
@@ -292,13 +292,11 @@ fn request(groups: &[BorrowedFd<'_>]) -> Option<AlignedBytes> {
 }
 
 /// What the kernel says, and whom it means by it: an id is another device's when the first has gone.
-fn scope(bound: &Bound) -> Result<HotResetScope> {
+fn scope(bound: &Bound, iommufd: &Iommufd) -> Result<HotResetScope> {
     let ioctl = &nr::DEVICE_GET_PCI_HOT_RESET_INFO;
     let ask = || {
         let (flags, functions) = query(|arg| bound.sized(ioctl, arg).map(drop))?;
-        HotResetScope::parse(flags, &functions, |id| {
-            Ok(device_with_id(bound.iommufd(), id)?)
-        })
+        HotResetScope::parse(flags, &functions, |id| Ok(device_with_id(iommufd, id)?))
     };
     let mut before = ask()?;
     for _ in 0..ROUNDS {

@@ -11,8 +11,8 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
-use iommufd::driver::Notices;
-use iommufd::{IoctlEvent, Iommufd};
+use iommufd::IoctlEvent;
+use iommufd::driver::{Notices, Watch};
 use iommufd_sys::ioctl::{ArgszArg, write_size};
 use iommufd_sys::ioctl::{Description, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
@@ -22,6 +22,8 @@ use rustix::ioctl::{IoctlOutput, Opcode};
 
 use crate::buffer::AlignedBytes;
 use crate::vf_token::VfToken;
+
+pub(crate) mod legacy;
 
 /// An argument in which the kernel finds no address to read or write through.
 ///
@@ -56,9 +58,9 @@ unsafe impl PointerFree for sys::vfio_device_ioeventfd {}
 pub(crate) enum Audience<'a, 'n> {
     /// Nobody: the device is not bound yet.
     Nobody,
-    /// The observer of the context, at once; only where no lock is held.
-    Context(&'a Iommufd),
-    /// The observer of the context, later.
+    /// The observer of the context or container, at once; only where no lock is held.
+    Context(&'a Watch),
+    /// The observer of the context or container, later.
     Notices(&'a mut Notices<'n>),
 }
 
@@ -212,21 +214,22 @@ unsafe fn issue<T: ?Sized>(
     // Nobody needs the time of a call that nobody watches.
     let watched = match &audience {
         Audience::Nobody => false,
-        Audience::Context(iommufd) => iommufd.is_observed(),
+        Audience::Context(watch) => watch.is_observed(),
         Audience::Notices(_) => true,
     };
     let begin = watched.then(Instant::now);
-    // SAFETY: the number belongs to the argument, as the typed description says for a VFIO device;
-    // the rest is the caller's promise. Of a file that is not known to be one yet, only
-    // `VFIO_DEVICE_GET_INFO` and `VFIO_DEVICE_BIND_IOMMUFD` are asked: Linux's registry of ioctl
-    // numbers gives theirs to `linux/vfio.h` alone, whose other files refuse the first, or take
-    // arguments that are no longer than these.
+    // SAFETY: the number belongs to the argument, as the typed description says for a VFIO device,
+    // group or container; the rest is the caller's promise. Of a file that is not known to be one
+    // yet, only `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_BIND_IOMMUFD` and `VFIO_GROUP_GET_STATUS` are
+    // asked, and what takes no address: Linux's registry of ioctl numbers gives theirs to
+    // `linux/vfio.h` alone, whose other files refuse the first and the last, or take arguments that
+    // are no longer than these.
     let answer = unsafe { rustix::ioctl::ioctl(fd, call) };
     if let Some(begin) = begin {
         let event = event(ioctl.describe(), answer, begin);
         match audience {
             Audience::Nobody => {}
-            Audience::Context(iommufd) => iommufd.observe(&event),
+            Audience::Context(watch) => watch.observe(&event),
             Audience::Notices(notices) => notices.note(event),
         }
     }

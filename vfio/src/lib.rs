@@ -16,7 +16,12 @@
 //! - an [`IoEventFd`] has an eventfd write to a register;
 //! - [`Device::reset`] resets the function alone, [`Device::hot_reset`] all on its bus;
 //! - optional [features](Feature) of a device: its [migration], a record of what it writes
-//!   ([`DmaLogging`]), low power ([`LowPower`]) and more.
+//!   ([`DmaLogging`]), low power ([`LowPower`]) and more;
+//! - an [`OpenDevice`] is what all of these take: a [`Device`], a [`GroupDevice`], or
+//!   another that is open.
+//!
+//! For those who must, VFIO's older interface: a [`VfioGroup`] joins a [`Container`], and its devices
+//! are opened as [`GroupDevice`]s. [`Container`] shows how a program falls back to it.
 //!
 //! Everything that is made of a device holds it open, so it can be dropped in any order. All of it
 //! is `Send`, `Sync` and `'static`, to be kept in structs.
@@ -51,8 +56,7 @@
 //! # What it does not do
 //!
 //! It does nothing through sysfs that it was not asked for: nothing is taken from its driver, or given
-//! back, by being opened or dropped. It knows no legacy groups and containers, and in safe code it drives
-//! no device without an IOMMU.
+//! back, by being opened or dropped. No safe code of it drives a device without an IOMMU.
 
 #[cfg(not(all(
     target_os = "linux",
@@ -71,6 +75,7 @@ mod capability;
 mod cause;
 mod cdev;
 mod config;
+mod container;
 mod device;
 mod device_file;
 mod discovery;
@@ -80,6 +85,7 @@ mod error;
 mod eventfd;
 mod feature;
 mod gate;
+mod group;
 mod holders;
 mod hot_reset;
 mod identity;
@@ -118,6 +124,9 @@ pub use binding::{
 pub use capability::BrokenChain;
 pub use cdev::{BindError, Cdev};
 pub use config::{Capability, CapabilityId, ConfigSpace, ExtendedCapability, ExtendedCapabilityId};
+pub use container::{
+    Container, ContainerDirtyTracking, ContainerInfo, ContainerMapping, DirtyLimits,
+};
 pub use device::{AnyDevice, Device, IoasAttachment, MediatedDevice, NoIommuDevice, OpenDevice};
 pub use discovery::{
     IommuGroup, IommuGroupType, IommuKind, IommuUnit, PciClass, PciFunction, ReservedKind,
@@ -128,6 +137,7 @@ pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use error::{Error, Refused, Result};
 pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
+pub use group::{GroupDevice, MemberGroup, VfioGroup};
 pub use holders::Holders;
 pub use hot_reset::{AffectedFunction, FunctionOwner, HotResetScope};
 pub use ids::PciIds;

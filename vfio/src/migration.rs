@@ -237,7 +237,7 @@ impl<S: State> Migration<S> {
             return Err(error.into());
         }
         let bound = self.ticket.bound();
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         bound.resets.away()?;
         Ok(to)
     }

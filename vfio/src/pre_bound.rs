@@ -12,7 +12,7 @@ use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 
 use crate::address::PciAddress;
-use crate::bound::{Behind, Bound, Fresh};
+use crate::bound::{Behind, Bound, Fresh, Home};
 #[cfg(doc)]
 use crate::device::OpenDevice;
 use crate::device::{AnyDevice, Inner};
@@ -116,7 +116,7 @@ impl PreBound {
     /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
     pub unsafe fn adopt(self, iommufd: &Iommufd) -> Result<AnyDevice, Refused<Self>> {
         // INVARIANT: the caller promises that it is bound.
-        let bound = Bound::new(self.file.share(), iommufd);
+        let bound = Bound::new(self.file.share(), Home::Context(iommufd.clone()));
         // SAFETY: the caller's promise.
         let adopted = unsafe { Fresh::of(bound, iommufd, self.id, self.identity.group) }
             .map_err(|(_, error)| error)

@@ -30,7 +30,7 @@ pub(crate) fn query<T: PointerFree>(
 }
 
 /// Calls `ask` with more and more room, until the answer says that it fitted.
-fn negotiate(
+pub(crate) fn negotiate(
     operation: &'static str,
     first: usize,
     mut ask: impl FnMut(usize) -> Result<AlignedBytes>,

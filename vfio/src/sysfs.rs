@@ -87,6 +87,10 @@ impl Roots {
         self.group(group).join("devices")
     }
 
+    pub(crate) fn vfio_group(&self, group: GroupId) -> PathBuf {
+        self.dev.join("vfio").join(group.get().to_string())
+    }
+
     pub(crate) fn vfio_node(&self, name: &str) -> PathBuf {
         self.dev.join("vfio/devices").join(name)
     }

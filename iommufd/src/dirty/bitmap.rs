@@ -290,12 +290,12 @@ impl View<'_> {
         self.shape.granule
     }
 
-    pub(super) fn range(&self) -> IovaRange {
+    pub(crate) fn range(&self) -> IovaRange {
         self.shape.range
     }
 
     /// Refuses a mapping that the bitmap has no bits for, or not for all of it.
-    pub(super) fn must_cover(&self, mapping: IovaRange) -> Result<()> {
+    pub(crate) fn must_cover(&self, mapping: IovaRange) -> Result<()> {
         self.shape.must_cover(mapping)
     }
 
@@ -312,7 +312,7 @@ impl View<'_> {
 
     /// Sets the bits of what is dirty in `run`, which lies in the range. `found` has a bit for each
     /// `page` of it, and is all zeroes after.
-    pub(super) fn take(&mut self, run: IovaRange, page: Granule, found: &mut [u64]) {
+    pub(crate) fn take(&mut self, run: IovaRange, page: Granule, found: &mut [u64]) {
         let granule = self.shape.granule;
         let span = run.last().get() - run.start().get();
         let (Some(offset), Some(pages), true) = (

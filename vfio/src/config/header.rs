@@ -348,7 +348,7 @@ impl ConfigSpace {
     pub(super) fn set_command(&self, bit: Command, on: bool, what: &'static str) -> Result<()> {
         let bound = self.region.bound();
         // In a child of a fork the lock may be held for ever.
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         let mut closed = None;
         // Two threads must not undo each other's change of the register.
         let mut edit = bound.config_edits.lock();

@@ -89,7 +89,7 @@ impl ConfigSpace {
         let what = "the power state";
         let bound = self.region.bound();
         // In a child of a fork the lock may be held for ever.
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         // What is under way is waited for before the lock is taken: it may ask for it.
         let _closed = match state {
             PowerState::D3 => Some(bound.close_gate(Revocation::PowerState)?),

@@ -13,7 +13,7 @@ use iommufd::{GroupIdentity, Iommufd, driver};
 use iommufd_sys::ioctl::{Description, Fd};
 use rustix::io::Errno;
 
-use crate::bound::{Behind, Bound, Fresh};
+use crate::bound::{Behind, Bound, Fresh, Home};
 use crate::device::{Device, Inner};
 use crate::device_file::DeviceFile;
 
@@ -88,7 +88,10 @@ pub(crate) fn iommufd() -> Iommufd {
 /// A device that no kernel has bound, in a context that is none.
 pub(crate) fn device() -> Device {
     let iommufd = iommufd();
-    let bound = Bound::new(DeviceFile::new(file(), None), &iommufd);
+    let bound = Bound::new(
+        DeviceFile::new(file(), None),
+        Home::Context(iommufd.clone()),
+    );
     let iommu = iommu(&iommufd, &bound);
     let fresh = Fresh {
         bound,

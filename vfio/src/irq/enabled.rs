@@ -114,7 +114,7 @@ struct Claim<'b> {
 
 impl<'b> Claim<'b> {
     fn take(bound: &'b Bound, kind: IrqKind) -> Result<Self> {
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         bound.interrupts.claim(kind)?;
         Ok(Self { bound, kept: false })
     }

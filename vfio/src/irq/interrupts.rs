@@ -328,7 +328,7 @@ impl Interrupts {
 
     /// Has the kernel signal `target` for `vector`, or nothing.
     fn put(&mut self, vector: u32, target: Option<Target>) -> Result<()> {
-        self.enabled.bound().iommufd().check_process()?;
+        self.enabled.bound().watch().check_process()?;
         let own = self.vectors.get(&vector).and_then(Target::as_own);
         // Handles of it are made through a shared reference to this, so there will be no more.
         if own.is_some_and(|eventfd| Arc::strong_count(eventfd) > 1) {

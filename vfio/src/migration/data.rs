@@ -27,7 +27,7 @@ impl<S: Streaming> Migration<S> {
     /// # Errors
     /// [`iommufd::Error::Forked`].
     pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
-        self.ticket.bound().iommufd().check_process()?;
+        self.ticket.bound().watch().check_process()?;
         let refused = |operation| {
             move |errno| KernelError::new(operation, errno, "the file of the data is as it was")
         };
@@ -44,8 +44,8 @@ impl<S: Streaming> Migration<S> {
     }
 
     fn check_process(&self) -> io::Result<()> {
-        let iommufd = self.ticket.bound().iommufd();
-        iommufd.check_process().map_err(io::Error::other)
+        let watch = self.ticket.bound().watch();
+        watch.check_process().map_err(io::Error::other)
     }
 }
 

@@ -62,7 +62,7 @@ impl<S: Streaming> Migration<S> {
         let mut arg = sys::vfio_precopy_info::sized();
         let ioctl = &nr::MIG_GET_PRECOPY_INFO;
         let bound = self.ticket.bound();
-        bound.iommufd().check_process()?;
+        bound.watch().check_process()?;
         ioctl::fixed(self.state.file(), bound.audience(), ioctl, &mut arg)
             .map_err(|errno| cause::refusal(ioctl.describe(), errno))?;
         // Else the kernel leaves in the flags whatever it likes.

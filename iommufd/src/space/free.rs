@@ -1,0 +1,113 @@
+//! Finding a place in a space, whose kernel finds none.
+
+use rustix::io::Errno;
+
+use super::{Space, SpaceMapping};
+use crate::address::{Iova, IovaRange};
+use crate::error::{Error, KernelError, Result};
+use crate::map::Access;
+use crate::memory::DmaSlice;
+
+/// Beyond this a place is aligned no further: the kernel has larger pages than 2 MiB, but memory
+/// that is physically so is rare.
+const MOST_ALIGNED: u64 = 2 << 20;
+
+/// How often a place is looked for that another map takes first.
+const TRIES: usize = 64;
+
+impl Space {
+    /// Maps memory where it fits, in one of `usable`, at a multiple of `alignment`, which is a power
+    /// of two. The first page is left free: too many devices take the address 0 for none.
+    ///
+    /// # Errors
+    /// `ENOSPC`: no free range is long enough; else as for [`map_at`](Self::map_at).
+    pub fn map(
+        &self,
+        memory: impl Into<DmaSlice>,
+        usable: &[IovaRange],
+        alignment: u64,
+        access: Access,
+    ) -> Result<SpaceMapping> {
+        let memory = memory.into();
+        self.inner.watch().check_process()?;
+        let len = memory.len() as u64;
+        if len == 0 {
+            return Err(Error::Empty { what: "mapping" });
+        }
+        let align = len
+            .checked_next_power_of_two()
+            .map_or(MOST_ALIGNED, |whole| whole.min(MOST_ALIGNED))
+            .max(alignment);
+        let mut taken = self.inner.ledger.ranges();
+        for _ in 0..TRIES {
+            let Some(place) = first_fit(usable, &mut taken, len, align) else {
+                break;
+            };
+            match self.inner.map_at(place.start(), &memory, access) {
+                // A map that is under way has it.
+                Err(error) if error.errno() == Some(Errno::EXIST) => taken.push(place),
+                answer => return answer,
+            }
+        }
+        let cause = "no free range of addresses is long enough";
+        Err(KernelError::new("map", Errno::NOSPC, cause).into())
+    }
+}
+
+/// The first place of `len` bytes at a multiple of `align`, in `usable` and beside `taken`, which it
+/// sorts.
+fn first_fit(
+    usable: &[IovaRange],
+    taken: &mut [IovaRange],
+    len: u64,
+    align: u64,
+) -> Option<IovaRange> {
+    taken.sort_unstable_by_key(|range| range.start());
+    let fit = |usable: &IovaRange| {
+        let mut next = usable.start().get().max(align);
+        loop {
+            let start = Iova::new(next.checked_next_multiple_of(align)?);
+            let place = IovaRange::with_len(start, len)?;
+            if !usable.contains(place) {
+                return None;
+            }
+            // They do not overlap: those that begin earlier end earlier as well.
+            let behind = taken.partition_point(|range| range.start() <= place.last());
+            match taken.get(..behind)?.last() {
+                Some(other) if other.overlaps(place) => next = other.last().get().checked_add(1)?,
+                _ => return Some(place),
+            }
+        }
+    };
+    usable.iter().find_map(fit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(start: u64, last: u64) -> IovaRange {
+        IovaRange::new(Iova::new(start), Iova::new(last)).unwrap()
+    }
+
+    fn fit(taken: &[IovaRange], len: u64) -> Option<u64> {
+        let usable = [range(0, 0xffff), range(0x2_0000, u64::MAX)];
+        let place = first_fit(&usable, &mut taken.to_vec(), len, 0x1000)?;
+        assert_eq!(place.len(), Some(len));
+        Some(place.start().get())
+    }
+
+    #[test]
+    fn the_first_place_that_is_long_enough_is_taken() {
+        assert_eq!(fit(&[], 0x1000), Some(0x1000), "not the first page");
+        assert_eq!(fit(&[range(0x1000, 0x1fff)], 0x1000), Some(0x2000));
+        let holes = [range(0x8000, 0x8fff), range(0x1000, 0x1fff)];
+        assert_eq!(fit(&holes, 0x6000), Some(0x2000));
+        assert_eq!(fit(&holes, 0x7000), Some(0x9000));
+        assert_eq!(fit(&holes, 0x7001), Some(0x2_0000));
+        assert_eq!(fit(&[range(0x1234, 0x1234)], 0x1000), Some(0x2000));
+        assert_eq!(fit(&[range(0, u64::MAX)], 0x1000), None);
+        assert_eq!(fit(&[range(0x2_1000, u64::MAX)], 0x1_0000), None);
+        assert_eq!(fit(&[], u64::MAX), None);
+    }
+}

@@ -1,0 +1,267 @@
+//! Groups: the older way to devices.
+
+// UNSAFETY: declares an unsafe function; nothing is called.
+#![expect(unsafe_code, reason = "the door to devices without an IOMMU")]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use iommufd::{GroupId, KernelError};
+use iommufd_sys::ioctl::{ArgszArg, vfio as nr};
+use iommufd_sys::vfio as sys;
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::address::PciAddress;
+use crate::cause::{self, refusal};
+use crate::container::Container;
+use crate::error::{Error, Refused, Result};
+use crate::ioctl::{self, Audience};
+use crate::sysfs::{self, Roots};
+
+mod device;
+mod member;
+mod name;
+
+pub use device::GroupDevice;
+pub use member::MemberGroup;
+pub(crate) use member::Seat;
+
+/// A VFIO group, `/dev/vfio/GROUP`, that is open and in no container: all the devices of an IOMMU
+/// group, by the older interface.
+///
+/// [`join`](Self::join) puts it into a [`Container`], and then its devices can be opened. While a
+/// group is open none of its devices can be bound by its character device ([`Cdev`](crate::Cdev)),
+/// and the other way round: `EBUSY`.
+///
+/// Dropping it closes the file.
+///
+/// Since Linux 3.10.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use iommufd::{Access, DmaBuffer};
+/// use vfio::{Container, PciAddress, VfioGroup};
+///
+/// let address: PciAddress = "0000:00:04.0".parse()?;
+/// let container = Container::open()?;
+/// let group = VfioGroup::open_pci(address)?.join(&container)?;
+/// let device = group.pci_device(address)?;
+/// let buffer = DmaBuffer::new(4096)?.share();
+/// let mapping = container.map(&buffer, Access::ReadWrite)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # System calls
+/// `openat` and `VFIO_GROUP_GET_STATUS`; `VFIO_GROUP_SET_CONTAINER` and, for the first group of a
+/// container, `VFIO_SET_IOMMU`. Sysfs is read by [`open_pci`](Self::open_pci) alone.
+#[derive(Debug)]
+pub struct VfioGroup {
+    fd: Arc<OwnedFd>,
+    kind: Kind,
+}
+
+/// Whether there is an IOMMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One translates what the devices do.
+    Translated,
+    /// There is none.
+    NoIommu,
+}
+
+impl VfioGroup {
+    /// Opens the group of that number.
+    ///
+    /// # Errors
+    /// As for [`open_at`](Self::open_at).
+    pub fn open(group: GroupId) -> Result<Self> {
+        Self::open_at(Roots::default().vfio_group(group))
+    }
+
+    /// Opens the group of the PCI function at `address`, which sysfs names.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`]; [`Error::NoIommu`]: the function is in no IOMMU group;
+    /// [`Error::Sysfs`]; else as for [`open_at`](Self::open_at).
+    pub fn open_pci(address: PciAddress) -> Result<Self> {
+        let roots = Roots::default();
+        let folder = roots.pci_device(address);
+        if !folder.exists() {
+            return Err(Error::NoSuchDevice { address });
+        }
+        match sysfs::group_of(&folder) {
+            Ok(Some(group)) => Self::open(group),
+            Ok(None) => Err(Error::NoIommu),
+            Err(error) => Err(Error::sysfs(folder, error)),
+        }
+    }
+
+    /// Opens the group whose node is at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Open`]: `ENOENT`: none of its devices is bound to a VFIO driver; `EBUSY`: it is open
+    /// already, or one of its devices is by its character device; `EACCES`: it is not yours.
+    /// [`Error::NoIommu`]: a noiommu group, by its name, which
+    /// [`open_noiommu`](Self::open_noiommu) is for. [`Error::NotGroup`]: it is something else.
+    pub fn open_at(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if sysfs::is_noiommu(&name) {
+            return Err(Error::NoIommu);
+        }
+        Self::open_as(path, Kind::Translated)
+    }
+
+    /// Opens a group of devices without an IOMMU, `/dev/vfio/noiommu-GROUP`. The container that it
+    /// [joins](Self::join) has no IOMMU, and nothing can be mapped in it.
+    ///
+    /// It takes `CAP_SYS_RAWIO`, and the module parameter `vfio.enable_unsafe_noiommu_mode`.
+    ///
+    /// Since Linux 4.5.
+    ///
+    /// # Errors
+    /// As for [`open_at`](Self::open_at); `EPERM`.
+    ///
+    /// # Safety
+    /// Devices without an IOMMU reach all of memory by its physical addresses. Whatever the devices
+    /// of this group are told, by whomever, they read and write only memory that is meant for them,
+    /// as long as they can: until they have been reset, or their bus mastering is off.
+    #[doc(alias = "VFIO_NOIOMMU_IOMMU")]
+    pub unsafe fn open_noiommu(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_as(path.as_ref(), Kind::NoIommu)
+    }
+
+    fn open_as(path: &Path, kind: Kind) -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+            let cause = cause::legacy::of_group_open(errno);
+            Error::Open {
+                path: PathBuf::from(path),
+                error: KernelError::new("open", errno, cause),
+            }
+        })?;
+        Ok(Self::adopt(fd, kind)?)
+    }
+
+    /// Takes over an open group that is in no container, as a sandboxed process is given it.
+    ///
+    /// Whoever else holds the same open file can take the group out of its container, and open its
+    /// devices and drive them, and is trusted with it.
+    ///
+    /// A noiommu group is not refused here, but when it is to [join](Self::join) a container.
+    ///
+    /// # Errors
+    /// The file, with [`Error::GroupInContainer`], or [`Error::NotGroup`]: it is something else.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
+        Self::adopt(fd, Kind::Translated)
+    }
+
+    fn adopt(fd: OwnedFd, kind: Kind) -> Result<Self, Refused<OwnedFd>> {
+        match is_contained(&fd) {
+            Ok(false) => Ok(Self {
+                fd: Arc::new(fd),
+                kind,
+            }),
+            Ok(true) => Err(Refused::new(fd, Error::GroupInContainer)),
+            Err(error) => Err(Refused::new(fd, error)),
+        }
+    }
+
+    /// Whether the group can be used: no device of it is used by a kernel driver or by anybody else.
+    ///
+    /// Where an address space stands in for the container, the kernel finds out more when a device is
+    /// opened.
+    ///
+    /// # Errors
+    /// `ENODEV`: the devices of the group are going away.
+    #[doc(alias = "VFIO_GROUP_FLAGS_VIABLE")]
+    pub fn is_viable(&self) -> Result<bool> {
+        let flags = status(self.as_fd()).map_err(Error::from)?;
+        Ok(flags & sys::VFIO_GROUP_FLAGS_VIABLE != 0)
+    }
+
+    /// Puts the group into `container`. The first group gives that its IOMMU.
+    ///
+    /// # Errors
+    /// The group, in no container, with the kernel's refusal. `EPERM`: the group is not
+    /// [viable](Self::is_viable), or interrupts are not isolated. `EINVAL`: it has joined another
+    /// container by a duplicate of its file, or reserves addresses at which something is mapped.
+    /// `ENODEV`: no IOMMU of type 1 takes it, as it is one without an IOMMU. `ENOMEM`: what is mapped
+    /// cannot be pinned. [`Error::NoIommu`]: no address space stands in for the container of a
+    /// noiommu group. [`Error::NotCompat`]. [`iommufd::Error::Forked`].
+    #[doc(alias = "VFIO_GROUP_SET_CONTAINER")]
+    #[doc(alias = "VFIO_SET_IOMMU")]
+    pub fn join(self, container: &Container) -> Result<MemberGroup, Refused<Self>> {
+        match container.enter(self.as_fd(), self.kind) {
+            Ok(()) => Ok(MemberGroup::new(self, container)),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+}
+
+/// Lends the file, as for KVM, which must be told of it before a device is opened.
+impl AsFd for VfioGroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        (*self.fd).as_fd()
+    }
+}
+
+/// Whether the file, if it is a group, is in a container.
+fn is_contained(fd: &OwnedFd) -> Result<bool> {
+    let stat = rustix::fs::fstat(fd)
+        .map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
+        return Err(Error::NotGroup);
+    }
+    match status(fd.as_fd()) {
+        Ok(flags) => Ok(flags & sys::VFIO_GROUP_FLAGS_CONTAINER_SET != 0),
+        // Other files do not know the number; of VFIO's own, a device that is not bound, and a
+        // container with no group in it, say that it makes no sense.
+        Err(error) if matches!(error.errno, Errno::NOTTY | Errno::INVAL) => Err(Error::NotGroup),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the kernel says of a group.
+fn status(fd: BorrowedFd<'_>) -> Result<u32, KernelError> {
+    let mut arg = sys::vfio_group_status::sized();
+    let ioctl = &nr::GROUP_GET_STATUS;
+    ioctl::fixed(fd, Audience::Nobody, ioctl, &mut arg)
+        .map(|_| arg.flags)
+        .map_err(|errno| refusal(ioctl.describe(), errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn what_is_no_group_is_refused_and_given_back() {
+        for path in ["/dev/null", "/proc/self/exe"] {
+            let refused = VfioGroup::from_fd(File::open(path).unwrap().into()).unwrap_err();
+            assert!(matches!(refused.error(), Error::NotGroup), "{path}");
+            rustix::io::fcntl_getfd(refused.into_value()).unwrap();
+        }
+        assert!(matches!(
+            VfioGroup::open_at("/dev/null"),
+            Err(Error::NotGroup)
+        ));
+    }
+
+    #[test]
+    fn noiommu_is_refused_before_it_is_opened() {
+        let refused = VfioGroup::open_at("/dev/vfio/noiommu-0");
+        assert!(matches!(refused, Err(Error::NoIommu)));
+    }
+
+    #[test]
+    fn a_missing_group_is_named() {
+        let error = VfioGroup::open(GroupId::new(u32::MAX)).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::NOENT));
+        assert!(error.to_string().contains("/dev/vfio/4294967295: open: "));
+    }
+}
