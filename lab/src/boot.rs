@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cache;
 use crate::command::{self, command};
 use crate::console;
-use crate::emulator::{self, End};
+use crate::emulator::{self, End, Limits};
 use crate::error::{Doing, Error, Result};
 use crate::initramfs::Archive;
 use crate::iort;
@@ -24,6 +24,10 @@ const WELCOME: &str = include_str!("guest/welcome");
 
 /// How much of the console is shown when a boot fails.
 const CONSOLE_LINES: usize = 40;
+/// How long the guest may take to come up. It takes a few seconds, and more on a busy host.
+const COMES_UP: Duration = Duration::from_secs(120);
+/// How often a machine is started again whose guest has not come up.
+const RESTARTS: usize = 2;
 /// The exit status for a boot that ran into its time limit, as of `timeout`.
 const TIMED_OUT: u8 = 124;
 /// Where the files of the last boot are kept whose machine stood still, in the directory of all boots.
@@ -86,29 +90,21 @@ pub(crate) fn run(
     let nonce = nonce();
     pack(lab, &files, job, &nonce)?;
 
-    let log = File::create(files.emulator())
-        .doing(|| format!("cannot write {}", files.emulator().display()))?;
-    let mut qemu = command(&lab.qemu.path);
-    // The monitor's socket is there: the path of a socket is short, and this one's directory may be anywhere.
-    qemu.current_dir(files.directory());
-    let boot = Boot {
-        qemu: &lab.qemu,
-        kernel: &lab.kernel,
-        files: &files,
-        append: &job.append,
-        interactive: job.interactive,
-    };
-    qemu.args(machine::arguments(job.machine, boot)).stderr(log);
     let started = Instant::now();
     let mut ends_in_line = true;
-    let end = if job.interactive {
-        emulator::at_a_terminal(&mut qemu, job.timeout)?
-    } else {
-        emulator::watched(&mut qemu, job.timeout, job.silence, &mut |bytes| {
-            ends_in_line = bytes.ends_with(b"\n");
-            on_output(bytes);
-        })?
+    let mut on_output = |bytes: &[u8]| {
+        ends_in_line = bytes.ends_with(b"\n");
+        on_output(bytes);
     };
+    let mut end = start(lab, &files, job, &mut on_output)?;
+    for _ in 0..RESTARTS {
+        if !matches!(end, End::NotUp) {
+            break;
+        }
+        // On a busy host QEMU loses an interrupt now and then, the one of the first timer, too.
+        say("the guest has not come up; starting the machine again");
+        end = start(lab, &files, job, &mut on_output)?;
+    }
     let elapsed = started.elapsed();
     let outcome = judge(&files, end, &nonce, job.timeout, elapsed).inspect_err(|_| {
         if !ends_in_line {
@@ -125,6 +121,34 @@ pub(crate) fn run(
         fs::remove_dir_all(files.directory()).unwrap_or_default();
     }
     Ok(outcome)
+}
+
+/// Starts the machine, and waits for its end.
+fn start(lab: &Lab, files: &Files, job: &Job, on_output: &mut dyn FnMut(&[u8])) -> Result<End> {
+    let log = File::create(files.emulator())
+        .doing(|| format!("cannot write {}", files.emulator().display()))?;
+    let mut qemu = command(&lab.qemu.path);
+    // The monitor's socket is there: the path of a socket is short, and this one's directory may be anywhere.
+    qemu.current_dir(files.directory());
+    let boot = Boot {
+        qemu: &lab.qemu,
+        kernel: &lab.kernel,
+        files,
+        append: &job.append,
+        interactive: job.interactive,
+    };
+    qemu.args(machine::arguments(job.machine, boot)).stderr(log);
+    if job.interactive {
+        return emulator::at_a_terminal(&mut qemu, job.timeout);
+    }
+    // The first thing that the guest's init does is to report.
+    let is_up = || fs::metadata(files.reports()).is_ok_and(|reports| reports.len() > 0);
+    let limits = Limits {
+        whole: job.timeout,
+        start: COMES_UP,
+        silence: job.silence,
+    };
+    emulator::watched(&mut qemu, limits, &is_up, on_output)
 }
 
 /// A directory for one boot; those of earlier boots, which stay after a failure, are cleared away.
@@ -259,7 +283,7 @@ fn judge(
             .because(kept()));
     }
     let up = !reports.is_empty();
-    match (end, reported) {
+    match (&end, reported) {
         // A guest that has reported how its program ended has only the power left to switch off.
         (_, Some(status)) => Ok(Outcome {
             status,
@@ -269,20 +293,20 @@ fn judge(
             elapsed,
         }),
         (End::StoodStill(state), None) => {
-            fs::write(files.state(), &state).unwrap_or_default();
+            fs::write(files.state(), state).unwrap_or_default();
             Ok(Outcome {
                 status: TIMED_OUT,
                 splats: console::splats(&console),
                 reports,
-                stood_still: Some(state),
+                stood_still: Some(state.clone()),
                 elapsed,
             })
         }
-        (End::TimeUp, None) => {
-            let what = if up {
-                "the program did not end"
-            } else {
-                "the guest did not come up"
+        (End::TimeUp | End::NotUp, None) => {
+            let (what, limit) = match end {
+                End::NotUp => ("the guest did not come up", COMES_UP),
+                _ if up => ("the program did not end", limit),
+                _ => ("the guest did not come up", limit),
             };
             Err(Error::new(format!("{what} within the time limit of {}", span(limit)))
                 .because(end_of_console())

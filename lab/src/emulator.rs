@@ -12,6 +12,17 @@ use crate::monitor;
 /// How long QEMU may take to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// For how long QEMU may run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// From its start to its end.
+    pub(crate) whole: Duration,
+    /// Until the guest comes up.
+    pub(crate) start: Duration,
+    /// Without printing anything.
+    pub(crate) silence: Option<Duration>,
+}
+
 /// How it has ended.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -21,27 +32,42 @@ pub(crate) enum End {
     TimeUp,
     /// The guest has printed nothing for too long; with the state of its processors, as QEMU tells it.
     StoodStill(String),
+    /// The guest has not come up.
+    NotUp,
 }
 
-/// Waits for QEMU with its output going to `on_output`.
+/// Waits for QEMU with its output going to `on_output`. `is_up` says whether the guest has come up.
 pub(crate) fn watched(
     qemu: &mut Command,
-    limit: Duration,
-    silence: Option<Duration>,
+    limits: Limits,
+    is_up: &dyn Fn() -> bool,
     on_output: &mut dyn FnMut(&[u8]),
 ) -> Result<End> {
-    let end = Instant::now() + limit;
+    let begin = Instant::now();
+    let (end, start) = (begin + limits.whole, begin + limits.start);
+    let mut heard = begin;
     let mut child = spawn(qemu.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let output = read_in_background(&mut child);
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match output.recv_timeout(silence.map_or(left, |silence| silence.min(left))) {
-            Ok(bytes) => on_output(&bytes),
+        let now = Instant::now();
+        let silent = limits.silence.map(|silence| heard + silence);
+        let late = (start > now).then_some(start);
+        let next = [silent, late].into_iter().flatten().fold(end, Instant::min);
+        match output.recv_timeout(next.saturating_duration_since(now)) {
+            Ok(bytes) => {
+                heard = Instant::now();
+                on_output(&bytes);
+            }
             Err(RecvTimeoutError::Timeout) => {
-                let state = (Instant::now() < end).then(|| monitor::state(child.id()));
+                let over = match next {
+                    next if next == end => End::TimeUp,
+                    next if Some(next) == silent => End::StoodStill(monitor::state(child.id())),
+                    _ if is_up() => continue,
+                    _ => End::NotUp,
+                };
                 stop(&mut child);
                 output.iter().for_each(|bytes| on_output(&bytes));
-                return Ok(state.map_or(End::TimeUp, End::StoodStill));
+                return Ok(over);
             }
             // QEMU has closed its output: it is about to end.
             Err(RecvTimeoutError::Disconnected) => break,
@@ -115,5 +141,35 @@ fn stop(child: &mut Child) {
         // It may have ended by itself meanwhile; all that counts is that it is gone.
         child.kill().unwrap_or_default();
         drop(child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(script: &str, silence: Option<u64>, up: bool) -> End {
+        let limits = Limits {
+            whole: Duration::from_secs(2),
+            start: Duration::from_millis(300),
+            silence: silence.map(Duration::from_millis),
+        };
+        let mut program = Command::new("sh");
+        program.args(["-c", script]);
+        watched(&mut program, limits, &|| up, &mut |_| {}).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_come_up_is_told_from_what_takes_long_and_what_falls_silent() {
+        assert!(matches!(end("true", None, false), End::Ended(status) if status.success()));
+        assert!(matches!(end("exec sleep 9", None, false), End::NotUp));
+        assert!(matches!(end("exec sleep 9", None, true), End::TimeUp));
+        assert!(matches!(
+            end("exec sleep 9", Some(600), true),
+            End::StoodStill(_)
+        ));
+        let talks = "while sleep 0.2; do echo; done";
+        assert!(matches!(end(talks, Some(600), true), End::TimeUp));
+        assert!(matches!(end(talks, Some(600), false), End::NotUp));
     }
 }

@@ -67,7 +67,7 @@ impl Machine {
             "pcie-root-port,id=rp1,bus=bare,chassis=2",
             &format!("edu,bus=rp1,{ALL_ADDRESSES}"),
             // One that the kernel has a driver for, behind the IOMMU, to be taken from it and given back.
-            "virtio-rng-pci-non-transitional,bus=pcie.0,addr=8.0,iommu_platform=on",
+            "virtio-rng-pci-non-transitional,bus=pcie.0,addr=9.0,iommu_platform=on",
         ] {
             hardware.extend(["-device".to_owned(), device.to_owned()]);
         }
@@ -246,7 +246,7 @@ mod tests {
                 "igb,bus=rp0",
                 "edu,bus=rp2,addr=0.1",
                 "edu,bus=rp1",
-                "virtio-rng-pci-non-transitional,bus=pcie.0,addr=8.0",
+                "virtio-rng-pci-non-transitional,bus=pcie.0,addr=9.0",
                 "path=/with,,comma/console.log",
                 "hugepages=128 -kernel /image",
             ] {

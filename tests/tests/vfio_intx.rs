@@ -203,7 +203,10 @@ fn a_line_stays_enabled_across_a_reset() {
 #[ignore = "needs the kernel's sample mtty: cargo lab test"]
 fn a_mediated_device_has_a_line_that_no_eventfd_unmasks() {
     let mtty = Mtty::new();
-    let device = mtty.cdev().bind(&Iommufd::open().unwrap()).unwrap();
+    let device = mtty
+        .cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap();
     let mut intx = device.intx().unwrap();
     intx.mask().unwrap();
     intx.unmask().unwrap();

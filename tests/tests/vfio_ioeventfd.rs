@@ -169,7 +169,10 @@ fn a_device_has_a_thousand_and_lets_go_of_them_one_by_one() {
 #[ignore = "needs the kernel's sample mtty: cargo lab test"]
 fn a_driver_without_them_says_so() {
     let mtty = Mtty::new();
-    let device = mtty.cdev().bind(&Iommufd::open().unwrap()).unwrap();
+    let device = mtty
+        .cdev()
+        .bind_mediated(&Iommufd::open().unwrap())
+        .unwrap();
     let refused = device.ioeventfd(BAR, 0, 1_u8, eventfd::new()).unwrap_err();
     assert_eq!(refused.errno(), Some(Errno::NOTTY));
     device.try_close().unwrap();

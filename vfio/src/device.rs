@@ -234,7 +234,7 @@ impl OpenDevice {
     ///
     /// # Errors
     /// `EINVAL`: the device has no way of being reset alone ([`DeviceInfo::flags`] tells before); see
-    /// [`hot_reset`](Self::hot_reset).
+    /// [`hot_reset`](Device::hot_reset).
     /// `EAGAIN`: another reset is under way. [`Error::AccessHeld`]: this thread holds an access of
     /// the registers. [`FeatureError::Migrating`](crate::FeatureError::Migrating): it is to be reset by
     /// its [`Migration`](crate::migration::Migration). [`iommufd::Error::Forked`].

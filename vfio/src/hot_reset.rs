@@ -178,7 +178,7 @@ impl Device {
     }
 
     /// Resets the bus or slot of the device, and with it all that
-    /// [`hot_reset_scope`](Self::hot_reset_scope) says: for devices that have no [reset](Self::reset)
+    /// [`hot_reset_scope`](Self::hot_reset_scope) says: for devices that have no [reset](crate::OpenDevice::reset)
     /// of their own, or do not come back by it.
     ///
     /// Those of the functions that are bound to this context are named: `others` are all but this

@@ -14,7 +14,7 @@
 //! - [`Interrupts`] are its MSI or MSI-X vectors, and an [`Intx`] its interrupt pin, as eventfds; a
 //!   [`Signal`] tells that the device has failed, or is to be unplugged;
 //! - an [`IoEventFd`] has an eventfd write to a register;
-//! - [`Device::reset`] resets the function alone, [`Device::hot_reset`] all on its bus;
+//! - [`OpenDevice::reset`] resets the function alone, [`Device::hot_reset`] all on its bus;
 //! - optional [features](Feature) of a device: its [migration], a record of what it writes
 //!   ([`DmaLogging`]), low power ([`LowPower`]) and more;
 //! - an [`OpenDevice`] is what all of these take: a [`Device`], a [`GroupDevice`], or

@@ -34,7 +34,7 @@ use crate::query::malformed;
 /// On Arm the IOMMU translates interrupts as it does all that the device writes: they can be
 /// enabled while the device is attached, and those of a device that was detached do not arrive.
 ///
-/// A [reset](Device::reset) leaves them enabled: the kernel writes the device's side of it again. An
+/// A [reset](OpenDevice::reset) leaves them enabled: the kernel writes the device's side of it again. An
 /// interrupt that the device was about to raise is lost.
 ///
 /// Since Linux 6.6 (by the character device).

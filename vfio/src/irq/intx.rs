@@ -40,7 +40,7 @@ use crate::irq::{IrqInfo, IrqKind};
 /// signalled when the guest has dealt with it (KVM's "resample" eventfd).
 ///
 /// It holds the device open. Bit 10 of the command register ("Interrupt Disable") keeps the line
-/// down as well. A [reset](Device::reset) leaves it enabled, and masked if it was. It arrives whether
+/// down as well. A [reset](OpenDevice::reset) leaves it enabled, and masked if it was. It arrives whether
 /// the device is attached or not, on Arm, too.
 ///
 /// Since Linux 6.6 (by the character device).
