@@ -96,7 +96,7 @@ impl Rig {
     }
 }
 
-/// Duplicates of all the files of devices that this process has opened by way of groups.
+/// Duplicates of all the files of VFIO devices that this process has open.
 #[must_use]
 pub fn device_files() -> Vec<OwnedFd> {
     let this = Pid::from_raw(process::id().cast_signed()).unwrap();
@@ -106,7 +106,7 @@ pub fn device_files() -> Vec<OwnedFd> {
         let entry = entry.unwrap();
         let is = fs::read_link(entry.path()).is_ok_and(|link| {
             let link = link.to_string_lossy();
-            link == "anon_inode:[vfio-device]"
+            link == "anon_inode:[vfio-device]" || link.starts_with("/dev/vfio/devices/")
         });
         if is {
             let number = entry.file_name().to_string_lossy().parse().unwrap();

@@ -31,6 +31,7 @@ pub mod ids;
 pub mod igb;
 pub mod kvm;
 pub mod lost_answer;
+pub mod memcpy;
 pub mod memory;
 pub mod mock;
 pub mod mtty;

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iommufd::DmaMemory;
-use memmap2::{MmapMut, MmapRaw};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 /// How many memories of a test are alive.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +130,28 @@ unsafe impl DmaMemory for Nowhere {
     fn bytes(&self) -> NonNull<[u8]> {
         let base = std::ptr::without_provenance_mut(0x1000);
         NonNull::slice_from_raw_parts(NonNull::new(base).unwrap(), 0x1000)
+    }
+}
+
+/// The registers of a device, taken for memory.
+#[derive(Debug)]
+pub struct Mmio(MmapRaw);
+
+impl Mmio {
+    /// The first `len` bytes of BAR 0 of the PCI function that `file` is.
+    #[must_use]
+    pub fn bar0(file: &OwnedFd, len: usize) -> Self {
+        // VFIO has that BAR at the start of the file.
+        Self(MmapOptions::new().len(len).map_raw(file).unwrap())
+    }
+}
+
+// SAFETY: the mapping is private to this type, stays as long as the value lives, and no slice of it exists. What a device
+// would write there goes to another's registers, and no memory of the process.
+unsafe impl DmaMemory for Mmio {
+    fn bytes(&self) -> NonNull<[u8]> {
+        let base = NonNull::new(self.0.as_mut_ptr()).unwrap();
+        NonNull::slice_from_raw_parts(base, self.0.len())
     }
 }
 

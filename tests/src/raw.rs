@@ -212,11 +212,30 @@ pub fn hw_queue_alloc(
 /// # Errors
 /// The kernel's.
 pub fn vfio_bind(file: &impl AsFd, iommufd: &impl AsFd) -> Result<u32, Errno> {
+    vfio_bind_number(file, iommufd.as_fd().as_raw_fd())
+}
+
+/// As [`vfio_bind`], to whatever file has that number, if any has.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_bind_number(file: &impl AsFd, iommufd: i32) -> Result<u32, Errno> {
     let mut arg = vfio_sys::vfio_device_bind_iommufd::sized();
-    arg.iommufd = iommufd.as_fd().as_raw_fd();
-    // SAFETY: there is no token to be read; the file of the context is open.
+    arg.iommufd = iommufd;
+    // SAFETY: there is no token to be read; the kernel keeps a file of the context, or refuses what is none.
     unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_BIND_IOMMUFD, &mut arg) }?;
     Ok(arg.out_devid)
+}
+
+/// The flags of the VFIO device `file`.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_get_info(file: &impl AsFd) -> Result<u32, Errno> {
+    let mut arg = vfio_sys::vfio_device_info::sized();
+    // SAFETY: no address.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_GET_INFO, &mut arg) }?;
+    Ok(arg.flags)
 }
 
 /// Attaches the VFIO device `file` to what has the id `pt`, or moves it there.

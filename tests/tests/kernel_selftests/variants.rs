@@ -15,7 +15,7 @@ macro_rules! per_variant {
         mod $function {
             $(
                 #[test]
-                #[ignore = "needs the kernel's mock driver: cargo lab test"]
+                #[ignore = "needs the lab's kernel: cargo lab test"]
                 fn $variant() {
                     super::$function(super::$fixture::$variant());
                 }

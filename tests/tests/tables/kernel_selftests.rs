@@ -11,17 +11,25 @@ fn every_test_of_the_kernels_has_a_row_with_its_counterpart() {
         functions.map(move |function| format!("`{fixture}` `{function}`"))
     });
     let expected: Vec<_> = functions.collect();
-    assert_eq!(expected.len(), 66 + 8, "as the kernel has them");
+    assert_eq!(expected.len(), 66 + 8 + 28, "as the kernel has them");
 
     let of_a_function = |row: &Vec<&str>| row.len() > 3 && row[1].starts_with('`');
     let rows: Vec<_> = rows(&text).filter(of_a_function).collect();
     let names: Vec<_> = rows.iter().map(|row| row[..2].join(" ")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let mut complaints = out_of_order(&names, &expected);
-    // Those of the first table have a number of cases.
-    let cases = rows.iter().flat_map(|row| row[2].parse::<u32>());
-    if cases.sum::<u32>() != 246 {
-        complaints.push("give each function of iommufd.c as many cases as it has: 246".to_owned());
+    // Those of `iommufd_fail_nth.c` have no number of cases.
+    for (vfios, sum) in [(false, 246), (true, 141)] {
+        let rows = rows
+            .iter()
+            .filter(|row| is_of_vfio(row[0].trim_matches('`')) == vfios);
+        let cases = rows.flat_map(|row| row[2].parse::<u32>());
+        if cases.sum::<u32>() != sum {
+            let whose = if vfios { "vfio" } else { "iommufd.c" };
+            complaints.push(format!(
+                "give each function of {whose} as many cases as it has: {sum}"
+            ));
+        }
     }
     complaints.extend(rows.iter().filter_map(|row| {
         let ours = row
@@ -83,24 +91,58 @@ const KERNELS: &[(&str, &str)] = &[
         "basic map_domain map_file_domain map_two_domains access_rw access_pin \
          access_pin_domain device",
     ),
+    (
+        "vfio_iommufd_setup_test",
+        "bind get_info_without_bind_fails bind_bad_iommufd_fails repeated_bind_fails \
+         attach_detatch_pt attach_invalid_pt_fails",
+    ),
+    (
+        "vfio_dma_mapping_test",
+        "dma_map_unmap unmap_range unmap_all overflow",
+    ),
+    (
+        "vfio_dma_mapping_mmio_test",
+        "map_full_bar map_partial_bar map_bar_misaligned",
+    ),
+    (
+        "vfio_pci_device_test",
+        "config_space_read_write validate_bars enable_trigger_disable reset",
+    ),
+    (
+        "vfio_pci_driver_test",
+        "init_remove memcpy_success memcpy_from_unmapped_iova memcpy_to_unmapped_iova send_msi \
+         mix_and_match memcpy_storm",
+    ),
+    ("vfio_pci_device_init_perf_test", "init"),
+    (
+        "vfio_pci_sriov_uapi_test",
+        "init_token_match pf_early_close override_token",
+    ),
 ];
 
-/// Why a reference is none to a test in `kernel_selftests`: `fixture::function`, or
+/// Whether a fixture or program is one of the tests of VFIO: those of iommufd have a fixture of VFIO's container.
+fn is_of_vfio(name: &str) -> bool {
+    name.starts_with("vfio_") && name.ends_with("_test")
+}
+
+/// Why a reference is none to a test in `kernel_selftests` or `vfio_selftests`: `fixture::function`, or
 /// `fixture::function::*` for one in as many variants as the fixture has.
 fn not_a_counterpart(reference: &str) -> Option<String> {
-    const FOLDER: &str = "tests/tests/kernel_selftests";
     let (test, every) = match reference.strip_suffix("::*") {
         Some(test) => (test, true),
         None => (reference, false),
     };
-    let found = test.split_once("::").is_some_and(|(fixture, name)| {
-        let module = read(&format!("{FOLDER}/{fixture}.rs")).unwrap_or_default();
-        match every {
-            true => is_per_variant(&module, name),
-            false => has_test(&module, name),
-        }
-    });
-    (!found).then(|| format!("no test in {FOLDER} is called {reference}: correct the reference"))
+    let (fixture, name) = test.split_once("::").unwrap_or((test, ""));
+    let folder = match is_of_vfio(fixture) {
+        true => "tests/tests/vfio_selftests",
+        false => "tests/tests/kernel_selftests",
+    };
+    let module = read(&format!("{folder}/{fixture}.rs")).unwrap_or_default();
+    let found = match every {
+        true => is_per_variant(&module, name),
+        false => has_test(&module, name),
+    };
+    (!found).then(|| format!("no test in {folder} is called {reference}: correct the reference"))
 }
 
 /// Whether the module of a fixture makes a test of this name for each variant.
