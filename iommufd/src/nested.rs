@@ -313,8 +313,10 @@ pub(crate) struct NestedTable {
     fault_queue: Option<FaultQueue>,
     options: Options,
     /// Whether the IOMMU behind a device can do what the table asks for.
-    fits: Box<dyn Fn(&Device) -> Result<()> + Send + Sync>,
+    fits: Box<Fits>,
 }
+
+type Fits = dyn Fn(&Device) -> Result<()> + Send + Sync;
 
 impl NestedTable {
     /// Refuses a device behind an IOMMU that has not what the table asks for.

@@ -21,6 +21,8 @@ impl WritableOnly {
         if !options.contains(Options::NEST_PARENT) || !has_erratum(&device.known()?.vendor) {
             return Ok(None);
         }
+        // In a child of a fork the lock may be held for ever.
+        ioas.inner.context().check_process()?;
         ioas.inner.ledger().refuse_read_only()?;
         Ok(Some(Self { ioas: ioas.clone() }))
     }
@@ -36,7 +38,7 @@ fn has_erratum(vendor: &VendorInfo) -> bool {
 impl Drop for WritableOnly {
     fn drop(&mut self) {
         let ioas = &self.ioas.inner;
-        // In a child of a fork the lock may be held for ever.
+        // As above.
         if ioas.context().check_process().is_ok() {
             ioas.ledger().permit_read_only();
         }

@@ -1,5 +1,6 @@
 //! Tests of who has which PASID, over a played kernel.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -24,8 +25,12 @@ fn number(device: &Device) -> Result<u32> {
     let pasid = device.pasids().allocate()?;
     let number = pasid.pasid().get();
     // Nobody gives it back.
-    std::mem::forget(pasid);
+    forget(pasid);
     Ok(number)
+}
+
+fn forget<T>(value: T) {
+    let _forgotten = ManuallyDrop::new(value);
 }
 
 fn pasid(number: u32) -> Pasid {
@@ -80,8 +85,8 @@ fn a_forgotten_pasid_is_never_given_back() {
     let machine = machine(2);
     let table = table(&machine);
     let pasids = machine.device.pasids();
-    std::mem::forget(pasids.allocate().unwrap());
-    std::mem::forget(pasids.allocate().unwrap().attach(&table).unwrap());
+    forget(pasids.allocate().unwrap());
+    forget(pasids.allocate().unwrap().attach(&table).unwrap());
     for _ in 0..3 {
         assert_eq!(pasids.allocate().unwrap().pasid(), pasid(3));
     }

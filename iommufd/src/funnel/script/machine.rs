@@ -23,7 +23,10 @@ use crate::{Ioas, Iommufd};
 /// What was asked: the name of the ioctl, the argument's words from `size` on, and what it points to.
 pub(crate) type Question = (&'static str, Vec<u32>, Vec<u8>);
 
-/// What the machine says of itself, and does.
+/// The one ioctl that is refused, why, and how many of its commands come before.
+pub(crate) type Refusal = (&'static str, Errno, u32);
+
+/// What the machine says of itself.
 #[derive(Clone, Default)]
 pub(crate) struct Info {
     /// `IOMMU_HW_INFO_TYPE_*`.
@@ -33,7 +36,7 @@ pub(crate) struct Info {
     pub(crate) pasid_bits: u8,
 }
 
-/// The machine. Its context is the first object, 101 the address space; each has the next id.
+/// The machine. The address space has the id 101, and each object after it the next.
 pub(crate) struct Machine {
     pub(crate) ioas: Ioas,
     pub(crate) device: Device,
@@ -41,8 +44,8 @@ pub(crate) struct Machine {
     /// What the machine says to who has not asked before.
     pub(crate) info: Rc<RefCell<Info>>,
     pub(crate) log: Rc<RefCell<Vec<Question>>>,
-    /// The one ioctl that is refused, why, and how many of its commands come before.
-    pub(crate) refuse: Rc<Cell<Option<(&'static str, Errno, u32)>>>,
+    /// What is refused.
+    pub(crate) refuse: Rc<Cell<Option<Refusal>>>,
     pub(crate) driver: Arc<Driver>,
     // The last to go: whatever is dropped before asks it.
     _kernel: Box<dyn std::any::Any>,
@@ -100,7 +103,7 @@ unsafe impl DeviceDriver for Driver {
 struct Kernel {
     info: Rc<RefCell<Info>>,
     log: Rc<RefCell<Vec<Question>>>,
-    refuse: Rc<Cell<Option<(&'static str, Errno, u32)>>>,
+    refuse: Rc<Cell<Option<Refusal>>>,
     id: u32,
 }
 
