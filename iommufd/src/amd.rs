@@ -7,7 +7,7 @@
 //! use iommufd::amd::{BadGuestDte, Gcr3Levels, GuestDte};
 //!
 //! // V, TV, GV, GIOV, IR, IW, two levels of GCR3 tables at 0x1_2345_6000, domain 3.
-//! let entry = [0x75c0_0000_0000_0003, 0x0000_0000_2468_0003, 0, 0];
+//! let entry = [0x79c0_0000_0000_0003, 0x0000_1000_468a_0003, 0, 0];
 //! let dte = GuestDte::from_entry(entry)?;
 //! assert_eq!(dte.root().get(), 0x1_2345_6000);
 //! assert_eq!((dte.gcr3_levels(), dte.domain()), (Gcr3Levels::Two, 3));
@@ -18,7 +18,7 @@
 //!
 //! Linux 7.3 has the structure in its header, and makes no nested table of it: neither on a
 //! [`NestParent`] nor on a virtual IOMMU, of which it has no type for AMD. So there is no format here
-//! for a [`NestedHwPt`](crate::NestedHwPt), and [`probe_nesting`] says what a kernel does.
+//! for a [`NestedHwPt`], and [`probe_nesting`] says what a kernel does.
 //!
 //! Names of fields are those of AMD's publication 48882.
 

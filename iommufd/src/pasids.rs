@@ -75,7 +75,8 @@ impl fmt::Debug for Pasids {
 /// A PASID of a device that nobody else has, given back when dropped.
 ///
 /// Attached, it is the attachment's: it is given back when the kernel has detached it. If the kernel
-/// would not, nobody is given it again before it is detached (or the device is released).
+/// would not, nobody is given it again before it is detached (or the device is released). Forgotten,
+/// it is never given back.
 ///
 /// # Invariants
 /// The group of `device` has `pasid` as allocated, once, for this.

@@ -9,6 +9,7 @@ use tests::ids;
 use tests::mock::MockDevice;
 use tests::orders::orders;
 use tests::pasids::pasid;
+use tests::within::within;
 
 use super::Rig;
 
@@ -196,4 +197,23 @@ fn a_device_without_pasids_has_none_to_hand_out() {
         matches!(refused, Error::NoPasidLeft { bits: 0, .. }),
         "{refused}"
     );
+}
+
+/// Whoever observes may use what he observes.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_observer_finds_no_lock_held() {
+    within(60, || {
+        let rig = Rig::new();
+        let device = rig.device.clone();
+        let table = rig.table();
+        let allocated = allocate(&device);
+        let observed = device.clone();
+        rig.recorder.hook(move |_| drop(allocate(&observed)));
+        let mut of_pasid = allocated.attach(&table).unwrap();
+        of_pasid.replace(&table).unwrap();
+        of_pasid.detach().unwrap();
+        rig.recorder.unhook();
+        drop(device);
+    });
 }
