@@ -4,15 +4,16 @@
 //! memory. What the kernel takes of a device table entry is a [`GuestDte`]:
 //!
 //! ```
-//! use iommufd::amd::{BadGuestDte, Gcr3Levels, GuestDte};
+//! use iommufd::amd::{BadGuestDte, Dte, Gcr3Levels, GuestDte};
 //!
 //! // V, TV, GV, GIOV, IR, IW, two levels of GCR3 tables at 0x1_2345_6000, domain 3.
-//! let entry = [0x79c0_0000_0000_0003, 0x0000_1000_468a_0003, 0, 0];
-//! let dte = GuestDte::from_entry(entry)?;
+//! let entry = Dte::from_words([0x79c0_0000_0000_0003, 0x0000_1000_468a_0003, 0, 0]);
+//! let dte = GuestDte::from_entry(&entry)?;
 //! assert_eq!(dte.root().get(), 0x1_2345_6000);
 //! assert_eq!((dte.gcr3_levels(), dte.domain()), (Gcr3Levels::Two, 3));
 //! // What is nested has no host page table: that is the parent's.
-//! assert_eq!(GuestDte::from_entry([entry[0] | 4 << 9, entry[1], 0, 0]), Err(BadGuestDte::HostTable));
+//! let refused = GuestDte::from_entry(&entry.with_mode(4));
+//! assert_eq!(refused, Err(BadGuestDte::HostTable));
 //! # Ok::<(), BadGuestDte>(())
 //! ```
 //!
@@ -33,7 +34,9 @@ mod efr;
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 
-pub use self::dte::{BadGuestDte, Gcr3Levels, GuestDte, GuestLevels};
+pub use hardware_records::Reserved;
+
+pub use self::dte::{BadGuestDte, Dte, Gcr3Levels, GuestDte, GuestLevels};
 pub use self::efr::{Efr, Efr2};
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};

@@ -1,12 +1,12 @@
-//! Fails with E0423: an entry of plain words, which can have what the kernel refuses.
+//! Fails with E0423: an entry as the guest wrote it, which can have what the kernel refuses.
 
-use iommufd::amd::{BadGuestDte, GuestDte};
+use iommufd::amd::{BadGuestDte, Dte, GuestDte};
 
-fn case(words: [u64; 4]) -> Result<GuestDte, BadGuestDte> {
+fn case(entry: &Dte) -> Result<GuestDte, BadGuestDte> {
     #[cfg(feature = "misuse")]
-    return Ok(GuestDte(words.map(Into::into)));
+    return Ok(GuestDte(entry.words().map(Into::into)));
     #[cfg(not(feature = "misuse"))]
-    GuestDte::from_entry(words)
+    GuestDte::from_entry(entry)
 }
 
 fn main() {
