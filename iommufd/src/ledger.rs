@@ -185,7 +185,8 @@ pub(crate) enum Unmap {
 }
 
 impl Ledger {
-    /// Records the memory of a MAP that is about to be issued, and that devices may write.
+    /// Records the memory of a MAP that is about to be issued: memory that devices may write, or of
+    /// which nobody ever asks whether they may.
     pub(crate) fn begin_map(&self, held: Held) -> EntryKey {
         let mut state = self.begin(Exact::Map);
         state.insert_mapping(held)
