@@ -110,6 +110,7 @@ mod pasid;
 mod pasid_attachment;
 mod pasid_slot;
 mod pasids;
+mod relay;
 pub mod smmuv3;
 mod space;
 #[cfg(feature = "tokio")]

@@ -58,6 +58,9 @@
 //! that cannot be repaired it writes to the host's log; page requests come to a
 //! [`FaultQueue`](crate::FaultQueue) as with any table.
 //!
+//! A VMM that emulates the whole unit need not do this by hand: the [`relay`] takes the guest's
+//! descriptors and registers, and does it.
+//!
 //! The kernel offers it where `ECAP_REG.NEST` is set and scalable mode is switched on
 //! (`intel_iommu=sm_on`). Since Linux 6.7; for PASIDs since 6.15.
 
@@ -66,6 +69,7 @@
 
 #[cfg(test)]
 mod bytes;
+pub mod relay;
 
 use iommufd_sys::iommufd as sys;
 
