@@ -71,6 +71,23 @@ impl Table {
         }
     }
 
+    /// Whether there is an entry for a PASID that is present.
+    pub(super) fn has(&self, pasid: Pasid) -> bool {
+        self.entry(pasid).is_some_and(|entry| entry.p())
+    }
+
+    /// The entry of a PASID.
+    fn entry(&self, pasid: Pasid) -> Option<PasidEntry> {
+        match self {
+            Self::None(_) => None,
+            Self::At(bytes, _) => {
+                let (entries, _) = bytes.as_chunks();
+                let index = (pasid.get() & 0x3f) as usize;
+                entries.get(index).map(PasidEntry::from_bytes)
+            }
+        }
+    }
+
     /// What it says of a PASID.
     pub(super) fn configuration(
         &self,
@@ -82,17 +99,9 @@ impl Table {
             Self::None(reason) => {
                 Configuration::Bad(reason.map(|reason| fault(source, Some(pasid), reason)))
             }
-            Self::At(bytes, disabled) => {
-                let (entries, _) = bytes.as_chunks();
-                let index = (pasid.get() & 0x3f) as usize;
-                let entry = entries.get(index).map(PasidEntry::from_bytes);
-                Configuration::of(
-                    &entry.unwrap_or_default(),
-                    source,
-                    Some(pasid),
-                    *disabled,
-                    features,
-                )
+            Self::At(_, disabled) => {
+                let entry = self.entry(pasid).unwrap_or_default();
+                Configuration::of(&entry, source, Some(pasid), *disabled, features)
             }
         }
     }

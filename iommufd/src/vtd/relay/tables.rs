@@ -4,7 +4,7 @@
 //! it is asked for. The relay is never asked: it looks for them. A table can have 2^20 entries, so
 //! this is done in pieces.
 
-use vtd_types::{DomainId, Pasid, SourceId};
+use vtd_types::{DomainId, Pasid};
 
 use super::configuration::{Configuration, Table};
 use super::context::DeviceContext;
@@ -181,29 +181,22 @@ impl<H: Host> Relay<H> {
         };
         let table = Table::read(first, directory, memory);
         let end = search.next.saturating_add(PIECE).min(reach);
+        let known = |pasid: &Pasid| plugged.tagged.contains_key(pasid);
         // PASID 0 has no address space of its own.
-        for pasid in (search.next.max(1)..end).filter_map(Pasid::new) {
-            self.look_at(number, pasid, source, &table, search.domain);
-        }
-    }
-
-    fn look_at(
-        &mut self,
-        number: PortNumber,
-        pasid: Pasid,
-        source: SourceId,
-        table: &Table,
-        domain: Option<DomainId>,
-    ) {
-        let name = SpaceName::tagged(number, pasid);
-        let known = self.space(name).map(|space| space.configuration);
-        if is_of_another(domain, known.and_then(|known| known.domain())) {
-            return;
-        }
-        let configuration = table.configuration(pasid, source, &self.features);
-        // Of the most there is nothing to say.
-        if known.is_some() || configuration != Configuration::Bad(None) {
-            self.configure(name, configuration);
+        let found: Vec<_> = (search.next.max(1)..end)
+            .filter_map(Pasid::new)
+            // Of the others there is nothing to say: nobody is known to use them.
+            .filter(|pasid| known(pasid) || table.has(*pasid))
+            .map(|pasid| (pasid, table.configuration(pasid, source, &self.features)))
+            .collect();
+        for (pasid, configuration) in found {
+            let name = SpaceName::tagged(number, pasid);
+            let known = self
+                .space(name)
+                .and_then(|space| space.configuration.domain());
+            if !is_of_another(search.domain, known) {
+                self.configure(name, configuration);
+            }
         }
     }
 
