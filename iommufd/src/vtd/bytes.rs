@@ -1,6 +1,8 @@
 //! Tests: what the kernel is given, byte by byte, and what it is not asked, where there is no hardware
 //! to try it on.
 
+mod relay;
+
 use std::num::NonZeroU64;
 
 use iommufd_sys::iommufd as sys;

@@ -132,11 +132,21 @@ fn what_cannot_be_blocked_lets_nothing_complete() {
 #[test]
 fn a_device_that_cannot_be_taken_off_its_tables_stays() {
     let (mut guest, mut ports) = guest();
-    guest.model.refuse(blocks);
     let memory = guest.memory.clone();
-    let moved = guest.relay.assign(&ports[0], Some(source(9)), &memory);
-    assert_eq!(moved, Err(PortError::NotBlocked));
-    assert_eq!(guest.relay.source(&ports[0]), Some(source(0)));
+    for which in [
+        |call: &Call| matches!(call, Call::Put(_, None, Place::Blocked)),
+        |call: &Call| matches!(call, Call::Put(_, Some(_), Place::Blocked)),
+    ] {
+        guest.model.refuse(which);
+        let moved = guest.relay.assign(&ports[0], Some(source(9)), &memory);
+        assert_eq!(moved, Err(PortError::NotBlocked));
+        assert_eq!(guest.relay.source(&ports[0]), Some(source(0)));
+        // It is put back where it was when it can be moved again.
+        guest.model.accept();
+        guest.carries_out(&[crate::guest::cc_inv(0)]);
+        assert_eq!(guest.place(0, Some(5)), translated(&first_stage(1, 2)));
+    }
+    guest.model.refuse(blocks);
     let refused = guest.relay.unplug(ports.remove(0)).unwrap_err();
     assert_eq!(*refused.error(), PortError::NotBlocked);
     let port = refused.into_value();

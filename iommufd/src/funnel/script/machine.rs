@@ -58,6 +58,8 @@ pub(crate) struct Driver {
     pub(crate) moves: Mutex<Vec<(u32, Option<u32>)>>,
     /// Whether detaching is refused.
     pub(crate) stuck: Mutex<bool>,
+    /// The table that nothing can be attached to.
+    pub(crate) refused: Mutex<Option<u32>>,
 }
 
 impl Driver {
@@ -65,6 +67,10 @@ impl Driver {
         if to.is_none() && *self.stuck.lock() {
             let cause = "it was to be refused";
             return Err(KernelError::new("detach", Errno::NOMEM, cause));
+        }
+        if to.is_some() && to == *self.refused.lock() {
+            let cause = "it was to be refused";
+            return Err(KernelError::new("attach", Errno::BUSY, cause));
         }
         self.moves.lock().push((pasid, to));
         Ok(())
