@@ -40,6 +40,8 @@ fn a_bad_entry_is_told_once() {
     guest.write_entry(0, 0, &wrong);
     guest.carries_out(&[pc_inv(2, 0)]);
     assert_eq!(told(&mut guest), untagged(FaultReason::Spt4));
+    guest.write_entry(0, 0, &first_stage(0, 2));
+    guest.carries_out(&[pc_inv(2, 0)]);
     guest.write_entry(0, 0, &wrong.with_fpd(true));
     guest.carries_out(&[pc_inv(2, 0)]);
     assert_eq!(told(&mut guest), None, "it does not want to hear of it");

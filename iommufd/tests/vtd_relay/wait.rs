@@ -40,7 +40,9 @@ fn a_flush_completes_all_waits_that_were_taken_before() {
 #[test]
 fn a_flush_of_before_completes_nothing() {
     let (mut guest, _ports) = Guest::with_devices(&[first_stage(0, 2)]);
+    let earlier = take_wait(&mut guest, signal(4));
     let early = guest.relay.flush().unwrap();
+    assert_eq!(earlier.complete(&early).unwrap(), signal(4));
     let _taken = guest.take(piotlb(2, 0));
     let wait = take_wait(&mut guest, signal(3));
     let refused = wait.complete(&early).unwrap_err();
