@@ -15,7 +15,8 @@ pub struct NotFlushed {
 }
 
 impl<H: Host> Relay<H> {
-    /// Carries out everything that was taken.
+    /// Carries out everything that was taken. (What a [`run`](Self::run) has left to do of its last
+    /// descriptor is not: no wait is taken before that is done.)
     ///
     /// If the host refuses invalidations of a table, all that is cached of the table is invalidated;
     /// if that is refused, too, the address space is blocked. Then nothing stale is used, and the
