@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
+use crate::group::Who;
 use crate::pasid::Pasid;
 use crate::target::Target;
 
@@ -24,7 +25,7 @@ pub struct Attachment {
 
 impl Attachment {
     pub(crate) fn new(device: &Device, target: Target) -> Result<Self> {
-        let hold = Hold::new(device, None, target)?;
+        let hold = Hold::new(device, Who::Device, target)?;
         Ok(Self { hold })
     }
 
@@ -120,12 +121,13 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) fn new(device: &Device, pasid: Option<Pasid>, target: Target) -> Result<Self> {
+    pub(crate) fn new(device: &Device, who: Who, target: Target) -> Result<Self> {
         device.iommufd().must_be(target.iommufd(), "target")?;
-        device.group().attach(device, pasid, target.clone())?;
+        target.fits(device)?;
+        device.group().attach(device, who, target.clone())?;
         let hold = Self {
             device: device.clone(),
-            pasid,
+            pasid: who.pasid(),
             attached: true,
         };
         target.settle()?;
@@ -133,6 +135,7 @@ impl Hold {
     }
 
     pub(crate) fn replace(&self, target: &Target) -> Result<()> {
+        target.fits(&self.device)?;
         self.device
             .group()
             .replace_alone(&self.device, self.pasid, target)?;

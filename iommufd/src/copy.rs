@@ -46,8 +46,10 @@ impl Ioas {
     /// `EFAULT`: the memory cannot be pinned; it stays with the address space, as after
     /// [`map`](Ioas::map), unless the copy was to be at a fixed address. `ENOENT`: somebody else who has the same
     /// `/dev/iommu` has unmapped the source. [`Error::LockedMemory`] (`ENOMEM`).
-    /// [`Error::Empty`]. [`Error::Forked`].
+    /// [`Error::Empty`]. [`Error::ReadOnlyRefused`], before the kernel is asked, of a copy that
+    /// devices may only read. [`Error::Forked`].
     ///
+    /// [`Error::ReadOnlyRefused`]: crate::Error::ReadOnlyRefused
     /// [`Error::Unmapped`]: crate::Error::Unmapped
     /// [`Error::ForeignContext`]: crate::Error::ForeignContext
     /// [`Error::LockedMemory`]: crate::Error::LockedMemory

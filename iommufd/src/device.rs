@@ -19,6 +19,7 @@ use crate::hw_info::{self, HwInfo, HwInfoType, VendorDescription};
 use crate::object::last_handle;
 use crate::pasid::Pasid;
 use crate::pasid_attachment::{PasidAttachment, PasidTarget};
+use crate::pasids::Pasids;
 use crate::target::Target;
 
 /// The kernel's id of a page table or address space, for a driver to attach its device to.
@@ -172,8 +173,8 @@ pub(crate) struct DeviceInner {
     group: Group,
     /// Whether there is a virtual device of it, or the kernel has kept one.
     has_vdevice: AtomicBool,
-    /// How many bits its PASIDs have, once that was asked.
-    pasid_bits: OnceLock<u8>,
+    /// What the kernel says of its IOMMU, once that was asked.
+    known: OnceLock<HwInfo>,
     iommufd: Iommufd,
 }
 
@@ -227,7 +228,7 @@ impl Device {
             driver,
             group: iommufd.context().groups.find(identity),
             has_vdevice: AtomicBool::new(false),
-            pasid_bits: OnceLock::new(),
+            known: OnceLock::new(),
             iommufd: iommufd.clone(),
         }))
     }
@@ -260,7 +261,8 @@ impl Device {
     /// devices of one IOMMU group share one table. [`Error::ForeignContext`]. `EADDRINUSE`:
     /// something is mapped, or allowed, where the device has reserved addresses. `EFAULT`,
     /// `ENOMEM`: mapped memory cannot be pinned. `EINVAL`: the table does not fit the device's
-    /// IOMMU. [`Error::NotForPasids`]: PASIDs of the device are attached, and the table is not for
+    /// IOMMU. [`Error::LacksCapability`]: the IOMMU has not what a guest's table asks for.
+    /// [`Error::NotForPasids`]: PASIDs of the device are attached, and the table is not for
     /// that. [`Error::ForeignVDevice`]. `EBUSY`: a device of the group is being reset. [`Error::Forked`].
     #[doc(alias = "VFIO_DEVICE_ATTACH_IOMMUFD_PT")]
     pub fn attach(&self, target: impl Into<Target>) -> Result<Attachment> {
@@ -278,7 +280,8 @@ impl Device {
     /// # Errors
     /// [`Error::NoSuchPasid`]: the device has none, or not so many, or the kernel is older;
     /// [`Error::NotForPasids`], without asking the kernel, if one of the two tables is not;
-    /// [`Error::AlreadyAttached`]: use [`PasidAttachment::replace`]; [`Error::ForeignContext`];
+    /// [`Error::AlreadyAttached`]: use [`PasidAttachment::replace`]; [`Error::PasidTaken`]: it is
+    /// [handed out](Self::pasids); [`Error::LacksCapability`]; [`Error::ForeignContext`];
     /// [`Error::GroupAttachedElsewhere`]; `EINVAL`: the table does not fit the device's IOMMU;
     /// `EOPNOTSUPP`: the device's driver or its IOMMU attaches no PASIDs; `ENOENT`: the device is a
     /// mediated one, with no IOMMU behind it; `EBUSY`: a device of the group is being reset;
@@ -293,6 +296,15 @@ impl Device {
         target: impl Into<PasidTarget>,
     ) -> Result<PasidAttachment> {
         PasidAttachment::new(self, pasid, target.into())
+    }
+
+    /// Hands out the device's PASIDs, where no guest chooses them. All handles of the device have
+    /// the same.
+    ///
+    /// Since Linux 6.15.
+    #[must_use]
+    pub fn pasids(&self) -> Pasids {
+        Pasids::new(self)
     }
 
     /// What the IOMMU behind the device is and can do, in the description that the kernel chooses.
@@ -416,14 +428,22 @@ impl Device {
         Ok(devices.siblings(self.inner.key, self.inner.group.identity()))
     }
 
+    /// What the IOMMU behind the device is and can do, asked once: it is fixed when the kernel finds
+    /// the device.
+    pub(crate) fn known(&self) -> Result<&HwInfo> {
+        let known = &self.inner.known;
+        match known.get() {
+            Some(info) => Ok(info),
+            None => {
+                let info = self.hw_info()?;
+                Ok(known.get_or_init(|| info))
+            }
+        }
+    }
+
     /// How many bits its PASIDs have; 0 if it has none.
     pub(crate) fn pasid_bits(&self) -> Result<u8> {
-        if let Some(&bits) = self.inner.pasid_bits.get() {
-            return Ok(bits);
-        }
-        // The kernel fixes it when it finds the device.
-        let bits = self.hw_info()?.pasid_bits;
-        Ok(*self.inner.pasid_bits.get_or_init(|| bits))
+        self.known().map(|info| info.pasid_bits)
     }
 
     /// Claims the device for a virtual device.

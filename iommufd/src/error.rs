@@ -212,6 +212,44 @@ pub enum Error {
         mapping: IovaRange,
     },
 
+    /// The address space is under a nesting parent that takes no memory which devices may only
+    /// read: see [`NestParent::new`](crate::NestParent::new). The kernel was not asked.
+    #[error(
+        "a nesting parent of this VT-d unit (erratum 772415) takes no memory that devices may only read; \
+         map it to be read and written"
+    )]
+    ReadOnlyRefused,
+
+    /// Something is mapped that devices may only read, and the nesting parent to be takes none: see
+    /// [`NestParent::new`](crate::NestParent::new). The kernel was not asked.
+    ///
+    /// There may be more such mappings: this is the first by address.
+    #[error(
+        "devices may only read the mapping {mapping}, and a nesting parent of this VT-d unit (erratum 772415) takes \
+         no such memory"
+    )]
+    #[non_exhaustive]
+    ReadOnlyMapping {
+        /// Where it is.
+        mapping: IovaRange,
+    },
+
+    /// The IOMMU has not what a guest's table needs. The kernel was not asked.
+    #[error("the IOMMU of the device has no {capability}, which the guest's table needs")]
+    #[non_exhaustive]
+    LacksCapability {
+        /// The field of its registers, as its specification calls it.
+        capability: &'static str,
+    },
+
+    /// This kernel nests no guest's tables on this IOMMU: it was asked.
+    #[error("this kernel nests no guest's tables on an {iommu}")]
+    #[non_exhaustive]
+    NestingNotOffered {
+        /// The IOMMU's kind.
+        iommu: HwInfoType,
+    },
+
     /// The page table was not allocated so that it can be tracked.
     ///
     /// See [`HwPtBuilder::dirty_tracking`](crate::HwPtBuilder::dirty_tracking).
@@ -376,6 +414,24 @@ pub enum Error {
     NoSuchPasid {
         /// The PASID.
         pasid: Pasid,
+        /// How many bits the device's PASIDs have, rounded down; 0 if it has none, or if the kernel
+        /// is older than Linux 6.15 and does not tell.
+        bits: u8,
+    },
+
+    /// The PASID is [allocated](crate::Pasids::allocate), for this device or another of its IOMMU
+    /// group: it is attached by its [`AllocatedPasid`](crate::AllocatedPasid) alone.
+    #[error("PASID {pasid} is allocated to somebody else")]
+    #[non_exhaustive]
+    PasidTaken {
+        /// The PASID.
+        pasid: Pasid,
+    },
+
+    /// The device has no PASID that is free.
+    #[error("the device has no PASID that is free{}", has(*.bits))]
+    #[non_exhaustive]
+    NoPasidLeft {
         /// How many bits the device's PASIDs have, rounded down; 0 if it has none, or if the kernel
         /// is older than Linux 6.15 and does not tell.
         bits: u8,

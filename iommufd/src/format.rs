@@ -139,6 +139,17 @@ pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
     /// Whether the kernel, when it refuses one invalidation of several, has carried out exactly
     /// those before it. (The SMMUv3 driver issues them in batches of its own, and may have not.)
     const COUNT_IS_EXACT: bool;
+
+    /// Whether the IOMMU behind `device` can do what `config` asks for, as far as its hardware
+    /// information tells. Asked before a table is made, and before a device comes to it: where the
+    /// kernel asks late, or says less. By default everything fits, and the kernel answers.
+    ///
+    /// # Errors
+    /// [`Error::LacksCapability`](crate::Error::LacksCapability); the kernel does not tell.
+    fn fits(config: &Self::Config, device: &Device) -> Result<()> {
+        let _ = (config, device);
+        Ok(())
+    }
 }
 
 /// What tables of a format are nested in: [`InParent`] or [`InViommu`].

@@ -19,6 +19,7 @@ use crate::target::Target;
 use crate::vdevice::VDeviceInner;
 
 mod members;
+mod numbers;
 
 use members::{Member, Members, Released};
 
@@ -108,6 +109,26 @@ struct Census {
 struct Locked<'g> {
     members: MutexGuard<'g, Members>,
     _turn: Turn<'g>,
+}
+
+/// What of a device is to be attached.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    /// The device itself, by its requests that carry no PASID.
+    Device,
+    /// A PASID that the caller has chosen.
+    Chosen(Pasid),
+    /// A PASID that was handed out, to the caller.
+    Allocated(Pasid),
+}
+
+impl Who {
+    pub(crate) fn pasid(self) -> Option<Pasid> {
+        match self {
+            Self::Device => None,
+            Self::Chosen(pasid) | Self::Allocated(pasid) => Some(pasid),
+        }
+    }
 }
 
 /// See [`Census::turns`].
@@ -243,13 +264,22 @@ impl Group {
         self.state.replace(Some(device.id()), pasid, target)
     }
 
-    /// Attaches `device`, of this group, or one of its PASIDs, to `target`, of the same context.
-    pub(crate) fn attach(
-        &self,
-        device: &Device,
-        pasid: Option<Pasid>,
-        target: Target,
-    ) -> Result<()> {
+    /// Hands out a PASID of at most `bits` bits; `None` if there is none.
+    pub(crate) fn allocate_pasid(&self, bits: u8) -> Result<Option<Pasid>> {
+        self.state.process.check()?;
+        Ok(self.state.members.lock().allocate_pasid(bits))
+    }
+
+    /// A PASID that was handed out is not needed any more.
+    pub(crate) fn give_back_pasid(&self, pasid: Pasid) {
+        if self.state.process.check().is_ok() {
+            self.state.members.lock().give_back_pasid(pasid);
+        }
+    }
+
+    /// Attaches `device`, of this group, or what of it `who` is, to `target`, of the same context.
+    pub(crate) fn attach(&self, device: &Device, who: Who, target: Target) -> Result<()> {
+        let pasid = who.pasid();
         let context = device.iommufd().context();
         self.state.process.check()?;
         target.check_for(device.id())?;
@@ -260,6 +290,11 @@ impl Group {
         let mut notices = context.notices();
         // Made last, the lock is released first: whatever a refusal drops, it is dropped after.
         let mut members = self.state.lock();
+        if let Who::Chosen(pasid) = who
+            && members.is_allocated(pasid)
+        {
+            return Err(Error::PasidTaken { pasid });
+        }
         if let Some(at) = members.position(id, pasid) {
             if members.at(at).has_attachment() {
                 return Err(Error::AlreadyAttached);

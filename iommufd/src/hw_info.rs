@@ -57,7 +57,7 @@ bitflags! {
 ///
 /// let info = device.hw_info()?;
 /// match info.vendor {
-///     VendorInfo::Vtd(vtd) => println!("{} address bits", vtd.address_bits()),
+///     VendorInfo::Vtd(vtd) => println!("{} address bits", vtd.cap().input_bits()),
 ///     VendorInfo::Smmuv3(smmu) => println!("IDR0 is {:#x}", smmu.idr0()),
 ///     _ => println!("{info}"),
 /// }

@@ -15,12 +15,14 @@ use crate::memory::DmaMemory;
 
 mod copy;
 mod overlap;
+mod read_only;
 mod reading;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use copy::Begun;
 use overlap::Overlaps;
+use read_only::ReadOnly;
 pub(crate) use reading::Reading;
 
 /// What is held for one entry, as long as the kernel may reach it. Drop it with no lock held.
@@ -100,6 +102,8 @@ struct State {
     free: Option<usize>,
     /// Whether entries overlap.
     overlaps: Overlaps,
+    /// Which entries devices may only read, and whether any may.
+    read_only: ReadOnly,
     /// Whether somebody else may unmap what is mapped here.
     has_strangers: bool,
     /// Entries whose MAP got no answer.
@@ -181,7 +185,8 @@ pub(crate) enum Unmap {
 }
 
 impl Ledger {
-    /// Records the memory of a MAP that is about to be issued.
+    /// Records the memory of a MAP that is about to be issued: memory that devices may write, or of
+    /// which nobody ever asks whether they may.
     pub(crate) fn begin_map(&self, held: Held) -> EntryKey {
         let mut state = self.begin(Exact::Map);
         state.insert_mapping(held)
@@ -475,7 +480,9 @@ impl State {
 
     fn insert_mapping(&mut self, held: Held) -> EntryKey {
         let begun = self.version;
-        EntryKey(self.insert(Slot::Mapping { held, begun }))
+        let index = self.insert(Slot::Mapping { held, begun });
+        self.forget_read_only(index);
+        EntryKey(index)
     }
 
     /// From `begun` until now, when what has ended has been counted.

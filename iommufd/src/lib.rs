@@ -13,7 +13,8 @@
 //! - a [`DirtyTracking`] records which pages devices write, to be read into a [`DirtyBitmap`];
 //! - a [`FaultQueue`] delivers what devices ask for that is not mapped, as [`PageRequestGroup`]s to
 //!   be answered;
-//! - a [`PasidAttachment`] gives one of a device's PASIDs a page table of its own.
+//! - a [`PasidAttachment`] gives one of a device's PASIDs a page table of its own, of those that a
+//!   guest has chosen ([`PasidSlot`]) or that are handed out ([`Pasids`]).
 //!
 //! For a guest whose own page tables the hardware shall walk:
 //!
@@ -21,7 +22,8 @@
 //! - a [`NestedHwPt`] is a guest's table, nested in it;
 //! - a [`Viommu`] is the guest's share of an IOMMU, in which devices have the guest's numbers
 //!   ([`VDevice`]), which takes its invalidations, and reports what happens ([`VEventQueue`]);
-//! - [`format`](mod@format) is how a vendor's formats of all that are brought in.
+//! - [`smmuv3`] and [`vtd`] are the formats of all that for Arm's and Intel's hardware;
+//!   [`format`](mod@format) is how another vendor's are brought in.
 //!
 //! Optional features: `vm-memory`, the guest memory of the rust-vmm project as DMA memory; `tokio`,
 //! the queues as streams; `tracing`, an observer of all ioctls.
@@ -66,6 +68,7 @@
 compile_error!("iommufd is for 64-bit little-endian Linux");
 
 mod address;
+pub mod amd;
 mod attachment;
 mod barrier;
 mod buffer;
@@ -105,6 +108,9 @@ mod option;
 mod paging;
 mod pasid;
 mod pasid_attachment;
+mod pasid_slot;
+mod pasids;
+mod relay;
 pub mod smmuv3;
 mod space;
 #[cfg(feature = "tokio")]
@@ -119,6 +125,7 @@ mod viommu_page;
 #[cfg(feature = "vm-memory")]
 pub mod vm_memory;
 pub mod volatile;
+pub mod vtd;
 mod watch;
 #[cfg(feature = "tokio")]
 mod watched;
@@ -162,6 +169,8 @@ pub use observe::{DropRefusal, IoctlEvent, Leaks, Observer};
 pub use option::IoasBuilder;
 pub use pasid::Pasid;
 pub use pasid_attachment::{PasidAttachment, PasidTarget};
+pub use pasid_slot::PasidSlot;
+pub use pasids::{AllocatedPasid, Pasids};
 #[cfg(feature = "tokio")]
 pub use stream::{EventSource, EventStream};
 pub use target::{Nested, Target};

@@ -65,8 +65,9 @@ impl Ioas {
     /// memory cannot be pinned; the kernel answers the same if it has mapped the memory and cannot
     /// write where, so it stays with the address space until [`unmap_all`](Ioas::unmap_all), and is
     /// counted ([`Leaks::mappings`](crate::Leaks::mappings)). [`Error::LockedMemory`] (`ENOMEM`).
-    /// [`Error::Empty`]. [`Error::Forked`], also for memory of the parent's that a fork does not
-    /// copy, as that of [`DmaBuffer::memfd`](crate::DmaBuffer::memfd).
+    /// [`Error::Empty`]. [`Error::ReadOnlyRefused`], before the kernel is asked, of memory that
+    /// devices may only read. [`Error::Forked`], also for memory of the parent's that a fork does
+    /// not copy, as that of [`DmaBuffer::memfd`](crate::DmaBuffer::memfd).
     #[doc(alias = "IOMMU_IOAS_MAP")]
     pub fn map(&self, memory: impl Into<DmaSlice>, access: Access) -> Result<Mapping> {
         self.map_memory(memory.into(), None, access)
@@ -133,7 +134,7 @@ impl Ioas {
             && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
         {
             let held = Held::MemoryFile(Arc::clone(memory));
-            match ioas.record(&place, holding(held), |notices| {
+            match ioas.record(&place, holding(held, access), |notices| {
                 // SAFETY: the ledger has an entry with the memory whose pages these are, and keeps it
                 // as it keeps memory that is mapped by its address: see below. `slice` lies within it.
                 unsafe { ioas.issue_file(&place, file, start, notices) }
@@ -146,7 +147,7 @@ impl Ioas {
             }
         }
         let held = Held::Memory(Arc::clone(memory));
-        ioas.record(&place, holding(held), |notices| {
+        ioas.record(&place, holding(held, access), |notices| {
             // SAFETY: the ledger has an entry with the memory, and keeps it until the kernel has
             // confirmed that this mapping or the address space is gone. `DmaMemory` promises that
             // memory which is alive stays mapped at its address, uncovered by references; `slice`
@@ -170,7 +171,7 @@ impl Ioas {
                 None => Held::Nothing,
             },
         };
-        self.inner.record(&place, holding(held), |notices| {
+        self.inner.record(&place, holding(held, access), |notices| {
             // SAFETY: a file of others, that this process may write if devices shall: whoever makes
             // slices of its pages has promised that nobody writes it. The ledger has an entry with
             // the claim that keeps it from being sealed.
@@ -195,7 +196,10 @@ impl Ioas {
         self.iommufd().must_be(from.iommufd(), "mapping")?;
         self.inner.record(
             &place,
-            |ledger| ledger.begin_copy(from.ledger(), key).ok_or_else(emptied),
+            |ledger| {
+                let begun = ledger.begin_copy(from.ledger(), key, access)?;
+                begun.ok_or_else(emptied)
+            },
             |notices| {
                 // SAFETY: the ledger has an entry with all that the source holds, and keeps it
                 // until the kernel has confirmed that this copy or the address space is gone.
@@ -367,9 +371,15 @@ impl IoasInner {
     }
 }
 
-/// Begins to map what is then to be held.
-fn holding<'s>(held: Held) -> impl FnOnce(&Ledger) -> Result<Begun<'s>> {
-    |ledger| Ok((ledger.begin_map(held), None))
+/// Begins to map what is then to be held, and devices have this `access` to.
+fn holding<'s>(held: Held, access: Access) -> impl FnOnce(&Ledger) -> Result<Begun<'s>> {
+    move |ledger| {
+        let key = match access {
+            Access::Read => ledger.begin_read_only(held)?,
+            Access::Write | Access::ReadWrite => ledger.begin_map(held),
+        };
+        Ok((key, None))
+    }
 }
 
 fn answered(ioctl: Description, answer: Result<(), Errno>, iova: u64) -> Result<Iova, MapRefused> {

@@ -21,7 +21,7 @@ use crate::paging::{Options, PagingTable};
 /// tells. The kernel refuses at once (`EBUSY`) while an ioctl of somebody else is using it.
 ///
 /// # System calls
-/// `IOMMU_HWPT_ALLOC` and `IOMMU_DESTROY`.
+/// `IOMMU_GET_HW_INFO`, once for a device, `IOMMU_HWPT_ALLOC` and `IOMMU_DESTROY`.
 ///
 /// Since Linux 6.7.
 #[derive(Clone)]
@@ -34,11 +34,17 @@ impl NestParent {
     /// A parent over `ioas` for the IOMMU behind `device`, filled with all that is mapped: so this
     /// pins memory.
     ///
-    /// On Intel hardware everything in `ioas` must be mapped for reading *and* writing (an erratum
-    /// that the kernel takes every unit to have).
+    /// Erratum 772415, which Linux takes every VT-d unit to have: on Intel hardware nothing in
+    /// `ioas` can be mapped to be read only by devices, as long as there is a parent over it. Who
+    /// maps such memory then, by whatever handle, is refused
+    /// ([`Error::ReadOnlyRefused`](crate::Error::ReadOnlyRefused)); the kernel would refuse it
+    /// (`EINVAL`), and does so to others that have the same `/dev/iommu`. A guest's ROM is mapped to
+    /// be written, too, or into no parent's address space.
     ///
     /// # Errors
-    /// `EOPNOTSUPP`: the IOMMU cannot nest; else as for [`HwPt::new`](crate::HwPt::new).
+    /// [`Error::ReadOnlyMapping`](crate::Error::ReadOnlyMapping), before the kernel is asked: there
+    /// is such memory; `EOPNOTSUPP`: the IOMMU cannot nest; else as for
+    /// [`HwPt::new`](crate::HwPt::new), and for [`Device::hw_info`].
     pub fn new(ioas: &Ioas, device: &Device) -> Result<Self> {
         Self::builder(ioas, device).allocate()
     }

@@ -1,7 +1,6 @@
 //! A guest's page tables, nested in the address space of its physical addresses.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use iommufd_sys::ioctl::SizedArg;
@@ -40,7 +39,7 @@ use crate::viommu::{Viommu, ViommuInner};
 /// Since Linux 6.7 on a parent, 6.13 on a virtual IOMMU.
 pub struct NestedHwPt<F: Format> {
     table: Arc<NestedTable>,
-    _format: PhantomData<F>,
+    config: F::Config,
 }
 
 /// What a table of the format `F` can be nested in: a [`NestParent`] for a format that
@@ -103,12 +102,14 @@ impl<F: Format> NestedHwPt<F> {
     /// A nested table as `config` says, in `host`, for the IOMMU behind `device`.
     ///
     /// # Errors
-    /// [`Error::ForeignContext`]; `EOPNOTSUPP`: the IOMMU cannot nest this format; `EINVAL`: the
-    /// device is behind another IOMMU than the host, or the configuration is not possible; `EIO`:
-    /// the SMMUv3 driver refuses the configuration; `ENOMEM`; [`Error::Unsupported`] before Linux
-    /// 6.7; [`Error::Forked`].
+    /// [`Error::ForeignContext`]; [`Error::LacksCapability`], before the kernel is asked: the IOMMU
+    /// has not what the configuration asks for; `EOPNOTSUPP`: the IOMMU cannot nest this format;
+    /// `EINVAL`: the device is behind another IOMMU than the host, or the configuration is not
+    /// possible; `EIO`: the SMMUv3 driver refuses the configuration; `ENOMEM`;
+    /// [`Error::Unsupported`] before Linux 6.7; [`Error::Forked`].
     ///
     /// [`Error::ForeignContext`]: crate::Error::ForeignContext
+    /// [`Error::LacksCapability`]: crate::Error::LacksCapability
     /// [`Error::Unsupported`]: crate::Error::Unsupported
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn new(host: &impl NestingHost<F>, device: &Device, config: &F::Config) -> Result<Self> {
@@ -128,6 +129,12 @@ impl<F: Format> NestedHwPt<F> {
             options: Options::empty(),
             fault_queue: None,
         }
+    }
+
+    /// What it was made of. A guest that writes the same again needs no other table.
+    #[must_use]
+    pub fn config(&self) -> &F::Config {
+        &self.config
     }
 
     /// What it is nested in: itself, or by way of the virtual IOMMU.
@@ -163,15 +170,9 @@ impl<F: Format> NestedHwPt<F> {
     /// [`Error::InUse`]: crate::Error::InUse
     /// [`Error::Forked`]: crate::Error::Forked
     pub fn try_destroy(self) -> Result<(), Refused<Self>> {
-        destroy_last(self.table, KIND, |table| table.object.destroy())
-            .map_err(|refused| refused.map(Self::of))
-    }
-
-    fn of(table: Arc<NestedTable>) -> Self {
-        Self {
-            table,
-            _format: PhantomData,
-        }
+        let Self { table, config } = self;
+        destroy_last(table, KIND, |table| table.object.destroy())
+            .map_err(|refused| refused.map(|table| Self { table, config }))
     }
 
     pub(crate) fn table(&self) -> &Arc<NestedTable> {
@@ -244,6 +245,7 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
     pub fn allocate(self) -> Result<NestedHwPt<F>> {
         let iommufd = self.base.parent.iommufd().clone();
         iommufd.must_be(self.device.iommufd(), "device")?;
+        F::fits(self.config, self.device)?;
         let mut arg = sys::iommu_hwpt_alloc::sized();
         arg.flags = self.options.bits();
         arg.dev_id = self.device.id();
@@ -253,12 +255,15 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
         context.checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
             funnel::nested_alloc::<F>(fd, &mut arg, self.config)
         })?;
-        Ok(NestedHwPt::of(Arc::new(NestedTable {
+        let config = *self.config;
+        let table = Arc::new(NestedTable {
             object: Object::new(&iommufd, arg.out_hwpt_id, KIND),
             base: self.base,
             fault_queue: self.fault_queue.cloned(),
             options: self.options,
-        })))
+            fits: Box::new(move |device| F::fits(&config, device)),
+        });
+        Ok(NestedHwPt { table, config })
     }
 }
 
@@ -275,7 +280,10 @@ impl<F: Format> fmt::Debug for NestedHwPtBuilder<'_, F> {
 // By hand: a derive would ask the same of the format.
 impl<F: Format> Clone for NestedHwPt<F> {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.table))
+        Self {
+            table: Arc::clone(&self.table),
+            config: self.config,
+        }
     }
 }
 
@@ -286,6 +294,7 @@ impl<F: Format> fmt::Debug for NestedHwPt<F> {
         f.debug_struct("NestedHwPt")
             .field("id", &self.table.id())
             .field("base", &self.table.base.id())
+            .field("config", &self.config)
             .field("options", &self.table.options)
             .finish()
     }
@@ -303,9 +312,18 @@ pub(crate) struct NestedTable {
     base: Base,
     fault_queue: Option<FaultQueue>,
     options: Options,
+    /// Whether the IOMMU behind a device can do what the table asks for.
+    fits: Box<Fits>,
 }
 
+type Fits = dyn Fn(&Device) -> Result<()> + Send + Sync;
+
 impl NestedTable {
+    /// Refuses a device behind an IOMMU that has not what the table asks for.
+    pub(crate) fn fits(&self, device: &Device) -> Result<()> {
+        (self.fits)(device)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.object.id()
     }

@@ -1,5 +1,7 @@
 //! What every page table over an address space has: its options, and how it is allocated and destroyed.
 
+mod writable;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::fault_queue::FaultQueue;
 use crate::funnel;
 use crate::ioas::Ioas;
 use crate::object::{Object, destroy_last};
+use writable::WritableOnly;
 
 bitflags! {
     /// What a table was allocated for: fixed for its life.
@@ -44,8 +47,9 @@ impl Options {
 /// requests go to `fault_queue`.
 pub(crate) struct PagingTable {
     // The order matters: the kernel must destroy the table before the address space under it, and
-    // before the queue.
+    // before the queue; and when it is gone, the address space takes again what it did not.
     object: Object,
+    _writable_only: Option<WritableOnly>,
     ioas: Ioas,
     fault_queue: Option<FaultQueue>,
     options: Options,
@@ -61,6 +65,7 @@ impl PagingTable {
         fault_queue: Option<&FaultQueue>,
     ) -> Result<Arc<Self>> {
         ioas.iommufd().must_be(device.iommufd(), "device")?;
+        let writable_only = WritableOnly::of(ioas, device, options)?;
         let mut arg = sys::iommu_hwpt_alloc::sized();
         arg.flags = options.bits();
         arg.dev_id = device.id();
@@ -74,6 +79,7 @@ impl PagingTable {
             .map_err(|error| ioas.inner.pin_error(error))?;
         let table = Self {
             object: Object::new(ioas.iommufd(), arg.out_hwpt_id, kind),
+            _writable_only: writable_only,
             ioas: ioas.clone(),
             fault_queue: fault_queue.cloned(),
             options,

@@ -8,10 +8,12 @@ use crate::attachment::Hold;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
 use crate::format::NestsOnParent;
+use crate::group::Who;
 use crate::hwpt::HwPt;
 use crate::nest_parent::NestParent;
 use crate::nested::NestedHwPt;
 use crate::pasid::Pasid;
+use crate::pasids::AllocatedPasid;
 use crate::target::{Target, target_of};
 
 /// What a PASID can be attached to: a page table that was allocated for that.
@@ -57,20 +59,36 @@ impl From<PasidTarget> for Target {
 /// Since Linux 6.15.
 #[must_use = "dropping an attachment detaches the PASID"]
 pub struct PasidAttachment {
+    // The order matters: what was handed out is given back when it is detached.
     hold: Hold,
     pasid: Pasid,
+    _allocated: Option<AllocatedPasid>,
 }
 
 impl PasidAttachment {
+    /// Of a PASID that the caller has chosen.
     pub(crate) fn new(device: &Device, pasid: Pasid, target: PasidTarget) -> Result<Self> {
-        let bits = device.pasid_bits()?;
-        if bits == 0 {
-            // The kernel would say yes, and have nothing to do: such a device sends no PASID.
-            return Err(Error::NoSuchPasid { pasid, bits });
+        Ok(Self {
+            hold: hold(device, Who::Chosen(pasid), pasid, target)?,
+            pasid,
+            _allocated: None,
+        })
+    }
+
+    /// Of a PASID that was handed out.
+    pub(crate) fn of_allocated(
+        allocated: AllocatedPasid,
+        target: PasidTarget,
+    ) -> Result<Self, Refused<AllocatedPasid>> {
+        let pasid = allocated.pasid();
+        match hold(allocated.device(), Who::Allocated(pasid), pasid, target) {
+            Ok(hold) => Ok(Self {
+                hold,
+                pasid,
+                _allocated: Some(allocated),
+            }),
+            Err(error) => Err(Refused::new(allocated, error)),
         }
-        let hold = Hold::new(device, Some(pasid), target.0)
-            .map_err(|error| explained(error, pasid, bits))?;
-        Ok(Self { hold, pasid })
     }
 
     /// Moves the PASID to `target`. DMA with it comes to the old or to the new table, never elsewhere;
@@ -135,6 +153,15 @@ impl PasidAttachment {
     pub fn target(&self) -> Option<PasidTarget> {
         self.hold.target().map(PasidTarget)
     }
+}
+
+fn hold(device: &Device, who: Who, pasid: Pasid, target: PasidTarget) -> Result<Hold> {
+    let bits = device.pasid_bits()?;
+    if bits == 0 {
+        // The kernel would say yes, and have nothing to do: such a device sends no PASID.
+        return Err(Error::NoSuchPasid { pasid, bits });
+    }
+    Hold::new(device, who, target.0).map_err(|error| explained(error, pasid, bits))
 }
 
 /// The kernel's `EINVAL` has many causes, of which a PASID that is too large can be told. It is the

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::context::Iommufd;
-use crate::device::PageTableId;
+use crate::device::{Device, PageTableId};
 use crate::error::{Error, KernelError, Result};
 use crate::format::{Format, NestsOnParent};
 use crate::hwpt::HwPt;
@@ -114,6 +114,14 @@ impl Target {
             }) => settle.settle().map_err(|cause| Error::StaleTranslations {
                 cause: Box::new(cause),
             }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a device behind an IOMMU that has not what a guest's table asks for.
+    pub(crate) fn fits(&self, device: &Device) -> Result<()> {
+        match self {
+            Self::Nested(nested) => nested.table.fits(device),
             _ => Ok(()),
         }
     }

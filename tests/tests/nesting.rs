@@ -4,11 +4,13 @@
 
 use std::fmt::Debug;
 
+use iommufd::vtd::{NestedPasidEntry, Vtd};
 use iommufd::{
-    Error, FaultQueue, HwPt, Ioas, Iommufd, Leaks, NestParent, NestedHwPt, PasidTarget, Target,
-    VDevice, VEvent, VEventQueue, Viommu,
+    Access, DmaBuffer, Error, FaultQueue, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent,
+    NestedHwPt, PasidTarget, Target, VDevice, VEvent, VEventQueue, Viommu, amd,
 };
 use rustix::io::Errno;
+use tests::at::page;
 use tests::faults::{Points, sweep};
 use tests::guest::{Guest, NUMBER};
 use tests::mock::nesting::{
@@ -17,6 +19,7 @@ use tests::mock::nesting::{
 use tests::mock::{MockDevice, MockOptions, abi, check_dev_cache, check_iotlb, trigger_vevent};
 use tests::observe::Recorder;
 use tests::{ids, raw, refused};
+use vtd_types::{Capabilities, Features, HostAddressWidth, PasidEntry};
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
@@ -474,4 +477,55 @@ fn a_table_can_be_for_pasids() {
     nested.try_destroy().unwrap();
     drop((of_pasid, attachment));
     assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+/// What VT-d has an erratum for, other IOMMUs take.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn under_a_parent_of_another_iommu_than_vt_d_memory_can_be_read_only() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let memory = DmaBuffer::new(4096).unwrap().share();
+    let before = ioas.map_at(page(1), &memory, Access::Read).unwrap();
+    let parent = NestParent::new(&ioas, &device).unwrap();
+    let after = ioas.map_at(page(2), &memory, Access::Read).unwrap();
+    let copy = ioas.copy_at(page(3), &after, Access::Read).unwrap();
+    for mapping in [before, after, copy] {
+        mapping.unmap().unwrap();
+    }
+    parent.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn tables_of_vendors_are_not_made_on_another_iommu() {
+    let (iommufd, recorder) = Recorder::context();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let parent = NestParent::new(&Ioas::new(&iommufd).unwrap(), &device).unwrap();
+    let objects = raw::objects(&iommufd);
+    let capabilities = Capabilities::from_bits(0, 1 << 47 | 1 << 43);
+    let features = Features::new(capabilities, HostAddressWidth::MAX).unwrap();
+    let written = PasidEntry::from_words([0x41, 0, 0x1000, 0, 0, 0, 0, 0]);
+    let entry = NestedPasidEntry::from_entry(&written, &features).unwrap();
+    // The kernel is asked, and says so.
+    refused(
+        NestedHwPt::<Vtd>::new(&parent, &device, &entry),
+        Errno::OPNOTSUPP,
+    );
+    recorder.clear();
+    let refusal = amd::probe_nesting(&parent, &device).unwrap_err();
+    assert!(
+        matches!(
+            refusal,
+            Error::HwInfoNotOffered {
+                kind: HwInfoType::AMD,
+                ..
+            }
+        ),
+        "{refusal}"
+    );
+    assert_eq!(recorder.count(), 0);
+    assert_eq!(raw::objects(&iommufd), objects);
 }

@@ -3,8 +3,8 @@
 
 use examples::edu::Edu;
 use iommufd::{
-    AmdInfo, FaultQueue, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent, Smmuv3Info,
-    VendorInfo, VtdInfo,
+    Access, AmdInfo, DmaBuffer, FaultQueue, HwInfoType, HwPt, Ioas, Iommufd, Leaks, NestParent,
+    Smmuv3Info, VendorInfo, VtdInfo,
 };
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
@@ -31,6 +31,23 @@ fn the_kernel_makes_a_virtual_smmu_on_tables_that_others_nest_in() {
     raw::destroy(&iommufd, viommu).unwrap();
     assert_eq!(viommu_on(ids::of(&plain)), Err(Errno::INVAL));
     assert_eq!(raw::objects(&iommufd), before);
+}
+
+/// VT-d has an erratum for it.
+#[test]
+#[ignore = "needs the lab's SMMUv3: cargo lab test"]
+fn under_tables_that_others_nest_in_memory_can_be_read_only() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = bind(lone(), &iommufd);
+    let ioas = Ioas::new(&iommufd).unwrap();
+    let memory = DmaBuffer::new(0x1_0000).unwrap().share();
+    let before = ioas.map(&memory, Access::Read).unwrap();
+    let parent = NestParent::new(&ioas, device.iommu()).unwrap();
+    let after = ioas.map(&memory, Access::Read).unwrap();
+    before.unmap().unwrap();
+    after.unmap().unwrap();
+    parent.try_destroy().unwrap();
+    assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 // UNSAFETY: reads and writes the memory that an ioctl's argument points to, as the kernel would.
 #![expect(unsafe_code, reason = "plays the kernel")]
 
+pub(crate) mod machine;
+
 use std::cell::RefCell;
 
 use rustix::io::Errno;

@@ -12,6 +12,7 @@ use crate::device::{Device, DeviceDriver, Kept};
 use crate::devices::DeviceKey;
 use crate::error::{Error, KernelError, Result, TranslationLost};
 use crate::group::GroupIdentity;
+use crate::group::numbers::Numbers;
 use crate::pasid::Pasid;
 use crate::target::Target;
 use crate::vdevice::VDeviceInner;
@@ -25,6 +26,8 @@ use crate::vdevice::VDeviceInner;
 pub(super) struct Members {
     list: Vec<Member>,
     anchors: Vec<Anchor>,
+    /// The PASIDs that are handed out: none that a member has, but by way of who has it.
+    numbers: Numbers,
     /// Nobody knows which of them are of one group: see [`anchored`](Self::anchored).
     mixed: bool,
 }
@@ -170,8 +173,28 @@ impl Members {
         Self {
             list: Vec::new(),
             anchors: Vec::new(),
+            numbers: Numbers::default(),
             mixed: identity == GroupIdentity::Unknown,
         }
+    }
+
+    /// Hands out a PASID of at most `bits` bits, which nobody has, nor had when the kernel would not
+    /// detach it.
+    pub(super) fn allocate_pasid(&mut self, bits: u8) -> Option<Pasid> {
+        let list = &self.list;
+        self.numbers.allocate(bits, |pasid| {
+            list.iter().any(|member| member.pasid == Some(pasid))
+        })
+    }
+
+    /// Whether a PASID is handed out.
+    pub(super) fn is_allocated(&self, pasid: Pasid) -> bool {
+        self.numbers.is_allocated(pasid)
+    }
+
+    /// A PASID that was handed out is not needed any more.
+    pub(super) fn give_back_pasid(&mut self, pasid: Pasid) {
+        self.numbers.give_back(pasid);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {

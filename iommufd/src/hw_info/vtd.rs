@@ -1,12 +1,14 @@
-//! Intel VT-d: the two capability registers, as far as a user of address spaces wants to know.
+//! Intel VT-d: the two capability registers, and what of a guest's tables they allow.
 
 use std::fmt;
 
 use bitflags::bitflags;
 use iommufd_sys::iommufd as sys;
+use vtd_types::{Cap, Capabilities, Ecap, FirstStageLevels, HostCapabilities, NestedPasidEntry};
 
 use super::HwInfoType;
 use super::vendor::sealed::Sealed;
+use crate::error::{Error, Result};
 
 bitflags! {
     /// What the kernel says of a VT-d unit besides its registers.
@@ -24,13 +26,15 @@ bitflags! {
 
 /// The capability registers of an Intel VT-d unit (VT-d specification 11.4.2 and 11.4.3).
 ///
+/// They are the hardware's. What of it a VMM can offer a guest says [`HostCapabilities::offer`], of
+/// [`host`](Self::host).
+///
 /// Since Linux 6.6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "iommu_hw_info_vtd")]
 pub struct VtdInfo {
     flags: VtdFlags,
-    capability: u64,
-    extended: u64,
+    capabilities: Capabilities,
 }
 
 impl Sealed for VtdInfo {
@@ -40,8 +44,7 @@ impl Sealed for VtdInfo {
     fn new(raw: Self::Raw) -> Self {
         Self {
             flags: VtdFlags::from_bits_retain(raw.flags),
-            capability: raw.cap_reg,
-            extended: raw.ecap_reg,
+            capabilities: Capabilities::from_bits(raw.cap_reg, raw.ecap_reg),
         }
     }
 }
@@ -53,52 +56,54 @@ impl VtdInfo {
         self.flags
     }
 
-    /// `CAP_REG`, raw.
+    /// Both registers.
     #[must_use]
-    pub fn capability(&self) -> u64 {
-        self.capability
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    /// `ECAP_REG`, raw.
+    /// `CAP_REG`.
     #[must_use]
-    pub fn extended_capability(&self) -> u64 {
-        self.extended
+    pub fn cap(&self) -> Cap {
+        self.capabilities.cap
     }
 
-    /// How many bits an address has that the unit can translate: `CAP_REG.MGAW` (21:16) plus one.
+    /// `ECAP_REG`.
     #[must_use]
-    pub fn address_bits(&self) -> u8 {
-        ((self.capability >> 16) & 0x3f) as u8 + 1
+    pub fn ecap(&self) -> Ecap {
+        self.capabilities.ecap
     }
 
-    /// Whether second-stage tables can have 2 MiB pages: `CAP_REG.SSLPS` (bit 34).
+    /// The registers, as those of hardware that walks a guest's tables.
     #[must_use]
-    pub fn second_stage_2m(&self) -> bool {
-        self.capability & (1 << 34) != 0
+    pub fn host(&self) -> HostCapabilities {
+        HostCapabilities::new(self.capabilities)
     }
 
-    /// Whether second-stage tables can have 1 GiB pages: `CAP_REG.SSLPS` (bit 35).
-    #[must_use]
-    pub fn second_stage_1g(&self) -> bool {
-        self.capability & (1 << 35) != 0
-    }
-
-    /// Whether the unit can nest a guest's first stage in a second: `ECAP_REG.NEST` (bit 26).
-    #[must_use]
-    pub fn nested_translation(&self) -> bool {
-        self.extended & (1 << 26) != 0
-    }
-
-    /// Whether it has scalable mode: `ECAP_REG.SMTS` (bit 43).
-    #[must_use]
-    pub fn scalable_mode(&self) -> bool {
-        self.extended & (1 << 43) != 0
-    }
-
-    /// Whether it serves device TLBs: `ECAP_REG.DT` (bit 2).
-    #[must_use]
-    pub fn device_tlb(&self) -> bool {
-        self.extended & (1 << 2) != 0
+    /// Whether the unit can do what a guest's first stage asks for.
+    ///
+    /// The kernel asks only when a device is attached, and answers `EINVAL` then. So
+    /// [`NestedHwPt::new`](crate::NestedHwPt::new) asks here, and so does an attach.
+    ///
+    /// # Errors
+    /// [`Error::LacksCapability`]: the unit nests nothing (`ECAP_REG.SMTS`, `ECAP_REG.NEST`), or has
+    /// not five levels (`CAP_REG.FS5LP`), requests of the supervisor (`ECAP_REG.SRS`) or extended
+    /// accessed flags (`ECAP_REG.EAFS`), and the entry asks for that.
+    pub fn fits(&self, entry: &NestedPasidEntry) -> Result<()> {
+        let Capabilities { cap, ecap } = self.capabilities;
+        let five = entry.levels() == FirstStageLevels::Five;
+        for (wanted, has, capability) in [
+            (true, ecap.smts(), "ECAP_REG.SMTS"),
+            (true, ecap.nest(), "ECAP_REG.NEST"),
+            (five, cap.fs5lp(), "CAP_REG.FS5LP"),
+            (entry.supervisor(), ecap.srs(), "ECAP_REG.SRS"),
+            (entry.extended_accessed(), ecap.eafs(), "ECAP_REG.EAFS"),
+        ] {
+            if wanted && !has {
+                return Err(Error::LacksCapability { capability });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -107,14 +112,15 @@ impl fmt::Display for VtdInfo {
         write!(
             f,
             "Intel VT-d, {} address bits, pages of 4 KiB",
-            self.address_bits()
+            self.cap().input_bits()
         )?;
+        let Capabilities { cap, ecap } = self.capabilities;
         let features = [
-            (self.second_stage_2m(), ", 2 MiB"),
-            (self.second_stage_1g(), ", 1 GiB"),
-            (self.scalable_mode(), "; scalable mode"),
-            (self.nested_translation(), "; nested translation"),
-            (self.device_tlb(), "; device TLBs"),
+            (cap.sslps_2m(), ", 2 MiB"),
+            (cap.sslps_1g(), ", 1 GiB"),
+            (ecap.smts(), "; scalable mode"),
+            (ecap.nest(), "; nested translation"),
+            (ecap.dt(), "; device TLBs"),
         ];
         for (_, name) in features.iter().filter(|(has, _)| *has) {
             f.write_str(name)?;
@@ -125,6 +131,8 @@ impl fmt::Display for VtdInfo {
 
 #[cfg(test)]
 mod tests {
+    use vtd_types::{Features, FirstStage, Gpa, HostAddressWidth};
+
     use super::*;
     use crate::hw_info::vendor::decode;
 
@@ -148,22 +156,64 @@ mod tests {
         let info: VtdInfo = decode(&data).unwrap();
         assert_eq!(info.flags().bits(), 0x4000_0001);
         assert!(info.flags().contains(VtdFlags::NO_READ_ONLY_IN_NEST_PARENT));
-        assert_eq!(info.capability(), 0x00d2_000c_0040_0400);
-        assert_eq!(info.extended_capability(), 0x8000_0800_04f0_0f5a);
+        assert_eq!(info.cap().bits(), 0x00d2_000c_0040_0400);
+        assert_eq!(info.ecap().bits(), 0x8000_0800_04f0_0f5a);
+        assert_eq!(info.host().capabilities(), info.capabilities());
     }
 
     #[test]
-    fn the_fields_are_where_the_specification_has_them() {
-        let none = vtd(0, 0);
-        assert_eq!(none.address_bits(), 1);
+    fn it_is_told_in_words() {
         assert_eq!(
-            none.to_string(),
+            vtd(0, 0).to_string(),
             "Intel VT-d, 1 address bits, pages of 4 KiB"
         );
         let some = vtd(47 << 16 | 1 << 34, 1 << 26 | 1 << 43);
-        assert_eq!(some.address_bits(), 48);
-        assert!(some.second_stage_2m() && !some.second_stage_1g());
-        assert!(some.nested_translation() && some.scalable_mode() && !some.device_tlb());
-        assert_eq!(vtd(u64::MAX, u64::MAX).address_bits(), 64);
+        assert_eq!(
+            some.to_string(),
+            "Intel VT-d, 48 address bits, pages of 4 KiB, 2 MiB; scalable mode; nested translation"
+        );
+        assert!(!vtd(u64::MAX, u64::MAX).to_string().is_empty());
+    }
+
+    /// Everything that a nested table can ask for, and what it takes, bit by bit.
+    #[test]
+    fn what_a_table_asks_for_the_unit_has_or_is_said_not_to_have() {
+        const FS5LP: u64 = 1 << 60;
+        const NESTS: u64 = 1 << 43 | 1 << 26;
+        const SRS: u64 = 1 << 31;
+        const EAFS: u64 = 1 << 34;
+        let plain = stage(FirstStageLevels::Four);
+        let five = stage(FirstStageLevels::Five);
+        let mut supervisor = plain;
+        supervisor.supervisor = true;
+        supervisor.write_protect = true;
+        let mut accessed = plain;
+        accessed.extended_accessed = true;
+        let all = u64::MAX;
+        for (stage, cap, ecap, lacks) in [
+            (plain, 0, NESTS, None),
+            (plain, all, !(1 << 43), Some("ECAP_REG.SMTS")),
+            (plain, all, !(1 << 26), Some("ECAP_REG.NEST")),
+            (five, FS5LP, NESTS, None),
+            (five, !FS5LP, all, Some("CAP_REG.FS5LP")),
+            (supervisor, 0, NESTS | SRS, None),
+            (supervisor, all, !SRS, Some("ECAP_REG.SRS")),
+            (accessed, 0, NESTS | EAFS, None),
+            (accessed, all, !EAFS, Some("ECAP_REG.EAFS")),
+        ] {
+            let entry = NestedPasidEntry::new(&stage).unwrap();
+            let said = match vtd(cap, ecap).fits(&entry) {
+                Ok(()) => None,
+                Err(Error::LacksCapability { capability }) => Some(capability),
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(said, lacks, "{entry:?}");
+        }
+    }
+
+    fn stage(levels: FirstStageLevels) -> FirstStage {
+        let all = Capabilities::from_bits(1 << 60, 0);
+        let features = Features::new(all, HostAddressWidth::MAX).unwrap();
+        FirstStage::new(Gpa::new(0x1000).unwrap(), levels, &features)
     }
 }

@@ -3,6 +3,8 @@
 use std::{iter, ptr};
 
 use super::{EntryKey, Exact, Held, Ledger, Slot};
+use crate::error::Result;
+use crate::map::Access;
 
 /// The entry of a map or copy that is about to be issued, and what is visited until it has
 /// returned.
@@ -36,14 +38,26 @@ impl Ledger {
     /// The entry is ended as that of a map is. The visit must last until the COPY has returned:
     /// what the kernel copies is then what was recorded here. Should another mapping take the
     /// source's place meanwhile, [`Ledger::mapped`] finds that out.
-    pub(crate) fn begin_copy<'s>(&self, source: &'s Self, key: &EntryKey) -> Option<Begun<'s>> {
+    ///
+    /// # Errors
+    /// As for [`Ledger::begin_read_only`], of a copy that devices may only read.
+    pub(crate) fn begin_copy<'s>(
+        &self,
+        source: &'s Self,
+        key: &EntryKey,
+        access: Access,
+    ) -> Result<Option<Begun<'s>>> {
         let visit = self.enter_with(source);
-        match source.held(key) {
-            Some(held) => Some((self.state.lock().insert_mapping(held), Some(visit))),
-            None => {
+        let held = source.held(key);
+        let mut state = self.state.lock();
+        let refused = state.takes(access).err();
+        match (held, refused) {
+            (Some(held), None) => Ok(Some((state.insert_with(held, access), Some(visit)))),
+            (_nothing, refused) => {
+                drop(state);
                 drop(visit);
                 self.end(self.state.lock(), Exact::Map);
-                None
+                refused.map_or(Ok(None), Err)
             }
         }
     }
@@ -128,7 +142,7 @@ mod tests {
     }
 
     fn copy(to: &Ledger, from: &Ledger, key: &EntryKey, range: IovaRange) -> Option<EntryKey> {
-        let (copy, visit) = to.begin_copy(from, key)?;
+        let (copy, visit) = to.begin_copy(from, key, Access::ReadWrite).unwrap()?;
         to.mapped(&copy, range);
         drop(visit);
         Some(copy)
@@ -156,7 +170,10 @@ mod tests {
     fn nothing_is_left_of_a_copy_of_what_was_emptied_or_refused() {
         let (one, two) = (Ledger::default(), Ledger::default());
         let (source, memory) = map(&one, page(1));
-        let (refused, visit) = two.begin_copy(&one, &source).unwrap();
+        let (refused, visit) = two
+            .begin_copy(&one, &source, Access::ReadWrite)
+            .unwrap()
+            .unwrap();
         drop(two.not_mapped(refused));
         drop(visit);
         drop(one.exclusive().emptied(&source));
@@ -172,7 +189,10 @@ mod tests {
         let (one, two) = (Ledger::default(), Ledger::default());
         let (source, _memory) = map(&one, page(1));
         let (tell, told) = mpsc::channel();
-        let (copy, visit) = two.begin_copy(&one, &source).unwrap();
+        let (copy, visit) = two
+            .begin_copy(&one, &source, Access::ReadWrite)
+            .unwrap()
+            .unwrap();
         thread::scope(|threads| {
             for ledger in [&one, &two] {
                 let tell = tell.clone();
@@ -203,7 +223,10 @@ mod tests {
             thread::spawn(move || {
                 for _ in 0..ROUNDS {
                     let (source, _) = &sources[from];
-                    let (key, visit) = ledgers[to].begin_copy(&ledgers[from], source).unwrap();
+                    let (key, visit) = ledgers[to]
+                        .begin_copy(&ledgers[from], source, Access::ReadWrite)
+                        .unwrap()
+                        .unwrap();
                     thread::yield_now();
                     drop(ledgers[to].not_mapped(key));
                     drop(visit);

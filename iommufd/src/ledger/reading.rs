@@ -63,6 +63,7 @@ mod tests {
     use super::*;
     use crate::address::Iova;
     use crate::ledger::{EntryKey, Held, Unmap};
+    use crate::map::Access;
 
     fn page(number: u64) -> IovaRange {
         IovaRange::with_len(Iova::new(number * 4096), 4096).unwrap()
@@ -112,7 +113,10 @@ mod tests {
             let slow = ledger.begin_map(Held::Nothing);
             let reading = ledger.reading();
             mapped(&ledger, 2);
-            let (copy, visit) = ledger.begin_copy(&ledger, &mapped(&ledger, 3)).unwrap();
+            let (copy, visit) = ledger
+                .begin_copy(&ledger, &mapped(&ledger, 3), Access::ReadWrite)
+                .unwrap()
+                .unwrap();
             drop(visit);
             drop(ledger.not_mapped(copy));
             let mut seen = Vec::new();

@@ -184,29 +184,30 @@ mod sync;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use smmuv3_types::{EventRecord, Features, Invalidation, InvalidationLimits, StreamId};
 
 pub use commands::Taken;
-pub use devices::{Port, PortError};
-pub use flush::{Flushed, NotFlushed};
+pub use devices::PortError;
+pub use flush::NotFlushed;
 pub use host::{Host, PageRequests, Place, RequestName, RequestedPage};
 pub use kernel::{Kernel, Smmuv3Kind};
-pub use memory::{GuestMemory, Unreadable};
+pub use memory::GuestMemory;
 pub use migrate::{ImportError, Quiesced};
 pub use queue::{CommandQueue, Ran, Stop};
 pub use relayed::RelayedDevice;
 pub use report::Report;
 pub use requests::ForGuest;
 pub use state::{BadState, State};
-pub use sync::{PendingSync, WrongToken};
+pub use sync::PendingSync;
 
-use self::devices::{Plugged, PortNumber};
+pub use crate::relay::{Flushed, Pending, Port, Unreadable, WrongToken};
+
+use self::devices::Plugged;
 use self::registers::Registers;
-use self::report::Reports;
 use self::state::Saved;
 use crate::error::Refused;
+use crate::relay::{PortNumber, RelayId, Reports};
 
 /// What a VMM that emulates an SMMUv3 puts between its guest and the host: see the
 /// [module](self).
@@ -239,18 +240,7 @@ pub struct Relay<H: Host> {
     used: bool,
     /// How many `CMD_SYNC`s were taken.
     syncs: u64,
-    reports: Reports<H::Error>,
-}
-
-/// Which relay it is: no two of a process have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct RelayId(u64);
-
-impl RelayId {
-    fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
+    reports: Reports<Report<H::Error>>,
 }
 
 /// The guest was to be offered what no kernel does for it. The name is that of the field.
@@ -333,7 +323,7 @@ impl<H: Host> Relay<H> {
 
     /// What the host has refused since this was asked last. The latest 64 are kept.
     pub fn take_reports(&mut self) -> Vec<Report<H::Error>> {
-        self.reports.take()
+        self.reports.take(Report::Lost)
     }
 }
 

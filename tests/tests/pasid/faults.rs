@@ -1,6 +1,6 @@
 //! The kernel fails at every point at which it can.
 
-use iommufd::{Access, HwPt, Ioas, Iommufd, Mapping};
+use iommufd::{Access, HwPt, Ioas, Iommufd, Mapping, PasidSlot};
 use tests::at::{PAGE, page};
 use tests::faults::{Nth, nothing_is_left_of};
 use tests::ids;
@@ -91,6 +91,51 @@ fn a_detach_that_fails_gives_the_pasid_back() {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn an_attach_that_fails_gives_back_what_was_handed_out() {
+    sweep(|nth, device, tables| {
+        let allocated = device.pasids().allocate()?;
+        let number = allocated.pasid();
+        let (allocated, error) = match nth.armed(|| allocated.attach(&tables.here)) {
+            Ok(of_pasid) => return Ok(of_pasid.detach()?),
+            Err(refused) => refused.into_parts(),
+        };
+        assert_eq!(device.check_pasid(number, 0), Ok(()));
+        assert_ne!(device.pasids().allocate()?.pasid(), number, "it is taken");
+        let of_pasid = allocated.attach(&tables.there)?;
+        assert_eq!(of_pasid.pasid(), number);
+        let there = ids::of(&tables.there);
+        assert_eq!(device.check_pasid(number, there), Ok(()));
+        of_pasid.detach()?;
+        Err(error)
+    });
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_slot_of_which_anything_fails_is_as_it_was() {
+    for to_clear in [false, true] {
+        sweep(|nth, device, tables| {
+            let mut slot = PasidSlot::new(device, pasid(1));
+            slot.set(&tables.here)?;
+            let result = nth.armed(|| match to_clear {
+                true => slot.clear(),
+                false => slot.set(&tables.there),
+            });
+            let now = match (&result, to_clear) {
+                (Err(_), _) => ids::of(&tables.here),
+                (Ok(()), false) => ids::of(&tables.there),
+                (Ok(()), true) => 0,
+            };
+            assert_eq!(device.check_pasid(pasid(1), now), Ok(()));
+            assert_eq!(slot.attachment().is_some(), now != 0);
+            slot.clear()?;
+            result
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_device_of_which_it_cannot_be_asked_has_no_pasid_attached() {
     let iommufd = Iommufd::open().unwrap();
     let mut errors = 0;
@@ -111,6 +156,23 @@ fn a_device_of_which_it_cannot_be_asked_has_no_pasid_attached() {
                 errors += 1;
             }
         }
+    });
+    assert!(errors > 0);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_device_of_which_it_cannot_be_asked_hands_out_none_and_loses_none() {
+    let iommufd = Iommufd::open().unwrap();
+    let mut errors = 0;
+    tests::faults::sweep(tests::faults::Points::Everywhere, |nth| {
+        let device = MockDevice::with_pasids(&iommufd).unwrap();
+        let allocated = nth.armed(|| device.pasids().allocate()).or_else(|error| {
+            assert!(error.errno().is_some(), "{error}");
+            errors += 1;
+            device.pasids().allocate()
+        });
+        assert_eq!(allocated.unwrap().pasid(), pasid(1));
     });
     assert!(errors > 0);
 }

@@ -32,6 +32,11 @@ fn has_none(address: PciAddress) {
     recorder.clear();
     refused_as_there_are_none(device.attach_pasid(pasid(1), &table));
     refused_as_there_are_none(device.iommu().attach_pasid(pasid(2), &table));
+    let refused = device.iommu().pasids().allocate().unwrap_err();
+    assert!(
+        matches!(refused, Error::NoPasidLeft { bits: 0, .. }),
+        "{refused}"
+    );
     assert_eq!(recorder.calls(), ["IOMMU_GET_HW_INFO"]);
     attachment.detach().unwrap();
     table.try_destroy().unwrap();

@@ -1,14 +1,16 @@
-//! PASIDs: attached, moved and detached, what must go with what, and what is left behind.
+//! PASIDs: handed out, attached, moved and detached, what must go with what, and what is left behind.
 
 #![expect(
     clippy::unwrap_used,
     reason = "these are tests, but for what they have in common"
 )]
 
+mod allocated;
 mod ends;
 mod faults;
 mod groups;
 mod hardware;
+mod slots;
 mod tables;
 
 use std::sync::Arc;

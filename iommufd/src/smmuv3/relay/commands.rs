@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use smmuv3_types::{BadCommand, Command, CommandWords, StreamId, SyncSignal};
 
 use super::{GuestMemory, Host, PendingSync, Relay};
+use crate::relay::Pending;
 
 /// What has become of a command.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,11 +101,7 @@ impl<H: Host> Relay<H> {
         let number = self.syncs;
         // 2^64 are not used up.
         self.syncs = number.wrapping_add(1);
-        PendingSync {
-            relay: self.id,
-            number,
-            signal,
-        }
+        Pending::new(self.id, number, signal)
     }
 }
 

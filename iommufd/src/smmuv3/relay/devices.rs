@@ -7,35 +7,9 @@ use std::fmt;
 use smmuv3_types::{EventRecord, StreamId};
 
 use super::configuration::Configuration;
-use super::{GuestMemory, Host, Place, Relay, RelayId, RequestName};
+use super::{GuestMemory, Host, Place, Relay, RequestName};
 use crate::error::Refused;
-
-/// A device's place behind a relay, from [`plug`](Relay::plug) to [`unplug`](Relay::unplug).
-///
-/// It is the right to move the device and to take it back, so there is one of it. Dropping it
-/// leaves the device where it is, until the relay is dropped.
-#[derive(Debug, PartialEq, Eq, Hash)]
-#[must_use = "without it the device cannot be unplugged"]
-pub struct Port {
-    relay: RelayId,
-    number: PortNumber,
-}
-
-/// Which port it is: no two of one relay have the same, ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct PortNumber(u64);
-
-impl PortNumber {
-    pub(super) const FIRST: Self = Self(0);
-
-    /// Gives one out.
-    fn take(&mut self) -> Self {
-        let taken = *self;
-        // 2^64 are not used up.
-        self.0 = self.0.wrapping_add(1);
-        taken
-    }
-}
+use crate::relay::{Port, PortNumber};
 
 /// Why a device cannot be plugged, numbered or unplugged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,10 +121,7 @@ impl<H: Host> Relay<H> {
         self.devices.insert(number, plugged);
         self.configure(number, memory);
         self.settle(number);
-        Ok(Port {
-            relay: self.id,
-            number,
-        })
+        Ok(Port::new(self.id, number))
     }
 
     /// The guest knows the device as `stream` now, or by no number: it has numbered a bus anew.
@@ -238,11 +209,7 @@ impl<H: Host> Relay<H> {
     }
 
     fn check(&self, port: &Port) -> Result<PortNumber, PortError<H::Error>> {
-        if port.relay == self.id {
-            Ok(port.number)
-        } else {
-            Err(PortError::ForeignPort)
-        }
+        port.of(self.id).ok_or(PortError::ForeignPort)
     }
 
     /// Takes the device's number from it, after everything that was said of it by that number is

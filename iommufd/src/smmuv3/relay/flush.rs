@@ -2,19 +2,8 @@
 
 use smmuv3_types::{AtcSpan, Command, InputAddress, Invalidation, StreamId, SubstreamId};
 
-use super::devices::PortNumber;
-use super::{Host, Place, Relay, RelayId, Report};
-
-/// All commands that a relay took before are done: of the tables that the guest had then, nothing
-/// is used any more.
-///
-/// [`Relay::flush`] gives one. It completes each `CMD_SYNC` that was taken before.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Flushed {
-    pub(super) relay: RelayId,
-    /// How many `CMD_SYNC`s had been taken.
-    pub(super) syncs: u64,
-}
+use super::{Flushed, Host, Place, Relay, Report};
+use crate::relay::PortNumber;
 
 /// Some devices cannot be taken off tables that the guest takes for left, so its commands are not
 /// done. The reports say which devices ([`Report::NotBlocked`]).
@@ -49,10 +38,7 @@ impl<H: Host> Relay<H> {
             self.forget_all();
             self.nothing_is_stuck()?;
         }
-        Ok(Flushed {
-            relay: self.id,
-            syncs: self.syncs,
-        })
+        Ok(Flushed::new(self.id, self.syncs))
     }
 
     /// The devices that are not where they must be.

@@ -2,6 +2,8 @@
 
 use smmuv3_types::Ipa;
 
+use super::Unreadable;
+
 /// The guest's memory, by guest physical address: what the relay reads commands and stream tables
 /// from. It never writes.
 pub trait GuestMemory {
@@ -15,11 +17,6 @@ pub trait GuestMemory {
     /// Not all of it is memory.
     fn read(&self, address: Ipa, bytes: &mut [u8]) -> Result<(), Unreadable>;
 }
-
-/// There is no memory at an address of the guest's, or not that much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the address is not one of the guest's memory")]
-pub struct Unreadable;
 
 impl<M: GuestMemory + ?Sized> GuestMemory for &M {
     fn read(&self, address: Ipa, bytes: &mut [u8]) -> Result<(), Unreadable> {

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use smmuv3_types::{Invalidation, NestedConfig, NestedSte, StreamId};
 
 use super::configuration::Configuration;
-use super::devices::PortNumber;
 use super::{GuestMemory, Host, Place, Relay, Report};
+use crate::relay::PortNumber;
 
 impl<H: Host> Relay<H> {
     /// Looks up what the guest's table says of the device's stream: it was never looked at, or it

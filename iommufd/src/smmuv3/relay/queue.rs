@@ -142,8 +142,9 @@ impl<H: Host> Relay<H> {
         if !open.is_empty() {
             let flushed = self.flush();
             let syncs = open.drain(..);
-            let _all_before_it = flushed?;
-            signals.extend(syncs.map(|sync| sync.signal));
+            let flushed = flushed?;
+            // None is of another relay, or was taken after.
+            signals.extend(syncs.filter_map(|sync| sync.complete(&flushed).ok()));
         }
         Ok(())
     }

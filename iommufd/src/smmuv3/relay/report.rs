@@ -1,7 +1,5 @@
 //! What the VMM is told of what went wrong.
 
-use std::collections::VecDeque;
-
 use smmuv3_types::StreamId;
 
 use super::Place;
@@ -59,39 +57,4 @@ pub enum Report<E> {
         /// Why.
         error: E,
     },
-}
-
-/// The reports that nobody has taken yet: as many as there is room for, the oldest first.
-#[derive(Debug)]
-pub(super) struct Reports<E> {
-    list: VecDeque<Report<E>>,
-    lost: u64,
-}
-
-impl<E> Reports<E> {
-    /// A guest can make reports faster than they are taken.
-    pub(super) const MOST: usize = 64;
-
-    pub(super) fn new() -> Self {
-        Self {
-            list: VecDeque::new(),
-            lost: 0,
-        }
-    }
-
-    pub(super) fn add(&mut self, report: Report<E>) {
-        if self.list.len() >= Self::MOST {
-            let _oldest = self.list.pop_front();
-            self.lost = self.lost.saturating_add(1);
-        }
-        self.list.push_back(report);
-    }
-
-    pub(super) fn take(&mut self) -> Vec<Report<E>> {
-        let lost = match std::mem::take(&mut self.lost) {
-            0 => None,
-            lost => Some(Report::Lost(lost)),
-        };
-        lost.into_iter().chain(self.list.drain(..)).collect()
-    }
 }

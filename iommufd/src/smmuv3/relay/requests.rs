@@ -5,10 +5,10 @@ use smmuv3_types::{
     Requester, ResumeAction, Stag, StreamId,
 };
 
-use super::devices::PortNumber;
 use super::pri;
 use super::{Host, PageRequests, Place, Relay, Report, RequestName, RequestedPage};
 use crate::fault_queue::{PageResponse, Permissions};
+use crate::relay::PortNumber;
 
 /// What the guest is told of page requests.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use iommufd::smmuv3::relay::{Flushed, PendingSync};
 fn case(sync: PendingSync, flushed: Flushed) {
     #[cfg(feature = "misuse")]
     let flushed = Flushed {
-        syncs: u64::MAX,
+        taken: u64::MAX,
         ..flushed
     };
     let _signal = sync.complete(&flushed);

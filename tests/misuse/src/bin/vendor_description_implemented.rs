@@ -13,7 +13,7 @@ fn describe<T: VendorDescription>(device: &Device) -> Result<T> {
 
 fn case(device: &Device) -> Result<u64> {
     let registers = Registers(describe(device)?);
-    Ok(registers.0.capability())
+    Ok(registers.0.cap().bits())
 }
 
 fn main() {
