@@ -19,7 +19,7 @@ use tests::groups::{KINDS, Rig, compat, device_files, group, own};
 use tests::memory::{Living, Nowhere, forget};
 use tests::observe::Recorder;
 use tests::orders::orders;
-use vfio::{Container, DeviceFlags, Error, IrqKind, Readiness, RegionIndex, VfioGroup};
+use vfio::{Container, DeviceFlags, Error, IrqKind, Readiness, RegionIndex, VfToken, VfioGroup};
 
 /// The errno of the kernel's refusal.
 #[track_caller]
@@ -350,7 +350,7 @@ fn a_device_is_open_once_and_by_its_own_name() {
         assert_eq!(errno(member.pci_device(igb())), Errno::NODEV);
         // What has no token is given none.
         drop(device);
-        let token = member.pci_device_with_token(lone(), [7; 16]);
+        let token = member.pci_device_with_token(lone(), VfToken::new([7; 16]));
         assert_eq!(errno(token), Errno::INVAL);
         let device = member.device(&name).unwrap();
         assert_eq!(device.address(), None);

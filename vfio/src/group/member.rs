@@ -18,6 +18,7 @@ use crate::device::OpenDevice;
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
 use crate::ioctl::{Audience, legacy};
+use crate::vf_token::VfToken;
 
 /// A VFIO group that is in a [`Container`]: its devices can be opened.
 ///
@@ -77,8 +78,6 @@ impl MemberGroup {
     /// Opens a virtual function whose physical function asks for a VF token, or a physical function
     /// to which that token is given.
     ///
-    /// The token is a UUID, its 16 bytes in the order in which they are written.
-    ///
     /// Since Linux 5.7.
     ///
     /// # Errors
@@ -87,7 +86,7 @@ impl MemberGroup {
     pub fn pci_device_with_token(
         &self,
         address: PciAddress,
-        token: [u8; 16],
+        token: VfToken,
     ) -> Result<GroupDevice> {
         let name = address.to_string();
         let text = name::with_token(&name, token)?;

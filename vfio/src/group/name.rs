@@ -1,9 +1,9 @@
 //! The names by which the devices of a group are asked for.
 
 use std::ffi::CString;
-use std::fmt::Write as _;
 
 use crate::error::{Error, Result};
+use crate::vf_token::VfToken;
 
 /// A name that goes to the kernel as it is.
 ///
@@ -19,17 +19,9 @@ pub(super) fn plain(name: &str) -> Result<CString> {
 }
 
 /// A name with a VF token behind it, as the text of a UUID.
-pub(super) fn with_token(name: &str, token: [u8; 16]) -> Result<CString> {
+pub(super) fn with_token(name: &str, token: VfToken) -> Result<CString> {
     plain(name)?;
-    let mut text = format!("{name} vf_token=");
-    for (place, byte) in token.into_iter().enumerate() {
-        if matches!(place, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        // A string takes whatever is written to it.
-        write!(text, "{byte:02x}").ok();
-    }
-    CString::new(text).map_err(|_| Error::NoDeviceName {
+    CString::new(format!("{name} vf_token={token}")).map_err(|_| Error::NoDeviceName {
         name: name.to_owned(),
     })
 }
@@ -41,7 +33,7 @@ mod tests {
     #[test]
     fn a_token_is_written_as_a_uuid_behind_the_name() {
         let token = *b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
-        let name = with_token("0000:02:10.0", token).unwrap();
+        let name = with_token("0000:02:10.0", VfToken::new(token)).unwrap();
         assert_eq!(
             name.to_str().unwrap(),
             "0000:02:10.0 vf_token=00112233-4455-6677-8899-aabbccddeeff"
@@ -53,7 +45,7 @@ mod tests {
         assert!(plain("0000:00:04.0").is_ok());
         for name in ["", "a b", "0000:00:04.0 vf_token=", "a\0", "a\n", "é"] {
             assert!(plain(name).is_err(), "{name:?}");
-            assert!(with_token(name, [0; 16]).is_err(), "{name:?}");
+            assert!(with_token(name, VfToken::new([0; 16])).is_err(), "{name:?}");
         }
     }
 }
