@@ -93,7 +93,7 @@ impl Mode {
                     .join(container)
                     .map_err(Error::from)?;
                 let device = match token {
-                    Some(token) => group.pci_device_with_token(address, token.bytes()),
+                    Some(token) => group.pci_device_with_token(address, token),
                     None => group.pci_device(address),
                 };
                 Ok(Opened::Member {
