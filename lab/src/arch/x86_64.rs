@@ -83,7 +83,10 @@ pub(crate) static PC: Machine = Machine {
     //
     // And the kernel is not to look whether timers tick: it waits for ten ticks by counting cycles, which on a busy host
     // is over, once in a hundred boots, before QEMU has come to tick; then it panics.
-    parameters: "nox2apic no_timer_check",
+    //
+    // Nor is it to compare the processors' cycle counters. While it waits for the other processor, with interrupts off and
+    // by a clock that may need them, the other one may be changing the clock and wait for it: both do so for ever.
+    parameters: "nox2apic no_timer_check tsc=reliable",
     overrides_iort: false,
 };
 
