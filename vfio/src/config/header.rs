@@ -12,6 +12,7 @@ use crate::gate::Revocation;
 use crate::ids::PciIds;
 use crate::query::malformed;
 use crate::region::RegionIndex;
+use crate::switches;
 
 bitflags! {
     /// The command register (PCI Express Base, "Command Register").
@@ -349,6 +350,8 @@ impl ConfigSpace {
         let bound = self.region.bound();
         // In a child of a fork the lock may be held for ever.
         bound.watch().check_process()?;
+        // Before the lock: an observer hears of it, who may ask for the lock.
+        switches::learn(&self.region)?;
         let mut closed = None;
         // Two threads must not undo each other's change of the register.
         let mut edit = bound.config_edits.lock();
