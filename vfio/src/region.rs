@@ -301,8 +301,8 @@ impl Region {
         self.info.size
     }
 
-    /// Reads the register at byte `offset`, in one access; a `u64` is two accesses of 32 bits on
-    /// kernels before 6.11.
+    /// Reads the register at byte `offset`, in one access. A `u64` is two accesses of 32 bits in
+    /// configuration space, and everywhere on kernels before 6.11, on a PC before 6.14.
     ///
     /// # Errors
     /// As for [`read_bytes`](Self::read_bytes); [`Error::Misaligned`] if the width does
