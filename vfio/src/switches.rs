@@ -149,7 +149,7 @@ pub(crate) fn of_another(bound: &Arc<Bound>) -> Result<()> {
     Ok(())
 }
 
-/// Looks how the switches stand that a reset sets back.
+/// Looks how the switches stand that a reset sets back, or the end of low power.
 pub(crate) fn after_reset(bound: &Arc<Bound>) {
     // Who has never written to configuration space has not touched them.
     if let Some(Some(_)) = bound.switches.places.get()
@@ -370,7 +370,7 @@ mod tests {
             asked();
             if ask.ioctl == nr::DEVICE_GET_INFO.describe() {
                 ask.set(4, &sys::VFIO_DEVICE_FLAGS_PCI.to_ne_bytes());
-            } else {
+            } else if ask.ioctl != nr::DEVICE_FEATURE.describe() {
                 assert_eq!(ask.ioctl, nr::DEVICE_GET_REGION_INFO.describe());
                 assert_eq!(ask.u32(8), RegionIndex::CONFIG.get());
                 ask.set(4, &3_u32.to_ne_bytes());
@@ -483,6 +483,25 @@ mod tests {
         assert_eq!(rustix::io::pwrite(&file, &[1], 0x40).unwrap(), 1);
         config.write(0x44, D3).unwrap();
         assert_eq!(closed_by(&device), Some(Revocation::PowerState));
+    }
+
+    /// Where the host suspends it, the kernel brings it to D0 first.
+    #[test]
+    fn a_function_that_comes_back_from_low_power_in_d0_has_its_registers() {
+        let file = function(&[LIST, (0x34, &[0x40]), (0x40, &[1, 0])]);
+        let (device, _kernel) = device(&file, || ());
+        let config = device.config().unwrap();
+        for suspended in [false, true] {
+            config.set_power_state(PowerState::D3).unwrap();
+            let low_power = device.low_power().unwrap();
+            assert_eq!(closed_by(&device), Some(Revocation::LowPower));
+            if suspended {
+                assert_eq!(rustix::io::pwrite(&file, &[0], 0x44).unwrap(), 1);
+            }
+            low_power.exit().unwrap();
+            let cause = (!suspended).then_some(Revocation::PowerState);
+            assert_eq!(closed_by(&device), cause);
+        }
     }
 
     #[test]
