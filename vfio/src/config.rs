@@ -168,7 +168,8 @@ impl ConfigSpace {
     /// The kernel clears this when the device is opened and closed; a reset may clear it.
     ///
     /// # Errors
-    /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set.
+    /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set;
+    /// [`Error::Malformed`] if it does not answer.
     pub fn enable_bus_master(&self) -> Result<()> {
         self.set_command(Command::BUS_MASTER, true, "bus mastering")
     }

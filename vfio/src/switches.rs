@@ -485,6 +485,24 @@ mod tests {
         assert_eq!(closed_by(&device), Some(Revocation::PowerState));
     }
 
+    /// All its bits are set, and would be written back: it could be one that only comes back later.
+    #[test]
+    fn what_a_function_that_is_gone_says_of_its_command_register_is_not_written_back() {
+        let file = function(&[(4, &[0xff, 0xff])]);
+        let (device, _kernel) = device(&file, || ());
+        let config = device.config().unwrap();
+        for edit in [
+            ConfigSpace::enable_bus_master,
+            ConfigSpace::disable_bus_master,
+            ConfigSpace::enable_memory_decode,
+        ] {
+            assert!(matches!(edit(&config), Err(Error::Malformed { .. })));
+        }
+        assert_eq!(rustix::io::pwrite(&file, &[2, 0], 4).unwrap(), 2);
+        config.enable_bus_master().unwrap();
+        assert_eq!(config.command().unwrap().bits(), 6);
+    }
+
     /// Where the host suspends it, the kernel brings it to D0 first.
     #[test]
     fn a_function_that_comes_back_from_low_power_in_d0_has_its_registers() {

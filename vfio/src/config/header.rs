@@ -356,7 +356,7 @@ impl ConfigSpace {
         // Two threads must not undo each other's change of the register.
         let mut edit = bound.config_edits.lock();
         loop {
-            let mut command = self.command()?;
+            let mut command = self.command_that_is()?;
             command.set(bit, on);
             // What is under way is waited for without the lock: it may ask for it.
             if !command.contains(Command::MEMORY) && closed.is_none() {
@@ -367,8 +367,20 @@ impl ConfigSpace {
             self.write(COMMAND, command.bits())?;
             break;
         }
-        let taken = self.command()?.contains(bit) == on;
+        let taken = self.command_that_is()?.contains(bit) == on;
         taken.then_some(()).ok_or(Error::NotTaken { what })
+    }
+
+    /// The command register, of a function that answers: what is read of one that does not has all
+    /// bits set, and is not to be written back.
+    fn command_that_is(&self) -> Result<Command> {
+        match self.command()? {
+            command if command.bits() == u16::MAX => Err(malformed(
+                "configuration space",
+                "the function does not answer",
+            )),
+            command => Ok(command),
+        }
     }
 }
 
