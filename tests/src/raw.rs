@@ -262,6 +262,17 @@ pub fn vfio_attach_pasid(file: &impl AsFd, pasid: u32, pt: u32) -> Result<(), Er
     unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_ATTACH_IOMMUFD_PT, &mut arg) }
 }
 
+/// Lets the VFIO device `file` go into a low-power state.
+///
+/// # Errors
+/// The kernel's.
+pub fn vfio_low_power(file: &impl AsFd) -> Result<(), Errno> {
+    let mut arg = vfio_sys::vfio_device_feature::sized();
+    arg.flags = vfio_sys::VFIO_DEVICE_FEATURE_SET | vfio_sys::VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY;
+    // SAFETY: no address, and the feature has no data behind the argument.
+    unsafe { issue(file.as_fd(), &vfio_nr::DEVICE_FEATURE, &mut arg) }
+}
+
 /// Has the kernel signal the eventfd of the interrupt at `index` of the VFIO device `file`, as if there were a cause.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use tests::edu::{assert_free, cdev, lone};
 use tests::mtty::Mtty;
 use tests::observe::Recorder;
 use tests::raw;
-use vfio::{AnyDevice, Device, Error, PreBound, Readiness};
+use vfio::{AnyDevice, Device, Error, PreBound, Readiness, RegionIndex, Revocation};
 
 /// What a launcher gives away: the context, the device's file and its id.
 struct Launched {
@@ -116,11 +116,17 @@ fn what_the_launcher_had_attached_and_enabled_is_let_go_of() {
 fn a_mediated_device_is_adopted_as_one() {
     let mtty = Mtty::new();
     let launched = Launched::new(&mtty.node());
-    let iommufd = Iommufd::from_fd(launched.context).unwrap();
+    let (iommufd, recorder) = Recorder::context_of(launched.context);
     let device = PreBound::from_fd(launched.file, launched.id).unwrap();
     let AnyDevice::Mediated(device) = adopt(device, &iommufd) else {
         panic!("it is a mediated device")
     };
+    // It can record what it writes, and is told to do so no more.
+    assert!(
+        recorder
+            .answers()
+            .contains(&("VFIO_DEVICE_FEATURE", Ok(())))
+    );
     let ioas = Ioas::new(&iommufd).unwrap();
     device.attach(&ioas).unwrap().detach().unwrap();
     device.try_close().unwrap();
@@ -156,5 +162,32 @@ fn what_is_not_bound_or_has_another_id_is_given_back_as_it_was() {
     let device = PreBound::from_fd(twin, id).unwrap();
     translated(adopt(device, &iommufd)).try_close().unwrap();
     raw::destroy(&witness, ioas).unwrap();
+    assert_free(lone());
+}
+
+/// Where configuration space is in the file of a PCI function, and in that the command register.
+const COMMAND: u64 = (7 << 40) + 4;
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn registers_that_the_launcher_has_left_switched_off_are_revoked_until_they_are_on() {
+    let launched = Launched::edu();
+    assert_eq!(rustix::io::pwrite(&launched.file, &[0], COMMAND), Ok(1));
+    raw::vfio_low_power(&launched.file).unwrap();
+
+    let iommufd = Iommufd::from_fd(launched.context).unwrap();
+    let device = PreBound::from_fd(launched.file, launched.id).unwrap();
+    let device = translated(adopt(device, &iommufd));
+    let registers = device.map_bar(RegionIndex::BAR0).unwrap();
+    let off = registers.read::<u32>(0);
+    let cause = Revocation::MemoryDecode;
+    assert!(matches!(off, Err(Error::Revoked { cause: found, .. }) if found == cause));
+    device.config().unwrap().enable_memory_decode().unwrap();
+    assert_eq!(registers.read::<u32>(0).unwrap() & 0xff, 0xed);
+    // Low power is over, too: it can be entered, and left.
+    device.low_power().unwrap().exit().unwrap();
+    registers.read::<u32>(0).unwrap();
+    drop(registers);
+    device.try_close().unwrap();
     assert_free(lone());
 }

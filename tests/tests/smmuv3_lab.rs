@@ -8,10 +8,11 @@ use iommufd::{
 };
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
-use tests::edu::{attached, attaches_to_tables, bind, device, lone, taking_page_requests};
+use tests::edu::{attached, attaches_to_tables, bind, device, igb, lone, taking_page_requests};
 use tests::hw_info::not_offered;
+use tests::igb::Igb;
 use tests::{ids, raw, refused};
-use vfio::{Error, IrqKind};
+use vfio::{Error, Interrupts, IrqKind, MsiKind};
 
 /// Without the lab's correction of the firmware's tables the kernel makes no virtual IOMMU.
 #[test]
@@ -137,4 +138,29 @@ fn a_device_that_is_not_attached_has_no_interrupts_and_then_it_has() {
     let edu = Edu::new(&device).unwrap();
     edu.interrupt().unwrap();
     attachment.detach().unwrap();
+}
+
+#[test]
+#[ignore = "needs the lab's SMMUv3: cargo lab test"]
+fn a_device_that_was_detached_has_no_more_vectors_and_loses_none() {
+    let (device, attachment) = attached(igb());
+    let mut vectors = Interrupts::reserve(&device, MsiKind::MsiX, 2).unwrap();
+    assert!(vectors.grows());
+    vectors.enable_vector(2).unwrap();
+    attachment.detach().unwrap();
+    // As often as it has vectors.
+    for _ in 0..Igb::VECTORS {
+        let refused = vectors.enable_vector(3).unwrap_err();
+        assert!(
+            matches!(refused, Error::InterruptsUnattached { kind, .. } if kind == IrqKind::MsiX),
+            "{refused}"
+        );
+    }
+    // Those that there are already are no matter.
+    vectors.enable_vector(0).unwrap();
+    vectors.enable_vector(2).unwrap();
+    drop(vectors);
+    let ioas = Ioas::new(device.iommu().iommufd()).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    device.msix(Igb::VECTORS).unwrap().disable().unwrap();
 }

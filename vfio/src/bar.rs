@@ -45,7 +45,9 @@ use iommufd::volatile::Word;
 /// switches memory decoding off, or if the device is unplugged by surprise, or its power management is
 /// set through sysfs. A physical function that is reset, or has its virtual functions' memory
 /// switched off, takes these away without notice: reads answer with ones. While the kernel resets
-/// the device for somebody else an access waits.
+/// the device for somebody else an access waits. Nor is it seen when a function says of its power
+/// state now this, now that, or when a driver with ways of its own (`nvgrace-gpu-vfio-pci`) finds that
+/// the device has not come back from a reset.
 ///
 /// # Invariants
 /// The windows do not overlap, and lie within the region.

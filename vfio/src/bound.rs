@@ -162,6 +162,9 @@ impl Fresh {
         };
         let known = known_as(group).map_err(Error::from).and_then(|iommu| {
             let behind = behind(&iommu)?;
+            if behind == Behind::Emulation {
+                bound.switches.are_emulated();
+            }
             if behind == Behind::Iommu || group == GroupIdentity::Alone {
                 return Ok((iommu, behind));
             }

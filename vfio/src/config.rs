@@ -24,15 +24,15 @@ use crate::region::Region;
 use iommufd::volatile::Word;
 
 /// The status register (PCI Express Base, "Status Register").
-const STATUS: u64 = 0x06;
+pub(crate) const STATUS: u64 = 0x06;
 /// Of the status register: there is a list of capabilities.
-const CAPABILITIES_LIST: u16 = 1 << 4;
+pub(crate) const CAPABILITIES_LIST: u16 = 1 << 4;
 /// The header type register; the low 7 bits are the layout.
 const HEADER_TYPE: u64 = 0x0e;
 /// The layout of a `CardBus` bridge, the only one with its pointer elsewhere.
 const CARDBUS: u8 = 2;
 /// Where the first capability is, and where a `CardBus` bridge says it.
-const CAPABILITIES_POINTER: u64 = 0x34;
+pub(crate) const CAPABILITIES_POINTER: u64 = 0x34;
 const CARDBUS_POINTER: u64 = 0x14;
 /// The first capability comes after the header, which has 64 bytes.
 const HEADER_END: u8 = 0x40;
@@ -168,7 +168,8 @@ impl ConfigSpace {
     /// The kernel clears this when the device is opened and closed; a reset may clear it.
     ///
     /// # Errors
-    /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set.
+    /// As for [`Region::read`]; [`Error::NotTaken`] if the function does not let it be set;
+    /// [`Error::Malformed`] if it does not answer.
     pub fn enable_bus_master(&self) -> Result<()> {
         self.set_command(Command::BUS_MASTER, true, "bus mastering")
     }
@@ -261,7 +262,7 @@ impl ConfigSpace {
 }
 
 /// The capabilities in the configuration space that `region` is.
-pub(crate) fn capabilities(region: &Region) -> Result<Vec<Capability>> {
+fn capabilities(region: &Region) -> Result<Vec<Capability>> {
     if region.read::<u16>(STATUS)? & CAPABILITIES_LIST == 0 {
         return Ok(Vec::new());
     }

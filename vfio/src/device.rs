@@ -111,11 +111,9 @@ impl OpenDevice {
         &self.bound
     }
 
-    /// Whether an IOMMU translates what the device writes, and has been told of no place for it.
-    pub(crate) fn is_unattached(&self) -> bool {
-        self.group
-            .as_ref()
-            .is_some_and(|group| group.attached() == 0)
+    /// What is attached with it, if an IOMMU translates what it writes.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// The PCI function that it is, if it is one and sysfs told.

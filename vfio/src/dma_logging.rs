@@ -26,7 +26,8 @@ use ranges::Ranges;
 ///
 /// Some devices can do so where the IOMMU cannot; what is recorded is read into the same bitmap, an
 /// [`iommufd::DirtyBitmap`]. It begins with nothing dirty. It has nothing to do with the device's
-/// [migration state](crate::migration).
+/// [migration state](crate::migration), though a driver may end it when the device has been copied, or is
+/// reset: a read says so then ([`RecordLost`]).
 ///
 /// A device that fails to tell has lost its record: so [`read_and_clear`](Self::read_and_clear) consumes
 /// this, and fails with [`RecordLost`], which says what is to be taken for dirty.

@@ -67,7 +67,7 @@ pub enum Feature {
     /// [`OpenDevice::set_bus_master`](crate::OpenDevice::set_bus_master). Since Linux 6.7.
     #[doc(alias = "VFIO_DEVICE_FEATURE_BUS_MASTER")]
     BusMaster,
-    /// A dma-buf of a BAR. Since Linux 7.2 at the latest.
+    /// A dma-buf of a BAR: [`OpenDevice::export_bar`](crate::OpenDevice::export_bar). Since Linux 6.19.
     #[doc(alias = "VFIO_DEVICE_FEATURE_DMA_BUF")]
     DmaBuf,
     /// Word of new initial data before the device is stopped:
@@ -220,6 +220,8 @@ impl Bound {
             Err(Errno::NOTTY) => Ok(false),
             // The feature is there, and not this access to it.
             Err(Errno::INVAL) if !access.is_empty() => Ok(false),
+            // A driver without dma-bufs answers so, where the kernel has them.
+            Err(Errno::OPNOTSUPP) if feature == Feature::DmaBuf => Ok(false),
             // A device that has no states before it is stopped answers so, whatever it is asked.
             Err(Errno::INVAL) if feature == Feature::PreCopyInfoV2 => Ok(false),
             Err(errno) => Err(refusal(feature, errno)),

@@ -14,6 +14,7 @@ use crate::feature::{FeatureError, Guarded};
 use crate::gate::Revocation;
 use crate::holders::{Hold, Kind};
 use crate::ioctl::feature::Bare;
+use crate::switches;
 
 /// A device that may go into a low-power state: until this is dropped.
 ///
@@ -97,6 +98,8 @@ impl LowPower {
             let bound = self.hold.bound();
             bound.set_bare_feature(Bare::LowPowerExit)?;
             self.over = true;
+            // A function that was put into D3 before has come back in D0, if it was suspended.
+            switches::after_reset(self.hold.shared());
             bound.gate.open(Revocation::LowPower);
             bound.claims.release(Guarded::LowPower);
         }

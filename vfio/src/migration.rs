@@ -102,7 +102,8 @@ bitflags! {
 /// [`Running`], [`OpenDevice::reset`] is refused ([`FeatureError::Migrating`]), as it would change the
 /// state: reset by [`reset`](Self::reset) instead. A reset by other means (by writing to configuration
 /// space, of the bus, by another process that has the same file) is not seen: the next `enter` begins
-/// at `Running` then, and a stream ends with an error.
+/// at `Running` then, and a stream ends with an error: that of the read, or that of the `enter` by which
+/// it was to go on, after which the migration has another.
 ///
 /// Dropping it leaves the device in the state in which it is, and closes the data stream, if there is
 /// one; [`OpenDevice::migration`] finds it there. When the device is closed, its driver closes the stream as
@@ -249,8 +250,20 @@ impl<S: State> Migration<S> {
             Ok(begun) => begun,
             Err(error) => return Err(TransitionFailed::new(error, ticket.found(kept))),
         };
-        // A stream goes on between states that share it, and none begins.
-        let stream = kept.of(T::SESSION).or(begun);
+        // Between states that share a stream it goes on, and none begins.
+        let stream = match (kept.of(T::SESSION), begun) {
+            // Together with what was read of the old one it would make no sense.
+            (Some(_), Some(begun)) => {
+                let error = malformed(
+                    Feature::MigrationState.name(),
+                    "another stream in the place of one that goes on: the device was reset meanwhile",
+                );
+                let kept = Kept::new(T::SESSION, begun);
+                let found = AnyMigration::settled(ticket, Some(to.number()), kept);
+                return Err(TransitionFailed::new(error, found));
+            }
+            (kept, begun) => kept.or(begun),
+        };
         match T::with(stream) {
             Some(state) => Ok(ticket.is(state)),
             None => {

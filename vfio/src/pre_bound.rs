@@ -18,9 +18,12 @@ use crate::device::OpenDevice;
 use crate::device::{AnyDevice, Inner};
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
+use crate::feature::FeatureError;
 use crate::identity::{Identity, Wanted};
 use crate::info::{DeviceFlags, DeviceInfo};
+use crate::ioctl::feature::Bare;
 use crate::irq::set::{Action, Which, set};
+use crate::switches;
 use crate::sysfs::Roots;
 
 /// The file of a device that a launcher has opened and bound, and now gives away, with the number that
@@ -93,9 +96,12 @@ impl PreBound {
     ///
     /// What the launcher has attached it to is not known, so it is detached: nothing that was mapped for
     /// it before is reached any more. Interrupts and signals of a PCI function that are enabled are
-    /// disabled. The rest is as it was left: PASIDs that are attached stay so until they are attached
-    /// elsewhere, or the device is closed; registers, bus mastering, low power, a migration or a log
-    /// under way are the device's state, which [`OpenDevice::reset`] ends.
+    /// disabled, and low power and a record of what the device writes end. The rest is as it was left:
+    /// PASIDs that are attached stay so until they are attached elsewhere, or the device is closed;
+    /// registers, bus mastering and a migration under way are the device's state, which
+    /// [`OpenDevice::reset`] ends; eventfds that write registers, and exported BARs, there are until the
+    /// device is closed. Registers that are switched off through configuration space are
+    /// [`Revoked`](Error::Revoked) until they are switched on.
     ///
     /// KVM must have been told before the bind, by the launcher; it is too late now.
     ///
@@ -109,11 +115,11 @@ impl PreBound {
     /// # Errors
     /// All of it, the device bound as before, with [`Error::NoIommu`]; [`Error::WrongId`]: the context
     /// has no device of this id, or one of another kind; the kernel's refusal of the detach, `EIO` and
-    /// `ENODEV`: the device does not answer, or goes away; [`iommufd::Error::Forked`].
+    /// `ENODEV`, [`Error::Malformed`]: the device does not answer, or goes away; [`iommufd::Error::Forked`].
     ///
     /// # System calls
-    /// `IOMMU_GET_HW_INFO`, `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_SET_IRQS` and
-    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
+    /// `IOMMU_GET_HW_INFO`, `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_SET_IRQS`, `VFIO_DEVICE_FEATURE`,
+    /// `VFIO_DEVICE_GET_REGION_INFO`, `pread64` and `VFIO_DEVICE_DETACH_IOMMUFD_PT`.
     pub unsafe fn adopt(self, iommufd: &Iommufd) -> Result<AnyDevice, Refused<Self>> {
         // INVARIANT: the caller promises that it is bound.
         let bound = Bound::new(self.file.share(), Home::Context(iommufd.clone()));
@@ -146,12 +152,20 @@ fn take_over(fresh: &Fresh, identity: &Identity) -> Result<()> {
         return Err(Error::WrongId);
     }
     let bound = &fresh.bound;
+    // Refused where there is none. Not every driver ends it with a reset, and none begins another.
+    bound.set_bare_feature(Bare::DmaLoggingStop).ok();
     // Interrupts first: they may need what the device is attached to.
     if DeviceInfo::of(bound)?.flags.contains(DeviceFlags::PCI) {
         for index in INTERRUPTS {
             // Refused where there is nothing to disable.
             set(bound, index, 0, Action::Trigger, Which::All(0)).ok();
         }
+        // The kernel lets who is in low power end it, and others; a reset does not.
+        match bound.set_bare_feature(Bare::LowPowerExit) {
+            Ok(()) | Err(Error::Feature(FeatureError::NotThere { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        switches::of_another(bound)?;
     }
     let mut arg = sys::vfio_device_detach_iommufd_pt::sized();
     bound.fixed(&nr::DEVICE_DETACH_IOMMUFD_PT, &mut arg)?;

@@ -301,8 +301,8 @@ impl Region {
         self.info.size
     }
 
-    /// Reads the register at byte `offset`, in one access; a `u64` is two accesses of 32 bits on
-    /// kernels before 6.11.
+    /// Reads the register at byte `offset`, in one access. A `u64` is two accesses of 32 bits in
+    /// configuration space, and everywhere on kernels before 6.11, on a PC before 6.14.
     ///
     /// # Errors
     /// As for [`read_bytes`](Self::read_bytes); [`Error::Misaligned`] if the width does
@@ -344,8 +344,9 @@ impl Region {
     /// registers: they wait for accesses that are under way.
     ///
     /// # Errors
-    /// As for [`read_bytes`](Self::read_bytes); [`Error::AccessHeld`] if it would take mapped
-    /// registers away of which this thread holds an access: in configuration space.
+    /// As for [`read_bytes`](Self::read_bytes). In configuration space [`Error::AccessHeld`], if it would
+    /// take mapped registers away of which this thread holds an access; and [`Error::Malformed`], if it
+    /// is the first write, and the function does not answer.
     pub fn write_bytes(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let position = self.position(offset, bytes.len() as u64)?;
         let fd = self.hold.bound().fd()?;
@@ -354,7 +355,7 @@ impl Region {
         }
         let write = switches::Write::begin(self, offset, bytes)?;
         let written = self.write_at(fd, position, offset, bytes);
-        write.end();
+        write.end(written.is_ok());
         written
     }
 

@@ -6,7 +6,9 @@ use rustix::io::Errno;
 use tests::edu::{attached, igb, lone};
 use tests::igb::Igb;
 use vfio::pci::Command;
-use vfio::{DeviceFlags, Error, Interrupts, IrqKind, MsiKind, RegionFlags, RegionIndex};
+use vfio::{
+    DeviceFlags, Error, Interrupts, IrqKind, MsiKind, PciFunction, RegionFlags, RegionIndex,
+};
 
 /// Generous: nothing that is asserted takes long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,6 +20,9 @@ fn config_space_read_write() {
     let config = device.config().unwrap();
     let ids = config.ids().unwrap();
     assert_eq!((ids.vendor, ids.device), (0x8086, 0x10c9));
+    // As the kernel tells.
+    let told = PciFunction::at(igb()).unwrap();
+    assert_eq!(told.ids, Some(ids));
     assert_eq!(config.read::<u16>(0).unwrap(), 0x8086);
     // What is read only stays.
     config.write(0, 0_u16).unwrap();
@@ -25,6 +30,7 @@ fn config_space_read_write() {
     // The command register is written, and read back.
     let masters = || config.command().unwrap().contains(Command::BUS_MASTER);
     let before = config.read::<u16>(4).unwrap();
+    assert!(!masters(), "a device that has just been opened");
     for on in [true, false, true] {
         match on {
             true => config.enable_bus_master().unwrap(),
@@ -39,9 +45,9 @@ fn config_space_read_write() {
 #[test]
 #[ignore = "needs the lab's network card: cargo lab test"]
 fn validate_bars() {
-    for (address, mappable) in [(lone(), 1), (igb(), 3)] {
+    for (address, mappable, by_call) in [(lone(), 1, 0), (igb(), 3, 1)] {
         let (device, _attachment) = attached(address);
-        let mut mapped = 0;
+        let (mut mapped, mut refused) = (0, 0);
         for index in (0..6).map(RegionIndex::new) {
             let info = match device.region_info(index) {
                 Ok(info) => info,
@@ -52,6 +58,9 @@ fn validate_bars() {
             let both = RegionFlags::READ | RegionFlags::WRITE;
             assert!(info.flags.contains(both), "{info}");
             if !info.flags.contains(RegionFlags::MMAP) {
+                let unmapped = device.map_bar(index);
+                assert!(matches!(unmapped, Err(Error::NotMappable { .. })), "{info}");
+                refused += 1;
                 continue;
             }
             let bar = device.map_bar(index).unwrap();
@@ -67,6 +76,7 @@ fn validate_bars() {
             mapped += 1;
         }
         assert!(mapped >= mappable, "{mapped} BARs of {address} were mapped");
+        assert!(refused >= by_call, "{refused} BARs of {address} were not");
     }
 }
 

@@ -48,10 +48,15 @@ fn pf_early_close(mode: Mode) {
 
 fn override_token(mode: Mode) {
     let function = VirtualFunction::new();
-    drop(physical(&mode, TOKEN));
-    let card = physical(&mode, OTHER);
-    takes_only(&mode, function.address(), OTHER, TOKEN);
+    let card = physical(&mode, TOKEN);
+    // Whoever has the card open sets it, as often as it likes.
+    for (token, other) in [(OTHER, TOKEN), (TOKEN, OTHER), (OTHER, TOKEN)] {
+        card.set_vf_token(&token).unwrap();
+        takes_only(&mode, function.address(), token, other);
+    }
     drop(card);
+    takes_only(&mode, function.address(), OTHER, TOKEN);
+    // And whoever opens it anew.
     drop(physical(&mode, TOKEN));
     takes_only(&mode, function.address(), TOKEN, OTHER);
 }

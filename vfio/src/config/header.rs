@@ -12,6 +12,7 @@ use crate::gate::Revocation;
 use crate::ids::PciIds;
 use crate::query::malformed;
 use crate::region::RegionIndex;
+use crate::switches;
 
 bitflags! {
     /// The command register (PCI Express Base, "Command Register").
@@ -349,11 +350,13 @@ impl ConfigSpace {
         let bound = self.region.bound();
         // In a child of a fork the lock may be held for ever.
         bound.watch().check_process()?;
+        // Before the lock: an observer hears of it, who may ask for the lock.
+        switches::learn(&self.region)?;
         let mut closed = None;
         // Two threads must not undo each other's change of the register.
         let mut edit = bound.config_edits.lock();
         loop {
-            let mut command = self.command()?;
+            let mut command = self.command_that_is()?;
             command.set(bit, on);
             // What is under way is waited for without the lock: it may ask for it.
             if !command.contains(Command::MEMORY) && closed.is_none() {
@@ -364,8 +367,20 @@ impl ConfigSpace {
             self.write(COMMAND, command.bits())?;
             break;
         }
-        let taken = self.command()?.contains(bit) == on;
+        let taken = self.command_that_is()?.contains(bit) == on;
         taken.then_some(()).ok_or(Error::NotTaken { what })
+    }
+
+    /// The command register, of a function that answers: what is read of one that does not has all
+    /// bits set, and is not to be written back.
+    fn command_that_is(&self) -> Result<Command> {
+        match self.command()? {
+            command if command.bits() == u16::MAX => Err(malformed(
+                "configuration space",
+                "the function does not answer",
+            )),
+            command => Ok(command),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::config::{CapabilityId, ConfigSpace};
 use crate::error::{Error, Result};
 use crate::gate::Revocation;
+use crate::switches;
 
 /// The power state of a function (PCI Express Base, "Device Power States").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +91,8 @@ impl ConfigSpace {
         let bound = self.region.bound();
         // In a child of a fork the lock may be held for ever.
         bound.watch().check_process()?;
+        // Before the lock: an observer hears of it, who may ask for the lock.
+        switches::learn(&self.region)?;
         // What is under way is waited for before the lock is taken: it may ask for it.
         let _closed = match state {
             PowerState::D3 => Some(bound.close_gate(Revocation::PowerState)?),

@@ -80,6 +80,18 @@ fn what_is_not_there_is_told_apart_from_what_has_failed() {
     }
 }
 
+/// So the kernel answers of a driver that exports no BARs, whatever it is asked about them.
+#[test]
+fn a_driver_without_dma_bufs_has_not_that_feature() {
+    let (_, _kernel) = kernel(|_| Err(Errno::OPNOTSUPP));
+    let device = device();
+    assert!(!device.has_feature(Feature::DmaBuf).unwrap());
+    let access = device.feature_access(Feature::DmaBuf).unwrap();
+    assert!(access.is_empty());
+    // Of no other feature that is an answer.
+    assert!(device.has_feature(Feature::Migration).is_err());
+}
+
 /// What failed once is asked again, and what was not there may be there.
 #[test]
 fn nothing_is_remembered_of_a_probe() {

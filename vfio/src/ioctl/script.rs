@@ -87,11 +87,13 @@ pub(crate) fn iommufd() -> Iommufd {
 
 /// A device that no kernel has bound, in a context that is none.
 pub(crate) fn device() -> Device {
+    device_of(file())
+}
+
+/// The same, whose regions are in `file`.
+pub(crate) fn device_of(file: OwnedFd) -> Device {
     let iommufd = iommufd();
-    let bound = Bound::new(
-        DeviceFile::new(file(), None),
-        Home::Context(iommufd.clone()),
-    );
+    let bound = Bound::new(DeviceFile::new(file, None), Home::Context(iommufd.clone()));
     let iommu = iommu(&iommufd, &bound);
     let fresh = Fresh {
         bound,

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use iommufd::Group;
+
 use crate::bound::Bound;
 use crate::error::{Error, Result};
 use crate::eventfd;
@@ -18,6 +20,8 @@ pub(super) struct Enabled {
     hold: Hold,
     kind: IrqKind,
     on: AtomicBool,
+    /// What is attached or not with the device, if that matters to them.
+    group: Option<Group>,
 }
 
 impl Enabled {
@@ -32,11 +36,27 @@ impl Enabled {
         enable: impl FnOnce(&Bound) -> Result<T>,
     ) -> Result<(Self, T)> {
         let claim = Claim::take(hold.bound(), kind)?;
-        let enabled = enable(hold.bound())?;
+        let answer = enable(hold.bound())?;
         claim.keep();
         // INVARIANT: the kernel has just enabled them.
         let on = AtomicBool::new(true);
-        Ok((Self { hold, kind, on }, enabled))
+        let enabled = Self {
+            hold,
+            kind,
+            on,
+            group: None,
+        };
+        Ok((enabled, answer))
+    }
+
+    /// Has it know what is attached with the device, if an IOMMU translates for that.
+    pub(super) fn of_group(mut self, group: Option<&Group>) -> Self {
+        self.group = group.cloned();
+        self
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     pub(super) fn bound(&self) -> &Bound {

@@ -7,7 +7,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iommufd::KernelError;
+use iommufd::{Group, KernelError};
 use rustix::io::Errno;
 
 use crate::bound::Bound;
@@ -134,6 +134,14 @@ impl Room {
     }
 }
 
+/// Refuses to have vectors set aside where the kernel would refuse it and lose them.
+fn check_attached(group: Option<&Group>, kind: IrqKind) -> Result<()> {
+    match TRANSLATED && group.is_some_and(|group| group.attached() == 0) {
+        true => Err(Error::InterruptsUnattached { kind }),
+        false => Ok(()),
+    }
+}
+
 /// What a vector signals.
 enum Target {
     /// An eventfd that was made for it.
@@ -217,9 +225,7 @@ impl Interrupts {
                 available if available < room => return Err(fewer(available)),
                 _ => {}
             }
-            if TRANSLATED && device.is_unattached() {
-                return Err(Error::InterruptsUnattached { kind: irq_kind });
-            }
+            check_attached(device.group(), irq_kind)?;
             let targets = (0..room).map(|_| target()).collect::<Result<Vec<_>>>()?;
             let eventfds: Vec<_> = targets
                 .iter()
@@ -234,7 +240,7 @@ impl Interrupts {
         })?;
         let vectors = (0..room).zip(targets);
         Ok(Self {
-            enabled: Arc::new(enabled),
+            enabled: Arc::new(enabled.of_group(device.group())),
             vectors: vectors
                 .filter_map(|(vector, target)| Some((vector, target?)))
                 .collect(),
@@ -286,7 +292,7 @@ impl Interrupts {
     /// # Errors
     /// As for [`connect`](Self::connect); `EMFILE`: too many open files.
     pub fn enable_vector(&mut self, vector: u32) -> Result<()> {
-        self.room.check(vector)?;
+        self.check_room(vector)?;
         self.put(vector, Some(Target::own()?))
     }
 
@@ -299,13 +305,14 @@ impl Interrupts {
     /// # Errors
     /// [`Error::VectorOutOfRange`]: the device has fewer. [`Error::NoRoom`]: there are no vectors past
     /// the [room](Self::room) until all are disabled. [`Error::VectorHeld`]: an [`OwnedVector`] waits
-    /// for what it would signal no more. `EINVAL`: it is no eventfd. `ENOSPC`: the machine is out of
+    /// for what it would signal no more. On Arm [`Error::InterruptsUnattached`], past the room: no device
+    /// of the IOMMU group is attached. `EINVAL`: it is no eventfd. `ENOSPC`: the machine is out of
     /// vectors. `EMFILE`. [`iommufd::Error::Forked`].
     ///
     /// What the vector signalled before, the kernel is asked to take back then: where it does not,
     /// the vector [is not enabled](Self::is_enabled) any more. The other vectors are as they were.
     pub fn connect(&mut self, vector: u32, eventfd: impl AsFd) -> Result<()> {
-        self.room.check(vector)?;
+        self.check_room(vector)?;
         let duplicate = eventfd.as_fd().try_clone_to_owned().map_err(|error| {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::MFILE);
             KernelError::new("fcntl", errno, cause::of_eventfd(errno))
@@ -324,6 +331,18 @@ impl Interrupts {
             return Err(self.no_vector(vector));
         }
         self.put(vector, None)
+    }
+
+    /// Refuses a vector that the kernel would, or that it would lose.
+    fn check_room(&self, vector: u32) -> Result<()> {
+        self.room.check(vector)?;
+        // There is one for it already.
+        if vector < self.room.room || self.is_enabled(vector) {
+            return Ok(());
+        }
+        // In a child of a fork none counts as attached.
+        self.enabled.bound().watch().check_process()?;
+        check_attached(self.enabled.group(), self.kind().into())
     }
 
     /// Has the kernel signal `target` for `vector`, or nothing.

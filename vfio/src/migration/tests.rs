@@ -189,6 +189,22 @@ fn a_state_that_the_device_has_not_is_refused_before_the_kernel_is_asked() {
     }
 }
 
+/// As when a guest resets its function through configuration space while it is copied.
+#[test]
+fn a_stream_that_begins_anew_is_not_taken_for_the_one_that_was_read() {
+    let (model, _kernel) = kernel(ALL);
+    let device = device();
+    let saving = running(&device).enter::<PreCopy>().unwrap();
+    let old = format!("{:?}", saving.as_fd());
+    model.borrow_mut().state = 2;
+    let failed = saving.enter::<StopCopy>().unwrap_err();
+    assert!(matches!(failed.error(), Error::Malformed { .. }));
+    assert_eq!(failed.state(), Some(MigrationState::StopCopy));
+    // Here it is, from its beginning.
+    let saving: Migration<StopCopy> = failed.into_migration().try_into().unwrap();
+    assert_ne!(format!("{:?}", saving.as_fd()), old);
+}
+
 /// Wherever the device got to: the type is that of the state which the kernel reports, and a stream is
 /// there as long as it belongs to that.
 #[test]
