@@ -302,7 +302,7 @@ impl Region {
     }
 
     /// Reads the register at byte `offset`, in one access. A `u64` is two accesses of 32 bits in
-    /// configuration space, and everywhere on kernels before 6.11, on a PC before 6.14.
+    /// configuration space, and everywhere on older kernels.
     ///
     /// # Errors
     /// As for [`read_bytes`](Self::read_bytes); [`Error::Misaligned`] if the width does
