@@ -5,11 +5,9 @@ use std::cell::RefCell;
 use vtd_types::{Cap, Ecap, Gcmd, Gpa, PasidEntry, Rtaddr, ScalableContextEntry, SourceId};
 
 use super::*;
-use crate::funnel::script::machine::{Driver, bound};
 use crate::vtd::relay::{
     GuestMemory, Host, Kernel, Place, Port, PortError, Relay, RelayedDevice, Report, Unreadable,
 };
-use crate::{GroupId, GroupIdentity};
 
 /// The parent, and the address space and the table that blocks, of a machine with one device.
 const PARENT: u32 = 102;
