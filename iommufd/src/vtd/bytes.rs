@@ -17,8 +17,8 @@ use super::*;
 use crate::error::Error;
 use crate::funnel::script::machine::{Driver, Info, Machine, bound, words};
 use crate::{
-    Access, DmaBuffer, GroupId, GroupIdentity, HwPt, Ioas, Iova, NestParent, NestedHwPt, Pasid,
-    PasidSlot, Target,
+    Access, DmaBuffer, FaultQueue, GroupId, GroupIdentity, HwPt, Ioas, Iova, NestParent,
+    NestedHwPt, Pasid, PasidSlot, Target,
 };
 
 const SMTS: u64 = 1 << 43;
