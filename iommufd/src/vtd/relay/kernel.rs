@@ -33,6 +33,10 @@ use crate::vtd::Vtd;
 /// interrupts' `0xfee0_0000` to `0xfeef_ffff`). Who maps something there meanwhile keeps it blocked:
 /// every further attach answers `EADDRINUSE`.
 ///
+/// While a device with ATS is being reset the kernel moves it nowhere (`EBUSY`): what the guest's
+/// entries say meanwhile is refused, and blocked until the guest invalidates them again. A VMM that
+/// resets a device keeps the relay from moving it meanwhile, by the lock that it has around the relay.
+///
 /// A device comes with its attachments, and is alone in its IOMMU group: else others would move with
 /// it. The parent must have been allocated for PASIDs
 /// ([`NestParentBuilder::pasid`](crate::NestParentBuilder::pasid)) if a device is to have any.
