@@ -5,6 +5,8 @@ pub mod edu;
 pub mod guest;
 pub mod lsiommu;
 pub mod virtual_smmu;
+pub mod virtual_vtd;
+pub mod vtd_guest;
 
 /// The examples in the README compile.
 #[cfg(doctest)]

@@ -40,7 +40,8 @@ struct Entry {
     device: Weak<DeviceInner>,
 }
 
-/// A device that the kernel has named. It may be gone by now.
+/// A device that is not held: one that the kernel has named, or that is attached. It may be gone by
+/// now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NamedDevice {
     id: u32,
@@ -98,6 +99,10 @@ impl Devices {
 }
 
 impl NamedDevice {
+    pub(crate) fn new(id: u32, key: DeviceKey) -> Self {
+        Self { id, key }
+    }
+
     pub(crate) fn key(self) -> DeviceKey {
         self.key
     }

@@ -99,6 +99,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::device::Device;
 use crate::error::Result;
 
+// The tests on a kernel include the same file, which is why it speaks of this crate by its name.
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "for the tests on a kernel it is public")]
+pub(crate) mod once;
+#[cfg(test)]
+pub(crate) mod played;
+
 /// Plain bytes of a fixed layout, as the kernel copies them in and out.
 pub trait Blob:
     FromBytes + IntoBytes + Immutable + KnownLayout + Copy + fmt::Debug + Send + Sync + 'static

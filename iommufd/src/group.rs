@@ -228,7 +228,8 @@ impl Group {
     /// # Errors
     /// [`Error::NotAttached`]; [`Error::GroupShared`] if nothing is known of the group and several
     /// devices are attached, or of another device that is: it cannot be told which would move;
-    /// [`Error::ForeignContext`]; [`Error::TranslationLost`]; else as for [`Device::attach`].
+    /// [`Error::ForeignContext`]; [`Error::LacksCapability`], of any of the devices, before one is
+    /// moved; [`Error::TranslationLost`]; else as for [`Device::attach`].
     pub fn replace(&self, target: impl Into<Target>) -> Result<()> {
         let target = target.into();
         self.replace_all(None, &target)?;
@@ -251,7 +252,32 @@ impl Group {
 
     /// Moves all devices of the group, or the `pasid` of all, but no stranger.
     fn replace_all(&self, pasid: Option<Pasid>, target: &Target) -> Result<()> {
+        if target.is_nested() {
+            // The kernel may be asked, and a handle may be the last: no lock is held.
+            for device in self.members(pasid)? {
+                target.iommufd().must_be(device.iommufd(), "target")?;
+                target.fits(&device)?;
+            }
+        }
         self.state.replace(None, pasid, target)
+    }
+
+    /// The devices that have an attachment, or those whose `pasid` has one.
+    fn members(&self, pasid: Option<Pasid>) -> Result<Vec<Device>> {
+        self.state.process.check()?;
+        let members: Vec<_> = {
+            let members = self.state.members.lock();
+            let of_it = members.iter().filter(|member| member.pasid == pasid);
+            of_it
+                .map(|member| (member.iommufd().clone(), member.named()))
+                .collect()
+        };
+        // One that is gone has no attachment that could be moved.
+        let found = members.iter().filter_map(|(iommufd, named)| {
+            let device = iommufd.context().devices.find(*named)?;
+            Some(Device::from_inner(device))
+        });
+        Ok(found.collect())
     }
 
     /// Moves `device`, or one of its PASIDs, which must be the only one to move.

@@ -67,6 +67,10 @@
 )))]
 compile_error!("iommufd is for 64-bit little-endian Linux");
 
+// What is included by tests of other crates, too, has one name for this one.
+#[cfg(test)]
+extern crate self as iommufd;
+
 mod address;
 pub mod amd;
 mod attachment;

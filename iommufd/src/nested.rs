@@ -227,6 +227,11 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
     /// `queue`: see [`HwPtBuilder::fault_queue`](crate::HwPtBuilder::fault_queue). Where the guest
     /// has PASID tables of its own, as with SMMUv3, requests with any PASID come, too.
     ///
+    /// On VT-d a device leaves such a table best for one that is no guest's, such as the parent, and
+    /// goes to the guest's next from there: moved there at once, it is counted by the driver as one that
+    /// waits for ever, and the kernel warns when it is unplugged (Linux 7.3). The
+    /// [relay](crate::vtd::relay) does so.
+    ///
     /// On Arm it is only for a device that can stall; a table without a queue is made of an entry
     /// [`without_stalls`](crate::smmuv3::Smmuv3Demands::without_stalls).
     ///

@@ -118,6 +118,11 @@ impl Target {
         }
     }
 
+    /// Whether it is a guest's table, which can ask for what an IOMMU has not.
+    pub(crate) fn is_nested(&self) -> bool {
+        matches!(self, Self::Nested(_))
+    }
+
     /// Refuses a device behind an IOMMU that has not what a guest's table asks for.
     pub(crate) fn fits(&self, device: &Device) -> Result<()> {
         match self {

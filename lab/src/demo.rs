@@ -21,7 +21,7 @@ struct Demo {
     after: &'static str,
 }
 
-static DEMOS: [Demo; 2] = [
+static DEMOS: [Demo; 3] = [
     Demo {
         word: "dma",
         example: "dma_buffer",
@@ -35,7 +35,19 @@ static DEMOS: [Demo; 2] = [
         // What is blocked there is the guest's to know, not the host's.
         after: "",
     },
+    Demo {
+        word: "vtd",
+        example: "nested_vtd",
+        only: Some(&arch::X86_64),
+        after: CANNOT,
+    },
 ];
+
+/// An emulated VT-d does not nest: that the example finds out and says is what there is to show.
+const CANNOT: &str = r#"if [ "$status" -eq 3 ]; then
+    status=0
+fi
+"#;
 
 /// Shows what the IOMMU told the kernel of the accesses that it blocked. If it told of none, none was blocked.
 const FAULTS: &str = r#"faults=$(dmesg | grep -o "$fault.*")

@@ -91,6 +91,7 @@ const DEMO: &str = "
 Sets up what is missing, boots, gives a DMA engine (an `edu`) to vfio-pci and runs an example on it:
   dma      `dma_buffer`: a buffer of the program's own; what runs if none is named
   nested   `nested_smmuv3`: plays a VMM and its guest, whose own tables translate in hardware (aarch64)
+  vtd      `nested_vtd`: the same of a guest with a VT-d, up to where an emulated one cannot nest, and says so (x86_64)
 The first time takes some minutes, most of it for building a kernel; after that, seconds. Ends with status 0 only if the
 example did what it says. Its time limit is 120 s.
 ";

@@ -17,6 +17,7 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     ("smmuv3_relay_devices", &[&VIRT]),
     ("smmuv3_relay_interrupts", &[&VIRT]),
     // What it does for a guest with tables of its own.
+    ("smmuv3_once", &[&VIRT]),
     ("smmuv3_translation", &[&VIRT]),
     ("smmuv3_invalidation", &[&VIRT]),
     ("smmuv3_events", &[&VIRT]),

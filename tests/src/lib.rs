@@ -36,6 +36,9 @@ pub mod memory;
 pub mod mock;
 pub mod mtty;
 pub mod observe;
+// The program that runs on every format. Unit tests run it, too, on VT-d's by the bytes that the kernel is given.
+#[path = "../../iommufd/src/format/once.rs"]
+pub mod once;
 pub mod orders;
 pub mod page_requests;
 pub mod pasids;

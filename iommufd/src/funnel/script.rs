@@ -36,6 +36,9 @@ impl Asked<'_> {
 
     /// The `len` bytes at the address that is `offset` bytes into the argument.
     pub(crate) fn data(&mut self, offset: usize, len: usize) -> &mut [u8] {
+        if len == 0 {
+            return &mut [];
+        }
         let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
         let address = usize::try_from(address).unwrap();
         let start = std::ptr::with_exposed_provenance_mut(address);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::context::{Iommufd, Notices};
 use crate::device::{Device, DeviceDriver, Kept};
-use crate::devices::DeviceKey;
+use crate::devices::{DeviceKey, NamedDevice};
 use crate::error::{Error, KernelError, Result, TranslationLost};
 use crate::group::GroupIdentity;
 use crate::group::numbers::Numbers;
@@ -113,6 +113,11 @@ impl Member {
     /// What the kernel has it attached to.
     pub(super) fn target(&self) -> Option<&Target> {
         self.target.as_ref()
+    }
+
+    /// Which device it is.
+    pub(super) fn named(&self) -> NamedDevice {
+        NamedDevice::new(self.device, self.key)
     }
 
     /// The context of the device.

@@ -1,6 +1,7 @@
 //! Tests: what the kernel is given, byte by byte, and what it is not asked, where there is no hardware
 //! to try it on.
 
+mod once;
 mod relay;
 
 use std::num::NonZeroU64;
@@ -14,9 +15,10 @@ use vtd_types::{
 
 use super::*;
 use crate::error::Error;
-use crate::funnel::script::machine::{Info, Machine};
+use crate::funnel::script::machine::{Driver, Info, Machine, bound, words};
 use crate::{
-    Access, DmaBuffer, HwPt, Ioas, Iova, NestParent, NestedHwPt, Pasid, PasidSlot, Target,
+    Access, DmaBuffer, FaultQueue, GroupId, GroupIdentity, HwPt, Ioas, Iova, NestParent,
+    NestedHwPt, Pasid, PasidSlot, Target,
 };
 
 const SMTS: u64 = 1 << 43;
@@ -36,6 +38,7 @@ fn info(flags: u32, cap: u64, ecap: u64) -> Info {
             .flat_map(|word| word.to_le_bytes())
             .collect(),
         pasid_bits: 20,
+        ..Info::default()
     }
 }
 
@@ -192,9 +195,6 @@ fn what_the_hardware_has_not_is_named_and_the_kernel_is_not_asked() {
 /// A table can be attached to a device behind another unit.
 #[test]
 fn a_device_behind_a_lesser_unit_does_not_come_to_the_table_and_is_not_stopped() {
-    use crate::GroupIdentity;
-    use crate::funnel::script::machine::{Driver, bound};
-
     let machine = server();
     let parent = parent(&machine);
     let config = entry(0x1004);
@@ -216,6 +216,41 @@ fn a_device_behind_a_lesser_unit_does_not_come_to_the_table_and_is_not_stopped()
     assert_eq!(lacks(attachment.replace(&nested)), "CAP_REG.FS5LP");
     assert_eq!(lacks(of_pasid.replace(&nested)), "CAP_REG.FS5LP");
     assert_eq!(*driver.moves.lock(), [(0, Some(102)), (1, Some(102))]);
+}
+
+/// The devices of a group go together.
+#[test]
+fn a_group_with_a_device_behind_a_lesser_unit_does_not_come_to_the_table_and_is_not_stopped() {
+    let machine = server();
+    let parent = parent(&machine);
+    let config = entry(0x1004);
+    let nested = NestedHwPt::<Vtd>::builder(&parent, &machine.device, &config);
+    let nested = nested.pasid(true).allocate().unwrap();
+    let driver = std::sync::Arc::<Driver>::default();
+    let group = GroupIdentity::Group(GroupId::new(3));
+    let [good, lesser] = [8, 9].map(|id| bound(&machine.iommufd, id, group, &driver));
+    let other = NestedHwPt::<Vtd>::builder(&parent, &good, &config);
+    let other = other.pasid(true).allocate().unwrap();
+    // From now on it is a unit without five levels that is asked.
+    *machine.info.borrow_mut() = info(ERRATUM, 0, SMTS | NEST);
+    let one = Pasid::new(1).unwrap();
+    let attachments = [&good, &lesser].map(|device| device.attach(&parent).unwrap());
+    let of_pasids = [&good, &lesser].map(|device| device.attach_pasid(one, &parent).unwrap());
+    driver.moves.lock().clear();
+    for table in [&nested, &other] {
+        assert_eq!(lacks(good.group().replace(table)), "CAP_REG.FS5LP");
+        let refused = good.group().replace_pasid(one, table);
+        assert_eq!(lacks(refused), "CAP_REG.FS5LP");
+    }
+    assert_eq!(*driver.moves.lock(), []);
+    // Without that device the others go.
+    drop((attachments, of_pasids));
+    let _attachment = good.attach(&parent).unwrap();
+    let _of_pasid = good.attach_pasid(one, &parent).unwrap();
+    driver.moves.lock().clear();
+    good.group().replace(&nested).unwrap();
+    good.group().replace_pasid(one, &nested).unwrap();
+    assert_eq!(driver.moves.lock().len(), 2);
 }
 
 /// The entries of a guest's PASID table, as it writes, changes and clears them.
@@ -392,11 +427,4 @@ fn where_there_is_no_such_erratum_a_parent_takes_what_there_is() {
         let after = map(0x9000).unwrap();
         drop((before, after, parent));
     }
-}
-
-fn words(bytes: &[u8]) -> Vec<u64> {
-    let words = bytes.chunks_exact(8);
-    words
-        .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
-        .collect()
 }

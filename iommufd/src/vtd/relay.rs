@@ -103,6 +103,9 @@
 //! # }
 //! ```
 //!
+//! The example `nested_vtd` in this crate's repository is such a VMM, with every register that Linux's
+//! driver of a guest writes.
+//!
 //! # What the guest is to be offered
 //!
 //! [`Relay::new`] says: first-stage translation in scalable mode, caching mode, and no second stage.

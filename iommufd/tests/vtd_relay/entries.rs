@@ -276,3 +276,38 @@ fn a_directory_of_which_every_entry_is_the_same_ends() {
     assert_eq!(relay.host().pasids(Dev(0)), 50);
     assert!(!relay.take_reports().is_empty());
 }
+
+#[test]
+fn of_a_directory_that_has_become_smaller_the_first_pasid_that_is_not_there_any_more_is_blocked() {
+    let mut capabilities = offered();
+    capabilities.ecap = capabilities.ecap.with_pss(13);
+    let mut guest = Guest::with(capabilities, 0);
+    guest.gcmd(on().with_srtp(true));
+    // Of 13 bits, and of 14.
+    let (smaller, larger) = (with_directory(0), with_directory(0).with_pdts(1));
+    let (last, first) = (0x1fff, 0x2000);
+    let pages = [0x3_0000, 0x3_1000];
+    guest
+        .memory
+        .write_words(directory(0) + 8 * 127, &pages.map(|page| page | 1));
+    let entry = pass_through(1).to_bytes();
+    guest.memory.write(pages[0] + 64 * 63, &entry);
+    guest.memory.write(pages[1], &entry);
+    guest.write_context(0, &larger);
+    let _port = guest.plug(0, Some(0));
+    let places = |guest: &Guest| [last, first].map(|number| guest.place(0, Some(number)));
+    assert_eq!(places(&guest), [Place::Bypass; 2]);
+    guest.write_context(0, &smaller);
+    assert_eq!(
+        guest.carries_out(&[cc_inv(0)]),
+        [put(0, Some(first), Place::Blocked)]
+    );
+    assert_eq!(places(&guest), [Place::Bypass, Place::Blocked]);
+    // Nor does it come back when it alone is looked at.
+    assert_eq!(guest.carries_out(&[pc_inv(1, first)]), []);
+    guest.write_context(0, &larger);
+    assert_eq!(
+        guest.carries_out(&[cc_inv(0)]),
+        [put(0, Some(first), Place::Bypass)]
+    );
+}

@@ -323,8 +323,19 @@ impl Run {
 
     fn change_registers(&mut self) {
         let now = self.guest.memory.tick();
-        self.enabled = !self.enabled;
-        self.guest.gcmd(if self.enabled { on() } else { off() });
+        let again = self.enabled && self.random.chance(50);
+        self.enabled = again || !self.enabled;
+        let set = if self.enabled { on() } else { off() };
+        self.guest.gcmd(set.with_srtp(again));
+        if again {
+            // With the root table, all translations.
+            for of in DOMAINS.map(domain) {
+                for number in PASIDS {
+                    let pages = (0..PAGES).map(|page| ((of, number, page), now));
+                    self.required.translations.extend(pages);
+                }
+            }
+        }
         if self.enabled {
             for number in 0..SLOTS {
                 self.required.anew(source(number), now);

@@ -1,11 +1,11 @@
 //! Where the guest's registers put devices.
 
 use iommufd::vtd::relay::{Place, Report};
-use vtd_types::{Agaw, ContextEntry, Gcmd, NotNested, Rtaddr, TranslationType};
+use vtd_types::{Agaw, ContextEntry, Gcmd, Invalidation, NotNested, Rtaddr, TranslationType};
 
 use crate::guest::{
     Guest, ROOT, cc_inv, domain, first_stage, gpa, off, offered, on, page_table, pasid,
-    pass_through, pc_inv, scalable, source, translated, with_directory,
+    pass_through, pc_inv, piotlb, scalable, source, translated, with_directory,
 };
 use crate::model::{Call, Dev};
 
@@ -51,6 +51,26 @@ fn a_new_root_table_counts_from_when_it_is_set() {
     assert_eq!(guest.place(0, None), Place::Blocked, "it is empty");
     guest.relay.write_gcmd(set, scalable(), &guest.memory);
     assert_eq!(guest.place(0, None), translated(&first_stage(0, 2)));
+}
+
+/// That is what `CAP_REG.ESRTPS` says, which the guest is offered: it invalidates nothing by itself then.
+#[test]
+fn with_the_root_table_all_translations_are_set_anew() {
+    let (mut guest, _ports) = Guest::with_devices(&[first_stage(0, 2), pass_through(2)]);
+    guest.write_entry(0, 5, &first_stage(1, 3));
+    guest.write_entry(0, 6, &pass_through(3));
+    guest.write_entry(0, 7, &first_stage(1, 3));
+    guest.carries_out(&[pc_inv(3, 5), pc_inv(3, 6), pc_inv(3, 7)]);
+    assert!(offered().cap.esrtps());
+    // One that is said before is done with it.
+    let _taken = guest.take(piotlb(3, 5));
+    guest.write_entry(0, 7, &first_stage(0, 3));
+    guest.model.calls();
+    guest.gcmd(on().with_srtp(true));
+    let all =
+        |number: Option<u32>| Call::Invalidate(Dev(0), number.map(pasid), vec![Invalidation::ALL]);
+    let moved = Call::Put(Dev(0), Some(pasid(7)), translated(&first_stage(0, 3)));
+    assert_eq!(guest.model.calls(), [moved, all(None), all(Some(5))]);
 }
 
 #[test]

@@ -34,49 +34,70 @@ impl FunctionMask {
     }
 }
 
-/// How many pages are meant: the logarithm, `AM` of `iotlb_inv_dsc` and `p_iotlb_inv_dsc`, bits 5:0
-/// of the second word (6.5.2.3, 6.5.2.4).
-///
-/// # Invariants
-/// It is at most 52. A larger one, which the field can hold, means no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressMask(u8);
+/// How many of something are meant, as a logarithm that a field can have larger than there are of it.
+macro_rules! logarithm {
+    ($(#[$attribute:meta])* $name:ident, at most $most:literal: $(#[$doc:meta])* of $what:literal) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u8);
+
+        impl $name {
+            $(#[$doc])*
+            pub const ALL: Self = Self($most);
+
+            #[doc = concat!("`2^mask` ", $what, ", or `None` if `mask` is more than ", $most, ".")]
+            #[must_use]
+            pub const fn new(mask: u8) -> Option<Self> {
+                if mask <= Self::ALL.0 {
+                    Some(Self(mask))
+                } else {
+                    None
+                }
+            }
+
+            /// That of a field. What is more than all is all.
+            pub(super) const fn capped(mask: u8) -> Self {
+                match Self::new(mask) {
+                    Some(mask) => mask,
+                    None => Self::ALL,
+                }
+            }
+
+            /// The logarithm.
+            #[must_use]
+            pub const fn get(self) -> u8 {
+                self.0
+            }
+        }
+    };
+}
+
+logarithm! {
+    /// How many pages are meant: the logarithm, `AM` of `iotlb_inv_dsc` and `p_iotlb_inv_dsc`, bits
+    /// 5:0 of the second word (6.5.2.3, 6.5.2.4).
+    ///
+    /// # Invariants
+    /// It is at most 52. A larger one, which the field can hold, means no more.
+    AddressMask, at most 52:
+    /// All 2^64 bytes.
+    of "pages"
+}
 
 impl AddressMask {
     /// One page of 4 KiB.
     pub const PAGE: Self = Self(0);
-    /// All 2^64 bytes.
-    pub const ALL: Self = Self(52);
-
-    /// `2^mask` pages, or `None` if `mask` is more than 52.
-    #[must_use]
-    pub const fn new(mask: u8) -> Option<Self> {
-        if mask <= Self::ALL.0 {
-            Some(Self(mask))
-        } else {
-            None
-        }
-    }
-
-    /// That of a field. What is more than 52 is 52.
-    pub(super) const fn capped(mask: u8) -> Self {
-        match Self::new(mask) {
-            Some(mask) => mask,
-            None => Self::ALL,
-        }
-    }
-
-    /// The logarithm.
-    #[must_use]
-    pub const fn get(self) -> u8 {
-        self.0
-    }
 
     /// How many pages: at most 2^52.
     #[must_use]
     pub const fn pages(self) -> u64 {
         bits::power(self.0 as u32)
     }
+}
+
+/// The first of the `2^pages_log2` pages around `address`.
+const fn first_page(address: InputAddress, pages_log2: u8) -> InputAddress {
+    let low = bits::low(pages_log2 as u32 + 12);
+    InputAddress::new(address.get() & !low)
 }
 
 /// The pages whose translations are forgotten: an aligned range (6.5.2.3, 6.5.2.4).
@@ -104,9 +125,8 @@ impl PageSelection {
     /// ```
     #[must_use]
     pub const fn new(address: InputAddress, mask: AddressMask, leaf: bool) -> Self {
-        let low = bits::low(mask.0 as u32 + 12);
         Self {
-            address: InputAddress::new(address.get() & !low),
+            address: first_page(address, mask.0),
             mask,
             leaf,
         }
@@ -158,9 +178,8 @@ impl DeviceTlbRange {
         if pages_log2 > Self::ALL.pages_log2 {
             return None;
         }
-        let low = bits::low(pages_log2 as u32 + 12);
         Some(Self {
-            address: InputAddress::new(address.get() & !low),
+            address: first_page(address, pages_log2),
             pages_log2,
         })
     }
@@ -199,41 +218,15 @@ impl DeviceTlbRange {
     }
 }
 
-/// How many interrupt entries are meant: the logarithm, `IM` of `iec_inv_dsc`, bits 31:27 of the
-/// first word (6.5.2.7).
-///
-/// # Invariants
-/// It is at most 16: all there are. A larger one, which the field can hold, means no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IndexMask(u8);
-
-impl IndexMask {
+logarithm! {
+    /// How many interrupt entries are meant: the logarithm, `IM` of `iec_inv_dsc`, bits 31:27 of the
+    /// first word (6.5.2.7).
+    ///
+    /// # Invariants
+    /// It is at most 16: all there are. A larger one, which the field can hold, means no more.
+    IndexMask, at most 16:
     /// All entries.
-    pub const ALL: Self = Self(16);
-
-    /// `2^mask` entries, or `None` if `mask` is more than 16.
-    #[must_use]
-    pub const fn new(mask: u8) -> Option<Self> {
-        if mask <= Self::ALL.0 {
-            Some(Self(mask))
-        } else {
-            None
-        }
-    }
-
-    /// That of a field. What is more than 16 is 16.
-    pub(super) const fn capped(mask: u8) -> Self {
-        match Self::new(mask) {
-            Some(mask) => mask,
-            None => Self::ALL,
-        }
-    }
-
-    /// The logarithm.
-    #[must_use]
-    pub const fn get(self) -> u8 {
-        self.0
-    }
+    of "entries"
 }
 
 /// The interrupt entries that are forgotten: an aligned range (6.5.2.7).

@@ -1,10 +1,13 @@
 //! What the relay's host asks of the kernel.
 
+use std::sync::Arc;
+
 use smmuv3_types::NestedConfig;
 
 use super::*;
+use crate::funnel::script::machine::{Driver, bound};
 use crate::smmuv3::relay::{Host, Kernel, Place, RelayedDevice};
-use crate::{FaultQueue, GroupId};
+use crate::{FaultQueue, GroupId, GroupIdentity};
 
 /// What the SMMU's `STALL_MODEL` can be.
 const BOTH: u32 = 0b00;
@@ -24,8 +27,8 @@ fn entry() -> NestedSte {
 }
 
 /// The second word of what the kernel was given last.
-fn installed(log: &Log) -> u64 {
-    let (_, data) = asked(log, "HWPT_ALLOC");
+fn installed(machine: &Machine) -> u64 {
+    let (_, data) = machine.last("HWPT_ALLOC");
     let [first, second] = words(&data)[..] else {
         panic!("{data:?}");
     };
@@ -34,8 +37,8 @@ fn installed(log: &Log) -> u64 {
 }
 
 /// How many tables were allocated on the parent.
-fn tables(log: &Log) -> usize {
-    let log = log.borrow();
+fn tables(machine: &Machine) -> usize {
+    let log = machine.log.borrow();
     log.iter().filter(|entry| entry.0 == "HWPT_ALLOC").count()
 }
 
@@ -58,11 +61,12 @@ fn a_guests_descriptor_cannot_have_a_device_stall_that_nobody_listens_to() {
         (TERMINATE_ONLY, 0, 0),
         (STALL_ONLY, 0, 0),
     ] {
-        let (_machine, parent, device, log) = machine_that_says(idr0(model), 0);
+        let (machine, parent) = machine_that_says(idr0(model), 0);
+        let device = machine.device.clone();
         let place = Place::Translated(entry());
         let (mut kernel, mut one, viommu) = behind(&parent, RelayedDevice::new(device.clone()));
         kernel.put(&mut one, &place).unwrap();
-        assert_eq!(installed(&log), 0xfe | without, "{model}");
+        assert_eq!(installed(&machine), 0xfe | without, "{model}");
         let by_hand = viommu.demands().without_stalls(&entry());
         assert_eq!(by_hand.words()[1], 0x1000_00fe | without, "{model}");
         drop((kernel, one));
@@ -71,13 +75,14 @@ fn a_guests_descriptor_cannot_have_a_device_stall_that_nobody_listens_to() {
         let other = RelayedDevice::new(device).with_fault_queue(queue);
         let (mut kernel, mut other, _) = behind(&parent, other);
         kernel.put(&mut other, &place).unwrap();
-        assert_eq!(installed(&log), 0xfe | with_queue, "{model}");
+        assert_eq!(installed(&machine), 0xfe | with_queue, "{model}");
     }
 }
 
 #[test]
 fn entries_without_stage_1_have_nothing_to_take_out() {
-    let (_machine, parent, device, _) = machine_that_says(idr0(BOTH), 0);
+    let (machine, parent) = machine_that_says(idr0(BOTH), 0);
+    let device = machine.device.clone();
     let viommu = Viommu::<Smmuv3>::new(&parent, &device).unwrap();
     for entry in [
         NestedSte::invalid(),
@@ -92,22 +97,24 @@ fn entries_without_stage_1_have_nothing_to_take_out() {
 #[test]
 fn ats_is_on_only_for_a_device_that_has_it() {
     let place = Place::Translated(entry());
-    let (_machine, parent, device, log) = machine();
+    let (machine, parent) = machine();
+    let device = machine.device.clone();
     let (mut kernel, mut without, _) = behind(&parent, RelayedDevice::new(device.clone()));
     assert!(!kernel.has_ats(&without));
     kernel.put(&mut without, &place).unwrap();
-    assert_eq!(installed(&log), 0xfe);
+    assert_eq!(installed(&machine), 0xfe);
     drop((kernel, without));
     let with = RelayedDevice::new(device).with_ats().unwrap();
     let (mut kernel, mut with, _) = behind(&parent, with);
     assert!(kernel.has_ats(&with));
     kernel.put(&mut with, &place).unwrap();
-    assert_eq!(installed(&log), 0x1000_00fe);
+    assert_eq!(installed(&machine), 0x1000_00fe);
 }
 
 #[test]
 fn ats_that_the_kernel_denies_is_refused() {
-    let (_machine, _, device, _) = machine_that_says(IDR[0], NO_ATS);
+    let (machine, _parent) = machine_that_says(IDR[0], NO_ATS);
+    let device = machine.device.clone();
     let refused = RelayedDevice::<Smmuv3>::new(device).with_ats().unwrap_err();
     assert!(matches!(refused.error(), Error::AtsNotSupported));
     assert!(!refused.into_value().device().is_attached());
@@ -115,26 +122,31 @@ fn ats_that_the_kernel_denies_is_refused() {
 
 #[test]
 fn a_device_is_attached_wherever_it_is_and_to_block_it_takes_no_new_table() {
-    let (_machine, parent, device, log) = machine();
-    let moves = Arc::<Moves>::default();
+    let (machine, parent) = machine();
+    let device = machine.device.clone();
+    let moves = Arc::<Driver>::default();
     let one = bound(device.iommufd(), 8, GroupIdentity::Alone, &moves);
     let (mut kernel, mut one, _) = behind(&parent, RelayedDevice::new(one));
-    assert_eq!(tables(&log), 1);
-    let abort = moves.done.lock()[0];
+    assert_eq!(tables(&machine), 1);
+    let abort = moves.tables()[0];
     assert!(abort.is_some());
     kernel.put(&mut one, &Place::Bypass).unwrap();
     kernel.put(&mut one, &Place::Blocked).unwrap();
     kernel.put(&mut one, &Place::Translated(entry())).unwrap();
     kernel.put(&mut one, &Place::Blocked).unwrap();
-    assert_eq!(tables(&log), 2, "one that aborts, and one that translates");
+    assert_eq!(
+        tables(&machine),
+        2,
+        "one that aborts, and one that translates"
+    );
     // Without a number; and another device has the same table.
     kernel.name(&mut one, None).unwrap();
     let mut other = RelayedDevice::new(device);
     kernel.enter(&mut other).unwrap();
-    assert_eq!(tables(&log), 2);
+    assert_eq!(tables(&machine), 2);
     kernel.leave(&mut one).unwrap();
     assert!(!one.device().is_attached());
-    let done = moves.done.lock().clone();
+    let done = moves.tables();
     let [first, bypass, second, translated, third, None] = done[..] else {
         panic!("{done:?}");
     };
@@ -144,27 +156,29 @@ fn a_device_is_attached_wherever_it_is_and_to_block_it_takes_no_new_table() {
 
 #[test]
 fn a_device_that_cannot_be_moved_to_what_blocks_is_detached() {
-    let (_machine, parent, device, _) = machine();
-    let moves = Arc::<Moves>::default();
+    let (machine, parent) = machine();
+    let device = machine.device.clone();
+    let moves = Arc::<Driver>::default();
     let one = bound(device.iommufd(), 8, GroupIdentity::Alone, &moves);
     let (mut kernel, mut one, _) = behind(&parent, RelayedDevice::new(one));
     kernel.put(&mut one, &Place::Translated(entry())).unwrap();
-    let abort = moves.done.lock()[0].unwrap();
-    moves.refused.store(abort, Ordering::Relaxed);
+    let abort = moves.tables()[0].unwrap();
+    *moves.refused.lock() = Some(abort);
     kernel.put(&mut one, &Place::Blocked).unwrap();
     assert!(!one.device().is_attached());
     // It goes on from there.
     kernel.name(&mut one, None).unwrap();
     kernel.put(&mut one, &Place::Bypass).unwrap();
     assert!(one.device().is_attached());
-    moves.refused.store(0, Ordering::Relaxed);
+    *moves.refused.lock() = None;
     kernel.put(&mut one, &Place::Blocked).unwrap();
-    assert_eq!(moves.done.lock().last(), Some(&Some(abort)));
+    assert_eq!(moves.tables().last(), Some(&Some(abort)));
 }
 
 #[test]
 fn a_device_that_is_not_alone_or_is_attached_does_not_come() {
-    let (_machine, parent, device, _) = machine();
+    let (machine, parent) = machine();
+    let device = machine.device.clone();
     let viommu = Viommu::<Smmuv3>::new(&parent, &device).unwrap();
     let mut kernel = Kernel::new(&viommu);
     let iommufd = device.iommufd();

@@ -5,11 +5,9 @@ use std::cell::RefCell;
 use vtd_types::{Cap, Ecap, Gcmd, Gpa, PasidEntry, Rtaddr, ScalableContextEntry, SourceId};
 
 use super::*;
-use crate::funnel::script::machine::{Driver, bound};
 use crate::vtd::relay::{
     GuestMemory, Host, Kernel, Place, Port, PortError, Relay, RelayedDevice, Report, Unreadable,
 };
-use crate::{GroupId, GroupIdentity};
 
 /// The parent, and the address space and the table that blocks, of a machine with one device.
 const PARENT: u32 = 102;
@@ -263,6 +261,46 @@ fn a_device_that_cannot_be_moved_to_what_blocks_is_detached() {
     *machine.driver.stuck.lock() = false;
     let _flushed = guest.relay.flush().unwrap();
     assert!(!machine.device.is_attached());
+}
+
+/// What the driver does not count down it would count up for ever.
+#[test]
+fn with_page_requests_a_device_goes_from_one_guests_table_to_the_next_by_what_blocks() {
+    let machine = server();
+    let parent = parent(&machine);
+    let memory = Memory::new();
+    let mut relay = relay(&parent);
+    let queue = FaultQueue::new(&machine.iommufd).unwrap();
+    let device = RelayedDevice::new(machine.device.clone());
+    let device = device.with_pasids().unwrap().with_fault_queue(queue);
+    let port = relay.plug(device, Some(SourceId::new(0)), &memory).unwrap();
+    let on = Gcmd::default().with_te(true).with_srtp(true);
+    relay.write_gcmd(on, Rtaddr::from_bits(ROOT | 1 << 10), &memory);
+    let mut guest = Guest {
+        memory,
+        relay,
+        port,
+    };
+    // The queue, the address space and the table that blocks.
+    let [first, second, third] = [1, 2, 3].map(|number| Some(EMPTY + 1 + number));
+    moves(&machine);
+    guest.writes(0, first_stage(0x1000));
+    guest.writes(0, first_stage(0x2000));
+    guest.writes(5, first_stage(0x1000));
+    guest.writes(5, first_stage(0x2000));
+    guest.writes(0, THROUGH);
+    let moves = moves(&machine);
+    assert_eq!(
+        moves,
+        [
+            (0, first),
+            (0, Some(EMPTY + 1)),
+            (0, second),
+            (5, third),
+            (5, third.map(|id| id + 1)),
+            (0, Some(PARENT)),
+        ]
+    );
 }
 
 #[test]

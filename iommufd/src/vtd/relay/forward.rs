@@ -37,6 +37,19 @@ impl<H: Host> Relay<H> {
         }
     }
 
+    /// Gathers that everything is forgotten, of every table.
+    pub(super) fn forget_translations(&mut self) {
+        let mut names = Vec::new();
+        for (&number, plugged) in &self.devices {
+            let tagged = plugged.tagged.keys();
+            names.extend(tagged.map(|pasid| name(number, Some(*pasid))));
+            names.push(name(number, None));
+        }
+        for name in names {
+            self.push(name, Invalidation::ALL);
+        }
+    }
+
     /// The address spaces that are translated by the tables that are meant.
     fn covered(&self, scope: &TableScope) -> Vec<SpaceName> {
         let mut covered = Vec::new();

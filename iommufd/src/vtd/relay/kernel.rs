@@ -33,6 +33,10 @@ use crate::vtd::Vtd;
 /// interrupts' `0xfee0_0000` to `0xfeef_ffff`). Who maps something there meanwhile keeps it blocked:
 /// every further attach answers `EADDRINUSE`.
 ///
+/// While a device with ATS is being reset the kernel moves it nowhere (`EBUSY`): what the guest's
+/// entries say meanwhile is refused, and blocked until the guest invalidates them again. A VMM that
+/// resets a device keeps the relay from moving it meanwhile, by the lock that it has around the relay.
+///
 /// A device comes with its attachments, and is alone in its IOMMU group: else others would move with
 /// it. The parent must have been allocated for PASIDs
 /// ([`NestParentBuilder::pasid`](crate::NestParentBuilder::pasid)) if a device is to have any.
@@ -124,7 +128,10 @@ impl Host for Kernel {
         match pasid {
             None => {
                 let target: Target = match &table {
-                    Some(table) => table.into(),
+                    Some(table) => {
+                        device.leave_a_table_that_waits()?;
+                        table.into()
+                    }
                     None => (&self.parent).into(),
                 };
                 device.attach(target)?;
@@ -186,6 +193,18 @@ impl PageRequests for PageRequestGroup {
 impl RelayedDevice {
     fn has_pasids(&self) -> bool {
         self.pasid_bits != 0
+    }
+
+    /// Blocks it, if it is attached to a guest's table with page requests, before it comes to another.
+    ///
+    /// Of a device that goes from one guest's table to the next the driver does not forget that the
+    /// first had page requests (Linux 7.3, `intel_nested_attach_dev`): it counts one more each time,
+    /// and warns when the device is removed from the machine. To any other table it does.
+    fn leave_a_table_that_waits(&mut self) -> Result<()> {
+        match &self.table {
+            Some(table) if table.fault_queue().is_some() => self.block(None),
+            _ => Ok(()),
+        }
     }
 
     /// Blocks an address space, if at all possible.

@@ -35,7 +35,7 @@ impl<H: Host> Relay<H> {
     /// all devices bypass, and requests with a PASID are refused.
     ///
     /// `SRTP`: the tables are those of `rtaddr` from now on, and if requests are translated, they are
-    /// read for all devices. So `CAP_REG.ESRTPS` can be offered.
+    /// read for all devices, and all translations are forgotten. So `CAP_REG.ESRTPS` can be offered.
     ///
     /// `QIE`: turned on, the VMM has the head of the queue be 0.
     pub fn write_gcmd(
@@ -54,7 +54,11 @@ impl<H: Host> Relay<H> {
         let changed = was != gcmd.te() || (was && gcmd.srtp());
         if changed {
             self.remembered.clear();
+            // Where a device goes on by the same entry, what was cached of its tables is forgotten by
+            // this; where it does not, it goes with the tables.
+            self.forget_translations();
             self.configure_all(memory);
+            self.flush_batch();
         }
         self.registers.status
     }
