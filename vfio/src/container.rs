@@ -19,6 +19,8 @@ use crate::ioctl::legacy;
 mod dirty;
 mod info;
 mod mapping;
+#[cfg(test)]
+mod tests;
 mod type1;
 
 pub use dirty::ContainerDirtyTracking;
@@ -287,6 +289,8 @@ impl Container {
         match &self.way {
             Way::Type1 { space, driver } => driver.enter(space, group, kind),
             Way::Compat(_) if kind == Kind::NoIommu => Err(Error::NoIommu),
+            // The kernel refuses those that have none only as long as nobody clears the address space.
+            Way::Compat(_) if kind == Kind::Unknown => Err(Error::MayBeNoIommu),
             Way::Compat(_) => {
                 // Without one the kernel would make one, that nobody has.
                 self.must_stand_in()?;

@@ -58,6 +58,12 @@ pub(crate) fn is_device(name: &str) -> bool {
     !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
+/// Whether a group of this name, which may have been removed, has an IOMMU.
+pub(crate) fn is_group(name: &str) -> bool {
+    let number = name.strip_suffix(" (deleted)").unwrap_or(name);
+    !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 /// What the number of a character device stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CharDevice {
@@ -142,6 +148,14 @@ impl Roots {
 }
 
 impl Roots {
+    /// What VFIO calls the group whose node has these numbers: `5`, or `noiommu-5`.
+    pub(crate) fn group_name(&self, major: u32, minor: u32) -> Option<String> {
+        let entry = self.sys.join(format!("dev/char/{major}:{minor}"));
+        let entry = fs::canonicalize(entry).ok()?;
+        let class = link_name(&entry.join("subsystem")).ok()??;
+        (class == "vfio").then(|| last_name(&entry))?
+    }
+
     /// The last name of the path by which the file was opened, where procfs tells.
     pub(crate) fn file_name(&self, file: &impl AsRawFd) -> Option<String> {
         let link = format!("self/fd/{}", file.as_raw_fd());
