@@ -129,7 +129,7 @@ impl Roots {
         let address = address.and_then(|path| last_name(path)?.parse().ok());
         // The bus that all mediated devices are on.
         let mediated = device.as_ref().ok().and_then(|device| {
-            let bus = link_name(&device.join("subsystem")).ok().flatten();
+            let bus = bus(device).ok().flatten();
             bus.map(|bus| bus == "mdev")
         });
         let group = match device.and_then(|device| group_of(&device)) {
@@ -172,6 +172,11 @@ pub(crate) fn group_of(device: &Path) -> io::Result<Option<GroupId>> {
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok(Some(GroupId::new(number)))
+}
+
+/// The bus of the device whose folder this is.
+pub(crate) fn bus(device: &Path) -> io::Result<Option<String>> {
+    link_name(&device.join("subsystem"))
 }
 
 /// The name that a link ends in; `None` if there is no link.

@@ -245,7 +245,7 @@ fn refuse_own_and_virtual(roots: &Roots, function: &PciFunction) -> Result<()> {
 fn nodes(roots: &Roots, function: &PciFunction) -> Vec<Node> {
     std::iter::once(&function.address)
         .chain(&function.virtual_functions)
-        .filter_map(|address| Node::of(roots, *address))
+        .flat_map(|address| Node::all_of(roots, *address))
         .collect()
 }
 

@@ -40,8 +40,30 @@ pub(crate) struct Node {
 impl Node {
     /// That of the function at `address`, if it is with VFIO.
     pub(crate) fn of(roots: &Roots, address: PciAddress) -> Option<Self> {
+        Self::of_folder(roots, &roots.pci_device(address))
+    }
+
+    /// All that the kernel waits for when the function loses its driver: its own, and those of the
+    /// mediated devices that the driver has made of it.
+    pub(super) fn all_of(roots: &Roots, address: PciAddress) -> Vec<Self> {
         let folder = roots.pci_device(address);
-        let name = sysfs::vfio_name(&folder).ok()??;
+        let names = sysfs::names(&folder).unwrap_or_default();
+        let children = names.into_iter().map(|name| folder.join(name));
+        // What a link leads to is not a child.
+        let children =
+            children.filter(|child| child.symlink_metadata().is_ok_and(|it| it.is_dir()));
+        let is_mediated =
+            |child: &PathBuf| matches!(sysfs::bus(child), Ok(Some(bus)) if bus == "mdev");
+        let mediated = children.filter(is_mediated);
+        let mediated = mediated.filter_map(|child| Self::of_folder(roots, &child));
+        Self::of_folder(roots, &folder)
+            .into_iter()
+            .chain(mediated)
+            .collect()
+    }
+
+    fn of_folder(roots: &Roots, folder: &Path) -> Option<Self> {
+        let name = sysfs::vfio_name(folder).ok()??;
         let text = sysfs::line(&folder.join("vfio-dev").join(&name).join("dev")).ok()?;
         let (major, minor) = text.split_once(':')?;
         let place = fs::metadata(roots.vfio_node(&name)).ok();
