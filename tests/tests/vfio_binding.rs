@@ -19,6 +19,7 @@ use iommufd::Iommufd;
 use rustix::io::Errno;
 use tests::edu::{cdev, device, igb, lone, pair};
 use tests::fork::{Link, become_nobody, beside, in_child};
+use tests::groups::{group, own};
 use tests::mtty::Mtty;
 use tests::victim::killed_in;
 use vfio::{
@@ -171,6 +172,12 @@ fn what_this_process_holds_open_is_not_taken_away() {
     let file = open(address);
     is_in_use_here(takeover.give_back());
     drop(file);
+
+    // Or by way of its group, under a name that might be any device's.
+    let member = group(address).join(&own().0).unwrap();
+    let device = member.device(&address.to_string()).unwrap();
+    is_in_use_here(takeover.give_back());
+    drop((device, member));
     assert_eq!(state(address), (with("vfio-pci"), with("vfio-pci")));
     done(takeover.give_back().unwrap()).unwrap();
 }
