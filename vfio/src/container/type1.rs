@@ -7,7 +7,6 @@
 )]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,10 +14,9 @@ use iommufd::driver::{Emptied, Notices, Space, SpaceDriver, Watch};
 use iommufd::{Access, Granule, IovaRange, KernelError, Observer};
 use iommufd_sys::ioctl::{ArgszArg, ByValue, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::cause::{self, refusal};
+use crate::cause::refusal;
 use crate::error::{Error, Result};
 use crate::group::Kind;
 use crate::ioctl::{self, Audience, legacy};
@@ -26,8 +24,8 @@ use crate::ioctl::{self, Audience, legacy};
 /// The open container.
 ///
 /// # Invariants
-/// `fd` is a container that was opened here, and of which nobody else has the file. `groups` have been
-/// put into it and not been seen to leave it: at least as many as the kernel has in it.
+/// `fd` is a container of VFIO's own, and no iommufd, whose mappings outlive the groups; it was opened for
+/// this, and nobody else has the file. `groups` have been put into it and not been seen to leave it: at least as many as the kernel has in it.
 #[derive(Debug)]
 pub(crate) struct Type1 {
     fd: OwnedFd,
@@ -42,18 +40,11 @@ pub(crate) struct Type1 {
 }
 
 impl Type1 {
-    pub(super) fn open(
-        path: &Path,
+    /// The container that is open as `fd`, which nobody else has.
+    pub(super) fn new(
+        fd: OwnedFd,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<(Space, Arc<Self>)> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
-            let cause = cause::legacy::of_container_open(errno);
-            Error::Open {
-                path: path.to_owned(),
-                error: KernelError::new("open", errno, cause),
-            }
-        })?;
         let watch = Watch::new(observer);
         let ioctl = &nr::GET_API_VERSION;
         let audience = Audience::Context(&watch);
@@ -67,7 +58,7 @@ impl Type1 {
             Ok(1..) => {}
             _ => return Err(Error::NotContainer),
         }
-        // INVARIANT: opened just now.
+        // INVARIANT: the caller's word, and it answers as one.
         let driver = Arc::new(Self {
             fd,
             watch,
@@ -76,8 +67,8 @@ impl Type1 {
             tracked: AtomicBool::new(false),
         });
         let space_driver = Arc::clone(&driver) as Arc<dyn SpaceDriver>;
-        // SAFETY: the container was opened here and is lent to nobody; nothing else in this crate
-        // maps in it.
+        // SAFETY: the container is nobody else's, and lent to nobody; nothing else in this crate maps
+        // in it.
         let space = unsafe { Space::new(space_driver) };
         Ok((space, driver))
     }
