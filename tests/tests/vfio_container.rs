@@ -139,7 +139,15 @@ fn a_mediated_device_is_opened_by_its_group_and_dirties_nothing_that_it_does_not
 
 #[test]
 #[ignore = "needs the lab's device without an IOMMU: cargo lab test"]
-fn a_group_without_an_iommu_is_known_by_whatever_name_it_comes() {
+fn a_group_without_an_iommu_enters_no_container_that_has_one() {
+    // Who answers for it is refused by the kernel.
+    let (container, _) = own();
+    let member = group(lone()).join(&container).unwrap();
+    let refused = bare::group().join(&container).unwrap_err();
+    assert_eq!(refused.error().errno(), Some(Errno::PERM), "{refused}");
+    drop((refused, member));
+
+    // Who does not has it not, by whatever name it comes.
     let node = bare::group_node();
     let refused = VfioGroup::open_at(&node);
     assert!(matches!(refused, Err(Error::NoIommu)));
