@@ -12,8 +12,16 @@ use crate::sysfs::Roots;
 /// closed when its last thread has gone, and the thread that waits would be one.
 pub(super) fn refuse_own(roots: &Roots, address: PciAddress) -> Result<()> {
     let known = in_use::count(address) > 0;
-    let mut nodes = Node::all_of(roots, address).into_iter();
-    if known || nodes.any(|node| node.is_held_here(roots)) {
+    // What cannot be looked at now is not taken for free.
+    let is_held = || {
+        for node in Node::all_of(roots, address)? {
+            if node.is_held_here(roots)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if known || is_held().map_err(|error| Error::sysfs(roots.pci_device(address), error))? {
         return Err(Error::InUseHere { address });
     }
     Ok(())
@@ -47,6 +55,21 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         assert!(refused());
         drop(file);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_free() {
+        let mut tree = Tree::new();
+        let name = "abcd:ef:07.0";
+        let address = name.parse().unwrap();
+        tree.function(name, 3);
+        tree.cdev(name, "vfio0", "4095:7");
+        refuse_own(&tree.roots, address).unwrap();
+        // No folder: it cannot be read, as with too many open files.
+        tree.file("proc/self/fd", "");
+        tree.roots.proc = tree.roots.sys.with_file_name("proc");
+        let refused = refuse_own(&tree.roots, address);
+        assert!(matches!(refused, Err(Error::Sysfs { .. })));
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn refuse_own_and_virtual(roots: &Roots, function: &PciFunction) -> Result<()> {
 fn nodes(roots: &Roots, function: &PciFunction) -> Vec<Node> {
     std::iter::once(&function.address)
         .chain(&function.virtual_functions)
-        .flat_map(|address| Node::all_of(roots, *address))
+        .flat_map(|address| Node::all_of(roots, *address).unwrap_or_default())
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,9 @@ pub struct User {
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} ({})", self.process, self.name)
+        // A process calls itself what it likes: nothing of that commands a terminal.
+        let name = self.name.replace(char::is_control, "?");
+        write!(f, "process {} ({name})", self.process)
     }
 }
 
@@ -40,37 +43,43 @@ pub(crate) struct Node {
 impl Node {
     /// That of the function at `address`, if it is with VFIO.
     pub(crate) fn of(roots: &Roots, address: PciAddress) -> Option<Self> {
-        Self::of_folder(roots, &roots.pci_device(address))
+        Self::of_folder(roots, &roots.pci_device(address)).ok()?
     }
 
     /// All that the kernel waits for when the function loses its driver: its own, and those of the
     /// mediated devices that the driver has made of it.
-    pub(super) fn all_of(roots: &Roots, address: PciAddress) -> Vec<Self> {
+    pub(super) fn all_of(roots: &Roots, address: PciAddress) -> io::Result<Vec<Self>> {
         let folder = roots.pci_device(address);
-        let names = sysfs::names(&folder).unwrap_or_default();
-        let children = names.into_iter().map(|name| folder.join(name));
-        // What a link leads to is not a child.
-        let children =
-            children.filter(|child| child.symlink_metadata().is_ok_and(|it| it.is_dir()));
-        let is_mediated =
-            |child: &PathBuf| matches!(sysfs::bus(child), Ok(Some(bus)) if bus == "mdev");
-        let mediated = children.filter(is_mediated);
-        let mediated = mediated.filter_map(|child| Self::of_folder(roots, &child));
-        Self::of_folder(roots, &folder)
-            .into_iter()
-            .chain(mediated)
-            .collect()
+        let mut nodes = Vec::from_iter(Self::of_folder(roots, &folder)?);
+        for name in sysfs::names(&folder)? {
+            let child = folder.join(name);
+            // What a link leads to is not a child.
+            let is_child = child.symlink_metadata().is_ok_and(|it| it.is_dir());
+            if is_child && sysfs::bus(&child)?.is_some_and(|bus| bus == "mdev") {
+                nodes.extend(Self::of_folder(roots, &child)?);
+            }
+        }
+        Ok(nodes)
     }
 
-    fn of_folder(roots: &Roots, folder: &Path) -> Option<Self> {
-        let name = sysfs::vfio_name(folder).ok()??;
-        let text = sysfs::line(&folder.join("vfio-dev").join(&name).join("dev")).ok()?;
-        let (major, minor) = text.split_once(':')?;
+    /// That of the device whose folder this is. What makes no sense is none.
+    fn of_folder(roots: &Roots, folder: &Path) -> io::Result<Option<Self>> {
+        let Some(name) = sysfs::vfio_name(folder)? else {
+            return Ok(None);
+        };
+        let text = sysfs::line(&folder.join("vfio-dev").join(&name).join("dev"));
+        let text = match text {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let numbers = text
+            .split_once(':')
+            .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
         let place = fs::metadata(roots.vfio_node(&name)).ok();
-        Some(Self {
-            numbers: (major.parse().ok()?, minor.parse().ok()?),
+        Ok(numbers.map(|numbers| Self {
+            numbers,
             place: place.map(|file| (file.dev(), file.ino())),
-        })
+        }))
     }
 
     /// Whether an entry of a process's open files is it. What there is to know is in this machine: no
@@ -85,20 +94,17 @@ impl Node {
     }
 
     /// Whether a process has it among its open files; `process` is its name in procfs.
-    fn is_open_in(&self, roots: &Roots, process: &str) -> bool {
+    fn is_open_in(&self, roots: &Roots, process: &str) -> io::Result<bool> {
         let files: PathBuf = roots.proc.join(process).join("fd");
-        // Files that are closed meanwhile, and processes that may not be looked at, are passed over.
-        fs::read_dir(files)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|file| self.is(&file.path()))
+        // Files that are closed meanwhile are passed over.
+        let mut files = fs::read_dir(files)?.flatten();
+        Ok(files.any(|file| self.is(&file.path())))
     }
 
     /// Whether this process has registers of it mapped, which hold it open without a file.
-    fn is_mapped_here(&self, roots: &Roots) -> bool {
+    fn is_mapped_here(&self, roots: &Roots) -> io::Result<bool> {
         let Some((device, inode)) = self.place else {
-            return false;
+            return Ok(false);
         };
         let device = format!(
             "{:02x}:{:02x}",
@@ -111,14 +117,21 @@ impl Node {
             let mut words = line.split_whitespace().skip(3);
             words.next() == Some(&device) && words.next() == Some(&inode)
         };
-        let maps = fs::read(roots.proc.join("self/maps")).unwrap_or_default();
-        String::from_utf8_lossy(&maps).lines().any(is)
+        let maps = fs::read(roots.proc.join("self/maps"))?;
+        Ok(String::from_utf8_lossy(&maps).lines().any(is))
     }
 
     /// Whether this process holds the device by an open file or by mapped registers, whoever opened
-    /// it.
-    pub(crate) fn is_held_here(&self, roots: &Roots) -> bool {
-        self.is_open_in(roots, "self") || self.is_mapped_here(roots)
+    /// it; as far as there is a procfs that may be looked at.
+    ///
+    /// # Errors
+    /// It could not be looked at now, as with too many open files.
+    pub(crate) fn is_held_here(&self, roots: &Roots) -> io::Result<bool> {
+        let told = |answer: io::Result<bool>| match answer {
+            Err(error) if is_hidden(&error) => Ok(false),
+            answer => answer,
+        };
+        Ok(told(self.is_open_in(roots, "self"))? || told(self.is_mapped_here(roots))?)
     }
 
     /// The processes that have it open, as far as this one may look at them.
@@ -126,7 +139,11 @@ impl Node {
         let names = sysfs::names(&roots.proc).unwrap_or_default();
         let processes = names.into_iter().filter_map(|name| name.parse().ok());
         let mut users: Vec<User> = processes
-            .filter(|process: &u32| self.is_open_in(roots, &process.to_string()))
+            .filter(|process: &u32| {
+                // Processes that have gone, or may not be looked at, are passed over.
+                let open = self.is_open_in(roots, &process.to_string());
+                open.unwrap_or(false)
+            })
             .map(|process| User {
                 process,
                 name: sysfs::line(&roots.proc.join(format!("{process}/comm"))).unwrap_or_default(),
@@ -135,6 +152,14 @@ impl Node {
         users.sort_by_key(|user| user.process);
         users
     }
+}
+
+/// Whether procfs is not there, or not to be looked at.
+fn is_hidden(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
 }
 
 impl PciFunction {
@@ -166,7 +191,7 @@ mod tests {
     fn who_has_a_device_open_is_found() {
         let roots = Roots::default();
         let file = File::open("/dev/null").unwrap();
-        assert!(null().is_held_here(&roots));
+        assert!(null().is_held_here(&roots).unwrap());
         let users = null().users(&roots);
         let own = users.iter().find(|user| user.process == std::process::id());
         assert!(!own.unwrap().name.is_empty());
@@ -176,7 +201,7 @@ mod tests {
             place: None,
         };
         assert_eq!(other.users(&roots), []);
-        assert!(!other.is_held_here(&roots));
+        assert!(!other.is_held_here(&roots).unwrap());
     }
 
     #[test]
@@ -188,8 +213,8 @@ mod tests {
             numbers: (4095, 1 << 19),
             place: Some((program.dev(), inode)),
         };
-        assert!(node(program.ino()).is_held_here(&roots));
-        assert!(!node(u64::MAX).is_held_here(&roots));
+        assert!(node(program.ino()).is_held_here(&roots).unwrap());
+        assert!(!node(u64::MAX).is_held_here(&roots).unwrap());
     }
 
     #[test]
@@ -199,7 +224,16 @@ mod tests {
             ..Roots::default()
         };
         assert_eq!(null().users(&nowhere), []);
-        assert!(!null().is_held_here(&nowhere));
+        assert!(!null().is_held_here(&nowhere).unwrap());
+    }
+
+    #[test]
+    fn a_name_commands_no_terminal() {
+        let user = User {
+            process: 7,
+            name: "\u{1b}]0;root\u{7}\nä".to_owned(),
+        };
+        assert_eq!(user.to_string(), "process 7 (?]0;root??ä)");
     }
 
     #[test]
