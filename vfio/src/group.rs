@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::address::PciAddress;
 use crate::cause::{self, refusal};
 use crate::container::Container;
+use crate::discovery;
 use crate::error::{Error, Refused, Result};
 use crate::ioctl::{self, Audience};
 use crate::sysfs::{self, Roots};
@@ -90,11 +91,11 @@ impl VfioGroup {
     /// [`Error::NoSuchDevice`]; [`Error::NoIommu`]: the function is in no IOMMU group;
     /// [`Error::Sysfs`]; else as for [`open_at`](Self::open_at).
     pub fn open_pci(address: PciAddress) -> Result<Self> {
-        let roots = Roots::default();
-        let folder = roots.pci_device(address);
-        if !folder.exists() {
-            return Err(Error::NoSuchDevice { address });
-        }
+        Self::open_pci_within(&Roots::default(), address)
+    }
+
+    fn open_pci_within(roots: &Roots, address: PciAddress) -> Result<Self> {
+        let folder = discovery::folder_of(roots, address)?;
         match sysfs::group_of(&folder) {
             Ok(Some(group)) => Self::open(group),
             Ok(None) => Err(Error::NoIommu),
@@ -318,6 +319,20 @@ mod tests {
             let fd = OwnedFd::from(File::open(path).unwrap());
             assert_eq!(Kind::of(&tree.roots, &fd).ok(), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn where_there_is_no_sysfs_it_is_that_which_is_missing() {
+        let address = "0000:00:04.0".parse().unwrap();
+        let tree = Tree::new();
+        let missing = VfioGroup::open_pci_within(&tree.roots, address);
+        assert!(matches!(missing, Err(Error::NoSuchDevice { .. })));
+        let nowhere = Roots {
+            sys: "/nonexistent".into(),
+            ..Roots::default()
+        };
+        let missing = VfioGroup::open_pci_within(&nowhere, address);
+        assert!(matches!(missing, Err(Error::Sysfs { .. })));
     }
 
     #[test]
