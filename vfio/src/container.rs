@@ -141,15 +141,19 @@ impl Container {
             None => Iommufd::builder(),
         };
         // It answers a container's ioctls, too, but what is mapped in it stays when the groups leave.
-        match builder.from_fd(fd) {
-            Ok(iommufd) => Self::compat(&Ioas::new(&iommufd)?),
-            Err(other) => {
-                let (space, driver) = Type1::new(other.into_value(), observer)?;
-                Ok(Self {
-                    way: Way::Type1 { space, driver },
-                })
-            }
+        let (fd, error) = match builder.from_fd(fd) {
+            Ok(iommufd) => return Self::compat(&Ioas::new(&iommufd)?),
+            Err(refused) => refused.into_parts(),
+        };
+        match error {
+            iommufd::Error::NotIommufd => {}
+            // It may be one all the same.
+            error => return Err(error.into()),
         }
+        let (space, driver) = Type1::new(fd, observer)?;
+        Ok(Self {
+            way: Way::Type1 { space, driver },
+        })
     }
 
     /// Has `ioas` stand in for a container: makes it the

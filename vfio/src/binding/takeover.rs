@@ -84,7 +84,9 @@ impl Takeover {
     /// that no file system or network connection hangs on it.
     ///
     /// If anything fails, the function has the driver again that it had. Nothing is changed if
-    /// `driver` has it already.
+    /// `driver` has it already. If the process is killed meanwhile, no driver may have it, and none but
+    /// `driver` takes it: what it had before is then known to who wrote it down
+    /// ([`PciFunction::driver`], [`PciFunction::driver_override`]), for [`recorded`](Self::recorded).
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`]; [`Error::NoSuchDriver`]: its module is not loaded;
