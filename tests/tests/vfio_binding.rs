@@ -15,11 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::Iommufd;
+use iommufd::{Access, Iommufd};
 use rustix::io::Errno;
+use tests::at::{PAGE, page};
 use tests::edu::{cdev, device, igb, lone, pair};
 use tests::fork::{Link, become_nobody, beside, in_child};
 use tests::groups::{group, own};
+use tests::memory::Living;
 use tests::mtty::Mtty;
 use tests::victim::killed_in;
 use vfio::{
@@ -179,6 +181,35 @@ fn what_this_process_holds_open_is_not_taken_away() {
     is_in_use_here(takeover.give_back());
     drop((device, member));
     assert_eq!(state(address), (with("vfio-pci"), with("vfio-pci")));
+    done(takeover.give_back().unwrap()).unwrap();
+}
+
+#[test]
+#[ignore = "needs the lab's function with a kernel driver: cargo lab test"]
+fn a_container_whose_groups_device_was_given_back_takes_it_again() {
+    let takeover = taken();
+    let address = takeover.address();
+    let (container, recorder) = own();
+    // Its device is not open, so nobody is waited for.
+    let stale = group(address).join(&container).unwrap();
+    let living = Living::new();
+    let map = || container.map_at(page(1), living.memory(PAGE), Access::Read);
+    let guard = map().unwrap();
+    done(takeover.give_back().unwrap()).unwrap();
+    assert_eq!(living.count(), 1);
+
+    let takeover = taken();
+    let member = group(address).join(&container).unwrap();
+    assert_eq!(living.count(), 0, "it went with the last group");
+    let device = member.pci_device(address).unwrap();
+    let mapping = map().unwrap();
+    drop((stale, guard));
+    assert_eq!(container.mapped().mappings, 1);
+    mapping.unmap().unwrap();
+    drop(map().unwrap());
+    device.try_close().unwrap();
+    drop(member);
+    assert_eq!((recorder.refusals(), living.count()), (Vec::new(), 0));
     done(takeover.give_back().unwrap()).unwrap();
 }
 
