@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,12 @@ pub(crate) struct Node {
     numbers: (u32, u32),
     /// The node in `/dev`: the device and inode of its file.
     place: Option<(u64, u64)>,
+    /// The device's folder in sysfs, as the kernel calls it.
+    folder: Option<PathBuf>,
 }
+
+/// What procfs calls the file of a device that was opened by way of its group.
+const GROUP_DEVICE: &str = "anon_inode:[vfio-device]";
 
 impl Node {
     /// That of the function at `address`, if it is with VFIO.
@@ -79,6 +85,7 @@ impl Node {
         Ok(numbers.map(|numbers| Self {
             numbers,
             place: place.map(|file| (file.dev(), file.ino())),
+            folder: fs::canonicalize(folder).ok(),
         }))
     }
 
@@ -98,7 +105,29 @@ impl Node {
         let files: PathBuf = roots.proc.join(process).join("fd");
         // Files that are closed meanwhile are passed over.
         let mut files = fs::read_dir(files)?.flatten();
-        Ok(files.any(|file| self.is(&file.path())))
+        Ok(files.any(|file| {
+            let info = || {
+                roots
+                    .proc
+                    .join(process)
+                    .join("fdinfo")
+                    .join(file.file_name())
+            };
+            self.is(&file.path()) || is_of_a_group(&file.path()) && self.is_told_by(&info())
+        }))
+    }
+
+    /// Whether it is what procfs tells of a file: a device that was opened by way of its group has no
+    /// node. Linux 7.3 tells; an older kernel may not.
+    fn is_told_by(&self, info: &Path) -> bool {
+        let info = fs::read(info).unwrap_or_default();
+        let mut lines = info.split(|byte| *byte == b'\n');
+        self.folder.as_ref().is_some_and(|folder| {
+            lines.any(|line| {
+                let path = line.strip_prefix(b"vfio-device-syspath: ");
+                path.is_some_and(|path| path == folder.as_os_str().as_bytes())
+            })
+        })
     }
 
     /// Whether this process has registers of it mapped, which hold it open without a file.
@@ -154,6 +183,10 @@ impl Node {
     }
 }
 
+fn is_of_a_group(file: &Path) -> bool {
+    fs::read_link(file).is_ok_and(|link| link.as_os_str() == GROUP_DEVICE)
+}
+
 /// Whether procfs is not there, or not to be looked at.
 fn is_hidden(error: &io::Error) -> bool {
     matches!(
@@ -184,6 +217,7 @@ mod tests {
         Node {
             numbers: (1, 3),
             place: None,
+            folder: None,
         }
     }
 
@@ -199,6 +233,7 @@ mod tests {
         let other = Node {
             numbers: (4095, 1 << 19),
             place: None,
+            folder: None,
         };
         assert_eq!(other.users(&roots), []);
         assert!(!other.is_held_here(&roots).unwrap());
@@ -212,9 +247,43 @@ mod tests {
         let node = |inode| Node {
             numbers: (4095, 1 << 19),
             place: Some((program.dev(), inode)),
+            folder: None,
         };
         assert!(node(program.ino()).is_held_here(&roots).unwrap());
         assert!(!node(u64::MAX).is_held_here(&roots).unwrap());
+    }
+
+    #[test]
+    fn who_has_it_by_its_group_is_found() {
+        let mut tree = Tree::new();
+        let address = "0000:00:04.0";
+        tree.function(address, 3);
+        tree.cdev(address, "vfio0", "4095:7");
+        let node = Node::of(&tree.roots, address.parse().unwrap()).unwrap();
+        let folder = node.folder.clone().unwrap();
+        tree.roots.proc = tree.roots.sys.with_file_name("proc");
+        let info = |path: &str| {
+            let text = format!("pos:\t0\nflags:\t02000002\n{path}\n");
+            tree.file("proc/77/fdinfo/5", &text);
+        };
+        tree.file("proc/77/comm", "vmm\n");
+        tree.file("proc/77/fd/4", "");
+        std::os::unix::fs::symlink(GROUP_DEVICE, tree.roots.proc.join("77/fd/5")).unwrap();
+        info(&format!("vfio-device-syspath: {}", folder.display()));
+        let names: Vec<_> = node
+            .users(&tree.roots)
+            .into_iter()
+            .map(|user| user.name)
+            .collect();
+        assert_eq!(names, ["vmm"]);
+        for other in [
+            "",
+            "vfio-device-syspath: /sys/devices/other",
+            "vfio-device-syspath: ",
+        ] {
+            info(other);
+            assert_eq!(node.users(&tree.roots), [], "{other}");
+        }
     }
 
     #[test]
