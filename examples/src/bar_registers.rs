@@ -27,8 +27,9 @@ pub fn run(arguments: &[String], out: &mut impl Write) -> Result<(), Box<dyn Err
     let index = index(region).ok_or(USAGE)?;
     let range = bytes(range).ok_or(USAGE)?;
 
-    let iommufd = Iommufd::open()?;
-    let device = Cdev::open_pci(address)?.bind(&iommufd)?;
+    // First, as it says what the function lacks, and what to do.
+    let cdev = Cdev::open_pci(address)?;
+    let device = cdev.bind(&Iommufd::open()?)?;
     writeln!(out, "{}", device.region_info(index)?)?;
     match device.map_bar(index) {
         Ok(mapped) => print(out, &mapped, range, width),

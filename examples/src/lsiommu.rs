@@ -76,11 +76,17 @@ impl Survey {
         })
     }
 
+    /// Whether there is anything that [`probe`](Self::probe) would open.
+    #[must_use]
+    pub fn can_be_probed(&self) -> bool {
+        self.functions.iter().any(Entry::is_idle)
+    }
+
     /// Opens every function that is ready and that nobody has open, and asks its IOMMU what it can do. The kernel resets
     /// them by that.
     pub fn probe(&mut self, iommufd: &Iommufd) {
         for entry in &mut self.functions {
-            if entry.readiness.is_ready() && entry.users.is_empty() {
+            if entry.is_idle() {
                 let answer = ask(entry.readiness.address(), iommufd);
                 entry.iommu = Some(answer.map_err(|error| error.to_string()));
             }
@@ -89,6 +95,11 @@ impl Survey {
 }
 
 impl Entry {
+    /// Whether it can be opened now, and disturbs nobody.
+    fn is_idle(&self) -> bool {
+        self.readiness.is_ready() && self.users.is_empty()
+    }
+
     fn of(address: PciAddress) -> Result<Self> {
         let readiness = Readiness::of(address)?;
         Ok(Self {

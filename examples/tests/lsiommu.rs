@@ -60,6 +60,35 @@ fn programs_are_told_the_same() {
 }
 
 #[test]
+fn where_nothing_can_be_assigned_there_is_nobody_to_be_asked() {
+    let report: serde_json::Value = serde_json::from_str(&told(&["--json"])).unwrap();
+    let functions = report["functions"].as_array().unwrap();
+    for function in functions
+        .iter()
+        .filter(|function| function["ready"] == false)
+    {
+        let address = function["address"].as_str().unwrap();
+        assert_eq!(told(&["--probe", address]), told(&[address]));
+    }
+}
+
+#[test]
+fn who_has_read_enough_may_go() {
+    for arguments in [&["--help"][..], &[], &["--json"]] {
+        // The end that would read is closed already.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_lsiommu"))
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_an_error_that_says_so() {
     for (argument, words) in [
         ("--nonsense", "usage: lsiommu"),

@@ -24,7 +24,10 @@ use crate::watch::{self, Notices, Watch};
 
 mod dirty;
 mod free;
+mod under_way;
 mod unmap;
+
+use under_way::UnderWay;
 
 /// What maps and unmaps memory by an interface of the kernel's other than `/dev/iommu`.
 ///
@@ -104,6 +107,8 @@ pub struct Space {
 /// after the kernel's confirmation.
 struct SpaceInner {
     ledger: Ledger,
+    /// Where maps are under way.
+    under_way: UnderWay,
     driver: Arc<dyn SpaceDriver>,
 }
 
@@ -117,6 +122,7 @@ impl Space {
         Self {
             inner: Arc::new(SpaceInner {
                 ledger: Ledger::default(),
+                under_way: UnderWay::default(),
                 driver,
             }),
         }
@@ -133,7 +139,12 @@ impl Space {
         memory: impl Into<DmaSlice>,
         access: Access,
     ) -> Result<SpaceMapping> {
-        self.inner.map_at(iova, &memory.into(), access)
+        let memory = memory.into();
+        let inner = &self.inner;
+        inner.watch().check_process()?;
+        let range = range_of(iova, &memory)?;
+        let _under_way = inner.under_way.at(range);
+        inner.map_at(range, &memory, access)
     }
 
     /// Unmaps everything that was mapped by way of this address space. Returns how many bytes that
@@ -220,18 +231,13 @@ impl SpaceInner {
         self.driver.watch()
     }
 
+    /// Maps memory at `range`, which is as long, in the process of the driver's.
     fn map_at(
         self: &Arc<Self>,
-        iova: Iova,
+        range: IovaRange,
         memory: &DmaSlice,
         access: Access,
     ) -> Result<SpaceMapping> {
-        self.watch().check_process()?;
-        let len = memory.len() as u64;
-        if len == 0 {
-            return Err(Error::Empty { what: "mapping" });
-        }
-        let range = IovaRange::with_len(iova, len).ok_or_else(past_the_end)?;
         // Asked of the memory, which is the user's code, before the ledger knows of the map.
         memory.memory().check_process()?;
         let address = memory.address();
@@ -258,12 +264,21 @@ impl SpaceInner {
                 _released = self.ledger.not_mapped(entry);
                 Err(match refused.errno {
                     Errno::NOMEM => {
+                        let len = memory.len() as u64;
                         watch::out_of_memory(refused.operation, len, Accounting::PerProcess)
                     }
                     _ => refused.into(),
                 })
             }
         }
+    }
+}
+
+/// Where memory is that begins at `iova`.
+fn range_of(iova: Iova, memory: &DmaSlice) -> Result<IovaRange> {
+    match memory.len() as u64 {
+        0 => Err(Error::Empty { what: "mapping" }),
+        len => IovaRange::with_len(iova, len).ok_or_else(past_the_end),
     }
 }
 

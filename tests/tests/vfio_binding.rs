@@ -15,10 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::Iommufd;
+use iommufd::{Access, Iommufd};
 use rustix::io::Errno;
+use tests::at::{PAGE, page};
 use tests::edu::{cdev, device, igb, lone, pair};
 use tests::fork::{Link, become_nobody, beside, in_child};
+use tests::groups::{device_files, group, own};
+use tests::memory::Living;
 use tests::mtty::Mtty;
 use tests::victim::killed_in;
 use vfio::{
@@ -171,7 +174,46 @@ fn what_this_process_holds_open_is_not_taken_away() {
     let file = open(address);
     is_in_use_here(takeover.give_back());
     drop(file);
+
+    // Or by way of its group, under a name that might be any device's.
+    let member = group(address).join(&own().0).unwrap();
+    let device = member.device(&address.to_string()).unwrap();
+    is_in_use_here(takeover.give_back());
+    // Of a duplicate only the kernel knows.
+    let twins = device_files();
+    device.try_close().unwrap();
+    is_in_use_here(takeover.give_back());
+    drop((twins, member));
     assert_eq!(state(address), (with("vfio-pci"), with("vfio-pci")));
+    done(takeover.give_back().unwrap()).unwrap();
+}
+
+#[test]
+#[ignore = "needs the lab's function with a kernel driver: cargo lab test"]
+fn a_container_whose_groups_device_was_given_back_takes_it_again() {
+    let takeover = taken();
+    let address = takeover.address();
+    let (container, recorder) = own();
+    // Its device is not open, so nobody is waited for.
+    let stale = group(address).join(&container).unwrap();
+    let living = Living::new();
+    let map = || container.map_at(page(1), living.memory(PAGE), Access::Read);
+    let guard = map().unwrap();
+    done(takeover.give_back().unwrap()).unwrap();
+    assert_eq!(living.count(), 1);
+
+    let takeover = taken();
+    let member = group(address).join(&container).unwrap();
+    assert_eq!(living.count(), 0, "it went with the last group");
+    let device = member.pci_device(address).unwrap();
+    let mapping = map().unwrap();
+    drop((stale, guard));
+    assert_eq!(container.mapped().mappings, 1);
+    mapping.unmap().unwrap();
+    drop(map().unwrap());
+    device.try_close().unwrap();
+    drop(member);
+    assert_eq!((recorder.refusals(), living.count()), (Vec::new(), 0));
     done(takeover.give_back().unwrap()).unwrap();
 }
 

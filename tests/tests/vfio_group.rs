@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use examples::edu::{BUFFER_LEN, Edu};
 use iommufd::{Access, DmaBuffer, GroupId, Ioas, Iommufd, Iova, IovaRange, Leaks, Mapped};
@@ -583,4 +584,48 @@ fn an_address_space_that_groups_use_is_not_destroyed() {
     drop(device);
     ioas.into_value().try_destroy().unwrap();
     assert_eq!(iommufd.leaks(), Leaks::default());
+}
+
+/// `/dev/iommu` in place of the container's node, as on a kernel that has iommufd for that; until it is dropped.
+struct InPlace;
+
+const NODE: &str = "/dev/vfio/vfio";
+const ASIDE: &str = "/dev/vfio/aside";
+
+impl InPlace {
+    fn new() -> Self {
+        fs::rename(NODE, ASIDE).unwrap();
+        symlink("/dev/iommu", NODE).unwrap();
+        Self
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        fs::rename(ASIDE, NODE).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs the lab's DMA engines: cargo lab test"]
+fn where_iommufd_plays_the_container_memory_is_held_when_the_last_group_leaves() {
+    let in_place = InPlace::new();
+    let (container, recorder) = own();
+    drop(in_place);
+    let living = Living::new();
+    let mapping = {
+        let _member = group(lone()).join(&container).unwrap();
+        container.map_at(page(1), living.memory(PAGE), Access::ReadWrite)
+    };
+    let mapping = mapping.unwrap();
+    // The kernel still has it, and whoever joins next reaches it.
+    assert_eq!((living.count(), container.mapped().mappings), (1, 1));
+    assert!(container.ioas().is_some());
+    let memory = DmaBuffer::new(2 * BUFFER_LEN).unwrap().share();
+    let rig = Rig::within((container, recorder));
+    let kept = rig.container.map(&memory, Access::ReadWrite).unwrap();
+    rig.copies_through(&memory, kept.iova());
+    mapping.unmap().unwrap();
+    assert_eq!(living.count(), 0);
+    assert_eq!(rig.container.leaks(), Leaks::default());
 }

@@ -23,6 +23,7 @@ use crate::feature::claims::{Claims, Resets};
 use crate::gate::{Closed, Gate, Revocation};
 use crate::group::Seat;
 use crate::holders::Tally;
+use crate::identity::is_bound;
 use crate::ioctl::{self, Audience, PointerFree};
 use crate::irq::EnabledKind;
 use crate::refused_bind;
@@ -120,6 +121,10 @@ pub(crate) fn bind(
         Ok(id) => id,
         Err(errno) => {
             let error = match (errno, token) {
+                // Whoever else has the file has bound it: tokens were not looked at.
+                (Errno::INVAL, Some(_)) if matches!(is_bound(&file), Ok(true)) => {
+                    Error::AlreadyBound
+                }
                 (Errno::INVAL, Some(_)) => {
                     let again = ioctl::bind_with_unreadable_token;
                     let probe = again(file.as_fd(), audience(), iommufd.as_fd());

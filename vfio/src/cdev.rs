@@ -239,8 +239,8 @@ impl Cdev {
     /// # Errors
     /// The device, with [`Error::VfTokenWrong`]; `EINVAL`: nobody asks for a token (no physical or
     /// virtual function, or a virtual one whose physical function no VFIO driver has), or one of the
-    /// causes without a token; [`Error::NoVfTokens`]: the kernel or the device's driver knows none; else
-    /// as for [`bind`](Self::bind).
+    /// causes without a token; [`Error::NoVfTokens`]: the kernel or the device's driver knows none;
+    /// [`Error::AlreadyBound`]: somebody else who has the file has bound it meanwhile; else as for [`bind`](Self::bind).
     #[doc(alias = "VFIO_DEVICE_BIND_FLAG_TOKEN")]
     pub fn bind_with_token(self, iommufd: &Iommufd, token: VfToken) -> Result<Device, BindError> {
         self.bind_if(iommufd, Some(token), &[Behind::Iommu])

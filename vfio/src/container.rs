@@ -6,11 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use iommufd::driver::{Space, Watch};
-use iommufd::{Access, DmaSlice, Ioas, Iova, IovaRange, Leaks, Mapped, Observer};
+use iommufd::{
+    Access, DmaSlice, Ioas, Iommufd, Iova, IovaRange, KernelError, Leaks, Mapped, Observer,
+};
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
+use rustix::fs::{Mode, OFlags};
 
-use crate::cause::refusal;
+use crate::cause::{self, refusal};
 use crate::error::{Error, Result};
 use crate::group::Kind;
 use crate::ioctl::Audience;
@@ -19,6 +22,8 @@ use crate::ioctl::legacy;
 mod dirty;
 mod info;
 mod mapping;
+#[cfg(test)]
+mod tests;
 mod type1;
 
 pub use dirty::ContainerDirtyTracking;
@@ -79,7 +84,7 @@ use type1::Type1;
 /// ```
 ///
 /// # System calls
-/// Of the kernel's own: `openat`, `VFIO_GET_API_VERSION`, `VFIO_CHECK_EXTENSION`, `VFIO_SET_IOMMU`,
+/// Of the kernel's own: `openat`, `IOMMU_OPTION`, which it refuses, `VFIO_GET_API_VERSION`, `VFIO_CHECK_EXTENSION`, `VFIO_SET_IOMMU`,
 /// `VFIO_IOMMU_GET_INFO`, `VFIO_IOMMU_MAP_DMA`, `VFIO_IOMMU_UNMAP_DMA` and
 /// `VFIO_IOMMU_DIRTY_PAGES`. Of the other: `IOMMU_VFIO_IOAS`, `VFIO_IOMMU_GET_INFO`, and what an
 /// [`Ioas`] makes.
@@ -102,9 +107,13 @@ enum Way {
 impl Container {
     /// Opens a container, `/dev/vfio/vfio`.
     ///
+    /// Where the kernel has iommufd in its place (`CONFIG_IOMMUFD_VFIO_CONTAINER`, or a link to
+    /// `/dev/iommu`), a new [`Ioas`] stands in for the container: [`ioas`](Self::ioas).
+    ///
     /// # Errors
     /// [`Error::Open`]: `ENOENT`: the kernel has none (`CONFIG_VFIO_CONTAINER`).
-    /// [`Error::NotContainer`]: it is something else, or has no IOMMU of type 1.
+    /// [`Error::NotContainer`]: it is something else, or has no IOMMU of type 1. As for
+    /// [`Ioas::new`].
     #[doc(alias = "VFIO_GET_API_VERSION")]
     pub fn open() -> Result<Self> {
         Self::open_at(Path::new("/dev/vfio/vfio"), None)
@@ -119,7 +128,29 @@ impl Container {
     }
 
     fn open_at(path: &Path, observer: Option<Arc<dyn Observer>>) -> Result<Self> {
-        let (space, driver) = Type1::open(path, observer)?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+            let cause = cause::legacy::of_container_open(errno);
+            Error::Open {
+                path: path.to_owned(),
+                error: KernelError::new("open", errno, cause),
+            }
+        })?;
+        let builder = match &observer {
+            Some(observer) => Iommufd::builder().observer(Arc::clone(observer)),
+            None => Iommufd::builder(),
+        };
+        // It answers a container's ioctls, too, but what is mapped in it stays when the groups leave.
+        let (fd, error) = match builder.from_fd(fd) {
+            Ok(iommufd) => return Self::compat(&Ioas::new(&iommufd)?),
+            Err(refused) => refused.into_parts(),
+        };
+        match error {
+            iommufd::Error::NotIommufd => {}
+            // It may be one all the same.
+            error => return Err(error.into()),
+        }
+        let (space, driver) = Type1::new(fd, observer)?;
         Ok(Self {
             way: Way::Type1 { space, driver },
         })
@@ -287,6 +318,8 @@ impl Container {
         match &self.way {
             Way::Type1 { space, driver } => driver.enter(space, group, kind),
             Way::Compat(_) if kind == Kind::NoIommu => Err(Error::NoIommu),
+            // The kernel refuses those that have none only as long as nobody clears the address space.
+            Way::Compat(_) if kind == Kind::Unknown => Err(Error::MayBeNoIommu),
             Way::Compat(_) => {
                 // Without one the kernel would make one, that nobody has.
                 self.must_stand_in()?;

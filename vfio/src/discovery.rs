@@ -15,7 +15,7 @@ mod reset;
 
 pub use class::PciClass;
 pub use function::PciFunction;
-pub(crate) use function::driver_override;
+pub(crate) use function::{driver_override, folder_of};
 pub use group::{IommuGroup, IommuGroupType, ReservedKind, ReservedRegion};
 pub use iommu::{IommuKind, IommuUnit};
 pub use node::VfioNode;

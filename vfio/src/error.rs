@@ -79,7 +79,8 @@ pub enum Error {
     NoIommu,
 
     /// Nothing tells whether an IOMMU confines the device: there is neither a sysfs nor a procfs.
-    /// [`Cdev::from_fd_with_iommu`](crate::Cdev::from_fd_with_iommu) takes the caller's word.
+    /// [`Cdev::from_fd_with_iommu`](crate::Cdev::from_fd_with_iommu) takes the caller's word. A group of
+    /// which nothing tells joins a container of the kernel's own, which refuses what has no IOMMU.
     #[error(
         "neither /sys nor /proc/self/fd tells whether the device is a noiommu one; \
          Cdev::from_fd_with_iommu is for one that is not"

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use iommufd::{GroupId, KernelError};
 use iommufd_sys::ioctl::{ArgszArg, vfio as nr};
 use iommufd_sys::vfio as sys;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::address::PciAddress;
 use crate::cause::{self, refusal};
 use crate::container::Container;
+use crate::discovery;
 use crate::error::{Error, Refused, Result};
 use crate::ioctl::{self, Audience};
 use crate::sysfs::{self, Roots};
@@ -56,18 +57,21 @@ pub(crate) use member::Seat;
 ///
 /// # System calls
 /// `openat` and `VFIO_GROUP_GET_STATUS`; `VFIO_GROUP_SET_CONTAINER` and, for the first group of a
-/// container, `VFIO_SET_IOMMU`. Sysfs is read by [`open_pci`](Self::open_pci) alone.
+/// container, `VFIO_SET_IOMMU`, for others `VFIO_IOMMU_GET_INFO`. `fstat` and `readlink`, of what is in
+/// sysfs, if it is there, else of `/proc/self/fd`.
 #[derive(Debug)]
 pub struct VfioGroup {
     fd: Arc<OwnedFd>,
     kind: Kind,
 }
 
-/// Whether there is an IOMMU.
+/// Whether there is an IOMMU, as sysfs, the name of the file or the caller tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One translates what the devices do.
     Translated,
+    /// Nothing tells.
+    Unknown,
     /// There is none.
     NoIommu,
 }
@@ -87,11 +91,11 @@ impl VfioGroup {
     /// [`Error::NoSuchDevice`]; [`Error::NoIommu`]: the function is in no IOMMU group;
     /// [`Error::Sysfs`]; else as for [`open_at`](Self::open_at).
     pub fn open_pci(address: PciAddress) -> Result<Self> {
-        let roots = Roots::default();
-        let folder = roots.pci_device(address);
-        if !folder.exists() {
-            return Err(Error::NoSuchDevice { address });
-        }
+        Self::open_pci_within(&Roots::default(), address)
+    }
+
+    fn open_pci_within(roots: &Roots, address: PciAddress) -> Result<Self> {
+        let folder = discovery::folder_of(roots, address)?;
         match sysfs::group_of(&folder) {
             Ok(Some(group)) => Self::open(group),
             Ok(None) => Err(Error::NoIommu),
@@ -112,7 +116,7 @@ impl VfioGroup {
         if sysfs::is_noiommu(&name) {
             return Err(Error::NoIommu);
         }
-        Self::open_as(path, Kind::Translated)
+        Ok(Self::from_fd(open(path)?)?)
     }
 
     /// Opens a group of devices without an IOMMU, `/dev/vfio/noiommu-GROUP`. The container that it
@@ -131,19 +135,7 @@ impl VfioGroup {
     /// as long as they can: until they have been reset, or their bus mastering is off.
     #[doc(alias = "VFIO_NOIOMMU_IOMMU")]
     pub unsafe fn open_noiommu(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_as(path.as_ref(), Kind::NoIommu)
-    }
-
-    fn open_as(path: &Path, kind: Kind) -> Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
-            let cause = cause::legacy::of_group_open(errno);
-            Error::Open {
-                path: PathBuf::from(path),
-                error: KernelError::new("open", errno, cause),
-            }
-        })?;
-        Ok(Self::adopt(fd, kind)?)
+        Ok(Self::adopt(open(path.as_ref())?, |_| Ok(Kind::NoIommu))?)
     }
 
     /// Takes over an open group that is in no container, as a sandboxed process is given it.
@@ -151,21 +143,29 @@ impl VfioGroup {
     /// Whoever else holds the same open file can take the group out of its container, and open its
     /// devices and drive them, and is trusted with it.
     ///
-    /// A noiommu group is not refused here, but when it is to [join](Self::join) a container.
-    ///
     /// # Errors
-    /// The file, with [`Error::GroupInContainer`], or [`Error::NotGroup`]: it is something else.
+    /// The file, with [`Error::GroupInContainer`]; [`Error::NoIommu`]: it is a noiommu group, which no
+    /// IOMMU confines; or [`Error::NotGroup`]: it is something else. (Where there is neither a sysfs nor
+    /// a procfs that would tell, a noiommu group is refused when it is to [join](Self::join) a
+    /// container.)
     pub fn from_fd(fd: OwnedFd) -> Result<Self, Refused<OwnedFd>> {
-        Self::adopt(fd, Kind::Translated)
+        Self::adopt(fd, |fd| Kind::of(&Roots::default(), fd))
     }
 
-    fn adopt(fd: OwnedFd, kind: Kind) -> Result<Self, Refused<OwnedFd>> {
-        match is_contained(&fd) {
-            Ok(false) => Ok(Self {
+    fn adopt(
+        fd: OwnedFd,
+        kind: impl FnOnce(&OwnedFd) -> Result<Kind>,
+    ) -> Result<Self, Refused<OwnedFd>> {
+        let kind = match is_contained(&fd) {
+            Ok(false) => kind(&fd),
+            Ok(true) => Err(Error::GroupInContainer),
+            Err(error) => Err(error),
+        };
+        match kind {
+            Ok(kind) => Ok(Self {
                 fd: Arc::new(fd),
                 kind,
             }),
-            Ok(true) => Err(Refused::new(fd, Error::GroupInContainer)),
             Err(error) => Err(Refused::new(fd, error)),
         }
     }
@@ -191,7 +191,9 @@ impl VfioGroup {
     /// container by a duplicate of its file, or reserves addresses at which something is mapped.
     /// `ENODEV`: no IOMMU of type 1 takes it, as it is one without an IOMMU. `ENOMEM`: what is mapped
     /// cannot be pinned. [`Error::NoIommu`]: no address space stands in for the container of a
-    /// noiommu group. [`Error::NotCompat`]. [`iommufd::Error::Forked`].
+    /// noiommu group, and a container of such groups takes none that is not known to be one.
+    /// [`Error::MayBeNoIommu`]: nothing tells, and an address space stands in for the container.
+    /// [`Error::NotCompat`]. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_GROUP_SET_CONTAINER")]
     #[doc(alias = "VFIO_SET_IOMMU")]
     pub fn join(self, container: &Container) -> Result<MemberGroup, Refused<Self>> {
@@ -209,11 +211,42 @@ impl AsFd for VfioGroup {
     }
 }
 
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+        let cause = cause::legacy::of_group_open(errno);
+        Error::Open {
+            path: PathBuf::from(path),
+            error: KernelError::new("open", errno, cause),
+        }
+    })
+}
+
+impl Kind {
+    /// That of an open group of which nobody says that it has no IOMMU.
+    fn of(roots: &Roots, fd: &OwnedFd) -> Result<Self> {
+        let stat = look_at(fd)?;
+        let (major, minor) = (
+            rustix::fs::major(stat.st_rdev),
+            rustix::fs::minor(stat.st_rdev),
+        );
+        let name = roots.group_name(major, minor);
+        match name.or_else(|| roots.file_name(fd)) {
+            Some(name) if sysfs::is_noiommu(&name) => Err(Error::NoIommu),
+            Some(name) if sysfs::is_group(&name) => Ok(Self::Translated),
+            _ => Ok(Self::Unknown),
+        }
+    }
+}
+
+fn look_at(fd: &OwnedFd) -> Result<Stat> {
+    let looked = rustix::fs::fstat(fd);
+    Ok(looked.map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?)
+}
+
 /// Whether the file, if it is a group, is in a container.
 fn is_contained(fd: &OwnedFd) -> Result<bool> {
-    let stat = rustix::fs::fstat(fd)
-        .map_err(|errno| KernelError::new("fstat", errno, "the file cannot be looked at"))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
+    if FileType::from_raw_mode(look_at(fd)?.st_mode) != FileType::CharacterDevice {
         return Err(Error::NotGroup);
     }
     match status(fd.as_fd()) {
@@ -237,6 +270,7 @@ fn status(fd: BorrowedFd<'_>) -> Result<u32, KernelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sysfs::fake::Tree;
     use std::fs::File;
 
     #[test]
@@ -256,6 +290,49 @@ mod tests {
     fn noiommu_is_refused_before_it_is_opened() {
         let refused = VfioGroup::open_at("/dev/vfio/noiommu-0");
         assert!(matches!(refused, Err(Error::NoIommu)));
+    }
+
+    #[test]
+    fn what_a_group_is_called_tells_whether_it_has_an_iommu() {
+        // `/dev/null` plays the group.
+        let fd = OwnedFd::from(File::open("/dev/null").unwrap());
+        for (name, class, kind) in [
+            ("5", "vfio", Ok(Kind::Translated)),
+            ("noiommu-5", "vfio", Err(())),
+            ("mem", "vfio", Ok(Kind::Unknown)),
+            ("5", "mem", Ok(Kind::Unknown)),
+        ] {
+            let tree = Tree::new();
+            let entry = format!("sys/devices/virtual/{class}/{name}");
+            tree.link(&format!("{entry}/subsystem"), &format!("sys/class/{class}"));
+            tree.link("sys/dev/char/1:3", &entry);
+            match Kind::of(&tree.roots, &fd) {
+                Err(error) => assert!(kind.is_err() && matches!(error, Error::NoIommu)),
+                found => assert_eq!(found.ok(), kind.ok(), "{class}/{name}"),
+            }
+        }
+        // Where there is no sysfs, the file's own name does.
+        let tree = Tree::new();
+        for (name, kind) in [("12", Some(Kind::Translated)), ("noiommu-12", None)] {
+            tree.file(&format!("dev/vfio/{name}"), "");
+            let path = tree.roots.dev.join("vfio").join(name);
+            let fd = OwnedFd::from(File::open(path).unwrap());
+            assert_eq!(Kind::of(&tree.roots, &fd).ok(), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_sysfs_it_is_that_which_is_missing() {
+        let address = "0000:00:04.0".parse().unwrap();
+        let tree = Tree::new();
+        let missing = VfioGroup::open_pci_within(&tree.roots, address);
+        assert!(matches!(missing, Err(Error::NoSuchDevice { .. })));
+        let nowhere = Roots {
+            sys: "/nonexistent".into(),
+            ..Roots::default()
+        };
+        let missing = VfioGroup::open_pci_within(&nowhere, address);
+        assert!(matches!(missing, Err(Error::Sysfs { .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub use device::KvmVfioDevice;
 
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -160,12 +161,19 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // What is the user's may panic, and does so no further.
-        let undone = catch_unwind(AssertUnwindSafe(|| self.undo()));
+        // What is the user's may panic, and does so no further; an error of theirs is dropped in there.
+        let undone = catch_unwind(AssertUnwindSafe(|| {
+            self.undo()
+                .map_err(|error| error.errno().unwrap_or(Errno::IO))
+        }));
         let errno = match undone {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => error.errno().unwrap_or(Errno::IO),
-            Err(_) => Errno::IO,
+            Ok(Err(errno)) => errno,
+            Err(payload) => {
+                // Its drop could panic in its turn. It is leaked.
+                let _kept = ManuallyDrop::new(payload);
+                Errno::IO
+            }
         };
         if let Some(iommufd) = &self.reports_to {
             let error = KernelError::new("KVM_DEV_VFIO_FILE_DEL", errno, "KVM keeps the device");
@@ -283,8 +291,26 @@ mod tests {
         }
     }
 
+    /// Panics when it is dropped.
     #[derive(Debug)]
-    struct Panics;
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a drop of what it was dropped with")
+        }
+    }
+
+    impl fmt::Display for Bomb {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bomb")
+        }
+    }
+
+    impl std::error::Error for Bomb {}
+
+    #[derive(Debug)]
+    struct Panics(fn() -> io::Result<()>);
 
     impl KvmVfio for Panics {
         fn add(&self, _: BorrowedFd<'_>) -> io::Result<()> {
@@ -292,14 +318,21 @@ mod tests {
         }
 
         fn remove(&self, _: BorrowedFd<'_>) -> io::Result<()> {
-            panic!("in a drop")
+            (self.0)()
         }
     }
 
     #[test]
     fn a_panic_of_the_users_does_not_leave_a_drop() {
         let _kernel = unbound();
-        let cdev = Cdev::of_nothing(script::file());
-        drop(cdev.with_kvm(Arc::new(Panics)).unwrap());
+        let ways: [fn() -> io::Result<()>; 3] = [
+            || panic!("in a drop"),
+            || std::panic::panic_any(Bomb),
+            || Err(io::Error::other(Bomb)),
+        ];
+        for way in ways {
+            let cdev = Cdev::of_nothing(script::file());
+            drop(cdev.with_kvm(Arc::new(Panics(way))).unwrap());
+        }
     }
 }

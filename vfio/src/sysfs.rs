@@ -58,6 +58,12 @@ pub(crate) fn is_device(name: &str) -> bool {
     !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
+/// Whether a group of this name, which may have been removed, has an IOMMU.
+pub(crate) fn is_group(name: &str) -> bool {
+    let number = name.strip_suffix(" (deleted)").unwrap_or(name);
+    !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 /// What the number of a character device stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CharDevice {
@@ -123,7 +129,7 @@ impl Roots {
         let address = address.and_then(|path| last_name(path)?.parse().ok());
         // The bus that all mediated devices are on.
         let mediated = device.as_ref().ok().and_then(|device| {
-            let bus = link_name(&device.join("subsystem")).ok().flatten();
+            let bus = bus(device).ok().flatten();
             bus.map(|bus| bus == "mdev")
         });
         let group = match device.and_then(|device| group_of(&device)) {
@@ -142,6 +148,14 @@ impl Roots {
 }
 
 impl Roots {
+    /// What VFIO calls the group whose node has these numbers: `5`, or `noiommu-5`.
+    pub(crate) fn group_name(&self, major: u32, minor: u32) -> Option<String> {
+        let entry = self.sys.join(format!("dev/char/{major}:{minor}"));
+        let entry = fs::canonicalize(entry).ok()?;
+        let class = link_name(&entry.join("subsystem")).ok()??;
+        (class == "vfio").then(|| last_name(&entry))?
+    }
+
     /// The last name of the path by which the file was opened, where procfs tells.
     pub(crate) fn file_name(&self, file: &impl AsRawFd) -> Option<String> {
         let link = format!("self/fd/{}", file.as_raw_fd());
@@ -158,6 +172,11 @@ pub(crate) fn group_of(device: &Path) -> io::Result<Option<GroupId>> {
         .parse()
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok(Some(GroupId::new(number)))
+}
+
+/// The bus of the device whose folder this is.
+pub(crate) fn bus(device: &Path) -> io::Result<Option<String>> {
+    link_name(&device.join("subsystem"))
 }
 
 /// The name that a link ends in; `None` if there is no link.

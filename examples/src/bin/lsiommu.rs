@@ -10,13 +10,10 @@
 //!
 //! Without `--probe` it reads sysfs and nothing else, so it can be run anywhere by anybody.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it tells what there is"
-)]
+#![expect(clippy::print_stderr, reason = "it tells what went wrong")]
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use examples::lsiommu::{Survey, json, text};
@@ -49,8 +46,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             "--json" => as_json = true,
             "--probe" => probe = true,
             "--help" | "-h" => {
-                println!("{USAGE}");
-                return Ok(());
+                return Ok(tell(&format!("{USAGE}\n"))?);
             }
             option if option.starts_with('-') => {
                 return Err(format!("there is no option {option}\n{USAGE}").into());
@@ -63,15 +59,24 @@ fn run() -> Result<(), Box<dyn Error>> {
         [] => Survey::of_all()?,
         addresses => Survey::of(addresses)?,
     };
-    if probe {
+    // Where nothing can be assigned, nobody need be asked, and there may be nobody.
+    if probe && survey.can_be_probed() {
         survey.probe(&Iommufd::open()?);
     }
-    if as_json {
-        println!("{:#}", json::report(&survey));
+    Ok(tell(&if as_json {
+        format!("{:#}\n", json::report(&survey))
     } else if addresses.is_empty() {
-        print!("{}", text::overview(&survey));
+        text::overview(&survey)
     } else {
-        print!("{}", text::details(&survey));
+        text::details(&survey)
+    })?)
+}
+
+/// Prints a text. Who has read enough of it may go.
+fn tell(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        told => told,
     }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::memory::DmaSlice;
 /// that is physically so is rare.
 const MOST_ALIGNED: u64 = 2 << 20;
 
-/// How often a place is looked for that another map takes first.
+/// How often a place is looked for at which the kernel has something all the same.
 const TRIES: usize = 64;
 
 impl Space {
@@ -38,14 +38,22 @@ impl Space {
             .checked_next_power_of_two()
             .map_or(MOST_ALIGNED, |whole| whole.min(MOST_ALIGNED))
             .max(alignment);
-        let mut taken = self.inner.ledger.ranges();
+        let inner = &*self.inner;
+        // Where the kernel has what nobody here knows of.
+        let mut refused = Vec::new();
         for _ in 0..TRIES {
-            let Some(place) = first_fit(usable, &mut taken, len, align) else {
+            // What is under way is recorded before it ends: so it is in the one or in the other.
+            let place = inner.under_way.where_it_fits(|under_way| {
+                let mut taken = inner.ledger.ranges();
+                taken.extend_from_slice(under_way);
+                taken.extend_from_slice(&refused);
+                first_fit(usable, taken, len, align)
+            });
+            let Some(place) = place else {
                 break;
             };
-            match self.inner.map_at(place.start(), &memory, access) {
-                // A map that is under way has it.
-                Err(error) if error.errno() == Some(Errno::EXIST) => taken.push(place),
+            match self.inner.map_at(place.range(), &memory, access) {
+                Err(error) if error.errno() == Some(Errno::EXIST) => refused.push(place.range()),
                 answer => return answer,
             }
         }
@@ -54,15 +62,14 @@ impl Space {
     }
 }
 
-/// The first place of `len` bytes at a multiple of `align`, in `usable` and beside `taken`, which it
-/// sorts.
+/// The first place of `len` bytes at a multiple of `align`, in `usable` and beside `taken`.
 fn first_fit(
     usable: &[IovaRange],
-    taken: &mut [IovaRange],
+    taken: Vec<IovaRange>,
     len: u64,
     align: u64,
 ) -> Option<IovaRange> {
-    taken.sort_unstable_by_key(|range| range.start());
+    let taken = apart(taken);
     let fit = |usable: &IovaRange| {
         let mut next = usable.start().get().max(align);
         loop {
@@ -82,6 +89,22 @@ fn first_fit(
     usable.iter().find_map(fit)
 }
 
+/// The same addresses in ranges that do not overlap, by address.
+fn apart(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
+    ranges.sort_unstable_by_key(|range| range.start());
+    let mut apart: Vec<IovaRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match apart.last_mut() {
+            Some(before) if before.overlaps(range) => {
+                let last = before.last().max(range.last());
+                *before = IovaRange::new(before.start(), last).unwrap_or(*before);
+            }
+            _ => apart.push(range),
+        }
+    }
+    apart
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +115,7 @@ mod tests {
 
     fn fit(taken: &[IovaRange], len: u64) -> Option<u64> {
         let usable = [range(0, 0xffff), range(0x2_0000, u64::MAX)];
-        let place = first_fit(&usable, &mut taken.to_vec(), len, 0x1000)?;
+        let place = first_fit(&usable, taken.to_vec(), len, 0x1000)?;
         assert_eq!(place.len(), Some(len));
         Some(place.start().get())
     }
@@ -109,5 +132,12 @@ mod tests {
         assert_eq!(fit(&[range(0, u64::MAX)], 0x1000), None);
         assert_eq!(fit(&[range(0x2_1000, u64::MAX)], 0x1_0000), None);
         assert_eq!(fit(&[], u64::MAX), None);
+        // One that is stale may lie within another.
+        let nested = [
+            range(0x1000, 0x4fff),
+            range(0x2000, 0x2fff),
+            range(0x1000, 0x1fff),
+        ];
+        assert_eq!(fit(&nested, 0x1000), Some(0x5000));
     }
 }

@@ -1,6 +1,7 @@
 //! A space over a kernel that is played: it says what it is asked, and answers as it is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -17,6 +18,10 @@ struct Played {
     watch: Watch,
     mapped: Mutex<Vec<IovaRange>>,
     refusals: Mutex<Vec<Errno>>,
+    /// A map that gets its answer only when this is taken away.
+    gate: Mutex<Option<IovaRange>>,
+    /// How many maps were refused, as something is mapped there.
+    collisions: AtomicU32,
 }
 
 impl Played {
@@ -44,9 +49,14 @@ unsafe impl SpaceDriver for Played {
         self.answer()?;
         let mut mapped = self.mapped.lock();
         if mapped.iter().any(|other| other.overlaps(range)) {
+            self.collisions.fetch_add(1, Ordering::Relaxed);
             return Err(KernelError::new("PLAYED", Errno::EXIST, "it overlaps"));
         }
         mapped.push(range);
+        drop(mapped);
+        while *self.gate.lock() == Some(range) {
+            std::thread::yield_now();
+        }
         Ok(())
     }
 
@@ -88,6 +98,8 @@ fn space() -> (Space, Arc<Played>) {
         watch: Watch::new(None),
         mapped: Mutex::default(),
         refusals: Mutex::default(),
+        gate: Mutex::default(),
+        collisions: AtomicU32::new(0),
     });
     // SAFETY: nothing is mapped anywhere.
     let space = unsafe { Space::new(Arc::clone(&played) as Arc<dyn SpaceDriver>) };
@@ -224,6 +236,41 @@ fn places_are_found_beside_what_is_mapped() {
     assert_eq!(map().unwrap_err().errno(), Some(Errno::NOSPC));
     drop(one);
     assert_eq!(map().unwrap().range(), pages(2, 1));
+}
+
+#[test]
+fn what_is_under_way_is_in_nobodys_way() {
+    let (space, played) = space();
+    let usable = [pages(0, 2048)];
+    let memory = memory();
+    let map = || space.map(&memory, &usable, PAGE, Access::Read);
+    // A large one, of which the answer has not come yet, and then what is mapped beside it.
+    let large: Arc<dyn DmaMemory> = DmaBuffer::new(1024 * PAGE as usize).unwrap().share();
+    *played.gate.lock() = Some(pages(0, 1024));
+    std::thread::scope(|scope| {
+        let under_way = scope.spawn(|| space.map_at(page(0), &large, Access::Read).unwrap());
+        while played.mapped.lock().is_empty() {
+            std::thread::yield_now();
+        }
+        let beside = map();
+        *played.gate.lock() = None;
+        assert!(beside.unwrap().range().start() >= page(1024));
+        assert_eq!(under_way.join().unwrap().range(), pages(0, 1024));
+    });
+    // Many at once, none of which knows of the others.
+    let threads = 8;
+    let together = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                together.wait();
+                let guards: Vec<_> = (0..100).map(|_| map().unwrap()).collect();
+                assert_eq!(guards.len(), 100);
+            });
+        }
+    });
+    assert!(played.mapped.lock().is_empty());
+    assert_eq!(played.collisions.load(Ordering::Relaxed), 0);
 }
 
 #[test]

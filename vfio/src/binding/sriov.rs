@@ -140,7 +140,7 @@ impl Sriov {
         }
         let nodes = functions
             .iter()
-            .filter_map(|function| Node::of(&roots, *function))
+            .flat_map(|function| Node::all_of(&roots, *function).unwrap_or_default())
             .collect();
         let what = format!(
             "the virtual functions of {} are being removed",

@@ -69,6 +69,8 @@ impl Former {
 /// # System calls
 /// `openat`, `read`, `readlink` and `getdents64` below `/sys` and `/proc`; `clone3`; `write` to
 /// `driver_override` of the function, and to `unbind` and `bind` of drivers.
+///
+/// Since Linux 6.1, which shows in sysfs what VFIO has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Takeover {
     address: PciAddress,
@@ -82,7 +84,9 @@ impl Takeover {
     /// that no file system or network connection hangs on it.
     ///
     /// If anything fails, the function has the driver again that it had. Nothing is changed if
-    /// `driver` has it already.
+    /// `driver` has it already. If the process is killed meanwhile, no driver may have it, and none but
+    /// `driver` takes it: what it had before is then known to who wrote it down
+    /// ([`PciFunction::driver`], [`PciFunction::driver_override`]), for [`recorded`](Self::recorded).
     ///
     /// # Errors
     /// [`Error::NoSuchDevice`]; [`Error::NoSuchDriver`]: its module is not loaded;
@@ -92,7 +96,7 @@ impl Takeover {
     /// And from [`Pending::wait`]: [`Error::Rebind`]: a step was refused. `EACCES`: this takes root.
     /// `EROFS`: sysfs is mounted read-only. `ENODEV`, `EINVAL`: the driver does not take this
     /// function, such as a bridge. `EBUSY`: it is a physical function that has virtual ones.
-    /// [`Error::NotVfioDriver`]: `driver` took the function, and is no VFIO driver.
+    /// [`Error::NotVfioDriver`]: `driver` took the function, or has it already, and is no VFIO driver.
     pub fn begin(address: PciAddress, driver: &DriverName) -> Result<Pending<Self>> {
         let roots = Roots::default();
         let function = PciFunction::within(&roots, address)?;
@@ -192,25 +196,31 @@ fn take(hands: &Sysfs, driver: DriverName) -> Result<Takeover> {
         },
         driver: driver.clone(),
     };
-    if before.driver.as_ref() == Some(&driver) {
-        return Ok(takeover);
-    }
+    let folder = hands.roots.pci_device(address);
+    let is_with_vfio = || match sysfs::vfio_name(&folder) {
+        Ok(name) => Ok(name.is_some()),
+        Err(error) => Err(Error::sysfs(folder.clone(), error)),
+    };
+    let has_it = before.driver.as_ref() == Some(&driver);
     let after = State {
         only: Some(driver.clone()),
         driver: Some(driver),
     };
-    switch(address, hands, &before, &after)?;
-    let folder = hands.roots.pci_device(address);
-    if sysfs::vfio_name(&folder)
-        .map_err(|error| Error::sysfs(folder, error))?
-        .is_some()
-    {
-        return Ok(takeover);
+    if !has_it {
+        switch(address, hands, &before, &after)?;
     }
-    switch(address, hands, &after, &before)?;
-    Err(Error::NotVfioDriver {
-        driver: takeover.driver,
-    })
+    let error = match is_with_vfio() {
+        Ok(true) => return Ok(takeover),
+        Ok(false) => Error::NotVfioDriver {
+            driver: takeover.driver,
+        },
+        // Nobody would know what it had before.
+        Err(error) => error,
+    };
+    if !has_it {
+        switch(address, hands, &after, &before)?;
+    }
+    Err(error)
 }
 
 fn return_to_former(hands: &Sysfs, takeover: &Takeover) -> Result<()> {
@@ -245,7 +255,7 @@ fn refuse_own_and_virtual(roots: &Roots, function: &PciFunction) -> Result<()> {
 fn nodes(roots: &Roots, function: &PciFunction) -> Vec<Node> {
     std::iter::once(&function.address)
         .chain(&function.virtual_functions)
-        .filter_map(|address| Node::of(roots, *address))
+        .flat_map(|address| Node::all_of(roots, *address).unwrap_or_default())
         .collect()
 }
 
@@ -363,11 +373,34 @@ mod tests {
     fn a_driver_that_has_the_function_already_is_left_alone() {
         let (tree, hands) = tree();
         tree.bind(CARD, "vfio-pci");
+        tree.cdev(CARD, "vfio0", "511:0");
         let takeover = take(&hands, DriverName::vfio_pci()).unwrap();
         assert_eq!(tree.text(OVERRIDE), "(null)\n");
         return_to_former(&hands, &takeover).unwrap();
         assert_eq!(tree.text(OVERRIDE), "(null)\n");
         assert_eq!(tree.text("sys/bus/pci/drivers/vfio-pci/unbind"), "");
+    }
+
+    #[test]
+    fn a_driver_that_has_the_function_already_is_no_vfio_driver_for_that() {
+        let (tree, hands) = tree();
+        tree.bind(CARD, "nvme");
+        let error = take(&hands, name("nvme")).unwrap_err();
+        assert!(matches!(error, Error::NotVfioDriver { .. }), "{error}");
+        assert_eq!(tree.text(OVERRIDE), "(null)\n");
+        assert_eq!(tree.text("sys/bus/pci/drivers/nvme/unbind"), "");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_given_back() {
+        let (tree, hands) = tree();
+        tree.bind(CARD, "nvme");
+        // What VFIO has is no folder: it cannot be read.
+        tree.file("sys/devices/pci0000:00/0000:01:00.0/vfio-dev", "");
+        let error = take(&hands, DriverName::vfio_pci()).unwrap_err();
+        assert!(matches!(error, Error::Sysfs { .. }), "{error}");
+        assert_eq!(tree.text("sys/bus/pci/drivers/nvme/bind"), CARD);
+        assert!(tree.text(OVERRIDE).starts_with('\n'));
     }
 
     #[test]

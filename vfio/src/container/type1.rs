@@ -7,18 +7,16 @@
 )]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use iommufd::driver::{Emptied, Notices, Space, SpaceDriver, Watch};
 use iommufd::{Access, Granule, IovaRange, KernelError, Observer};
-use iommufd_sys::ioctl::{ByValue, Ioctl, vfio as nr};
+use iommufd_sys::ioctl::{ArgszArg, ByValue, Ioctl, vfio as nr};
 use iommufd_sys::vfio as sys;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::cause::{self, refusal};
+use crate::cause::refusal;
 use crate::error::{Error, Result};
 use crate::group::Kind;
 use crate::ioctl::{self, Audience, legacy};
@@ -26,31 +24,27 @@ use crate::ioctl::{self, Audience, legacy};
 /// The open container.
 ///
 /// # Invariants
-/// `fd` is a container that was opened here, and of which nobody else has the file. `groups` have been
-/// put into it and not been seen to leave it: at least as many as the kernel has in it.
+/// `fd` is a container of VFIO's own, and no iommufd, whose mappings outlive the groups; it was opened for
+/// this, and nobody else has the file. `groups` have been put into it and not been seen to leave it: at least as many as the kernel has in it.
 #[derive(Debug)]
 pub(crate) struct Type1 {
     fd: OwnedFd,
     watch: Watch,
     /// Changed in exclusive operations of the space only.
     groups: AtomicUsize,
+    /// Whether what its groups do is translated by nothing, as who joined the first has answered for.
+    /// Changed in exclusive operations of the space only.
+    is_bare: AtomicBool,
     /// Whether there is a guard of the record of what is written.
     pub(super) tracked: AtomicBool,
 }
 
 impl Type1 {
-    pub(super) fn open(
-        path: &Path,
+    /// The container that is open as `fd`, which nobody else has.
+    pub(super) fn new(
+        fd: OwnedFd,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<(Space, Arc<Self>)> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
-            let cause = cause::legacy::of_container_open(errno);
-            Error::Open {
-                path: path.to_owned(),
-                error: KernelError::new("open", errno, cause),
-            }
-        })?;
         let watch = Watch::new(observer);
         let ioctl = &nr::GET_API_VERSION;
         let audience = Audience::Context(&watch);
@@ -64,16 +58,17 @@ impl Type1 {
             Ok(1..) => {}
             _ => return Err(Error::NotContainer),
         }
-        // INVARIANT: opened just now.
+        // INVARIANT: the caller's word, and it answers as one.
         let driver = Arc::new(Self {
             fd,
             watch,
             groups: AtomicUsize::new(0),
+            is_bare: AtomicBool::new(false),
             tracked: AtomicBool::new(false),
         });
         let space_driver = Arc::clone(&driver) as Arc<dyn SpaceDriver>;
-        // SAFETY: the container was opened here and is lent to nobody; nothing else in this crate
-        // maps in it.
+        // SAFETY: the container is nobody else's, and lent to nobody; nothing else in this crate maps
+        // in it.
         let space = unsafe { Space::new(space_driver) };
         Ok((space, driver))
     }
@@ -91,12 +86,15 @@ impl Type1 {
         self.groups.load(Ordering::Acquire) > 0
     }
 
-    /// Puts a group in, and gives the container its IOMMU if it is the first.
+    /// Puts a group in, and gives the container its IOMMU if it has none.
     pub(super) fn enter(&self, space: &Space, group: BorrowedFd<'_>, kind: Kind) -> Result<()> {
-        let enter = |notices: &mut Notices<'_>| (self.enter_now(group, kind, notices), Emptied::No);
-        // SAFETY: it says of nothing that it was unmapped.
-        unsafe { space.exclusively(enter) }??;
-        Ok(())
+        let enter = |notices: &mut Notices<'_>| match self.enter_now(group, kind, notices) {
+            Ok(emptied) => (Ok(()), emptied),
+            Err(error) => (Err(error), Emptied::No),
+        };
+        // SAFETY: it says that all is unmapped only where the kernel has made the container's IOMMU
+        // anew: it had none then, and with the one before went all that was mapped.
+        unsafe { space.exclusively(enter) }?
     }
 
     fn enter_now(
@@ -104,28 +102,50 @@ impl Type1 {
         group: BorrowedFd<'_>,
         kind: Kind,
         notices: &mut Notices<'_>,
-    ) -> Result<(), KernelError> {
+    ) -> Result<Emptied> {
         legacy::set_container(group, Audience::Notices(notices), self.fd())
             .map_err(|errno| refusal(nr::GROUP_SET_CONTAINER.describe(), errno))?;
-        if !self.has_groups() {
-            let iommu = match kind {
-                Kind::Translated => sys::VFIO_TYPE1v2_IOMMU,
-                Kind::NoIommu => sys::VFIO_NOIOMMU_IOMMU,
-            };
-            let ioctl: &Ioctl<ByValue> = &nr::SET_IOMMU;
-            let answer =
-                legacy::by_value(self.fd(), Audience::Notices(notices), ioctl, iommu).map(drop);
-            if let Err(errno) = answer {
-                // Nothing is open by way of the group yet, so nothing keeps it in. If it stays all the
-                // same it is one that is not seen to leave.
-                if unset_container(group, Audience::Notices(notices)).is_err() {
-                    self.groups.fetch_add(1, Ordering::AcqRel);
-                }
-                return Err(refusal(ioctl.describe(), errno));
-            }
+        let ready = self.make_ready(kind, notices);
+        // Nothing is open by way of the group yet, so nothing keeps it in. If it stays all the same it
+        // is one that is not seen to leave.
+        if ready.is_ok() || unset_container(group, Audience::Notices(notices)).is_err() {
+            self.groups.fetch_add(1, Ordering::AcqRel);
         }
-        self.groups.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        ready
+    }
+
+    /// Gives the container, in which the kernel has a group now, its IOMMU, if it has none.
+    fn make_ready(&self, kind: Kind, notices: &mut Notices<'_>) -> Result<Emptied> {
+        let has_others = self.has_groups();
+        if has_others && self.has_iommu(notices) {
+            // A group that was given may be one without an IOMMU, too, for which nobody answers.
+            return match self.is_bare.load(Ordering::Acquire) && kind != Kind::NoIommu {
+                true => Err(Error::NoIommu),
+                false => Ok(Emptied::No),
+            };
+        }
+        let iommu = match kind {
+            Kind::Translated | Kind::Unknown => sys::VFIO_TYPE1v2_IOMMU,
+            Kind::NoIommu => sys::VFIO_NOIOMMU_IOMMU,
+        };
+        let ioctl: &Ioctl<ByValue> = &nr::SET_IOMMU;
+        legacy::by_value(self.fd(), Audience::Notices(notices), ioctl, iommu)
+            .map_err(|errno| refusal(ioctl.describe(), errno))?;
+        self.is_bare.store(kind == Kind::NoIommu, Ordering::Release);
+        Ok(match has_others {
+            true => Emptied::Yes,
+            false => Emptied::No,
+        })
+    }
+
+    /// Whether the container has an IOMMU: the kernel takes it away with the last group, which can be
+    /// when the devices of that are unplugged or given back.
+    fn has_iommu(&self, notices: &mut Notices<'_>) -> bool {
+        let mut info = sys::vfio_iommu_type1_info::sized();
+        let audience = Audience::Notices(notices);
+        let answer = ioctl::fixed(self.fd(), audience, &nr::IOMMU_GET_INFO, &mut info);
+        // Without one nobody knows the question; what is no IOMMU answers it in another way.
+        !matches!(answer, Err(Errno::INVAL))
     }
 
     /// Takes a group out. With the last one all mappings go.

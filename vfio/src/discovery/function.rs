@@ -96,14 +96,7 @@ impl PciFunction {
     }
 
     pub(crate) fn within(roots: &Roots, address: PciAddress) -> Result<Self> {
-        let folder = roots.pci_device(address);
-        if !folder.exists() {
-            let bus = roots.pci_devices();
-            return Err(match fs::metadata(&bus) {
-                Ok(_) => Error::NoSuchDevice { address },
-                Err(error) => Error::sysfs(bus, error),
-            });
-        }
+        let folder = folder_of(roots, address)?;
         Self::read(address, &folder).map_err(|error| Error::sysfs(folder, error))
     }
 
@@ -154,6 +147,19 @@ impl PciFunction {
     pub fn driver_override(&self) -> Result<Option<String>> {
         driver_override(&Roots::default(), self.address)
     }
+}
+
+/// The folder of the function at `address`.
+pub(crate) fn folder_of(roots: &Roots, address: PciAddress) -> Result<PathBuf> {
+    let folder = roots.pci_device(address);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let bus = roots.pci_devices();
+    Err(match fs::metadata(&bus) {
+        Ok(_) => Error::NoSuchDevice { address },
+        Err(error) => Error::sysfs(bus, error),
+    })
 }
 
 pub(crate) fn driver_override(roots: &Roots, address: PciAddress) -> Result<Option<String>> {

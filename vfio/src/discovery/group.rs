@@ -121,7 +121,8 @@ impl fmt::Display for ReservedKind {
 }
 
 impl IommuGroup {
-    /// All of the machine, by their numbers; none, if it has no IOMMU that is switched on.
+    /// All of the machine, by their numbers; none, if it has no IOMMU that is switched on. One that goes
+    /// meanwhile, with its last device, is left out.
     ///
     /// # Errors
     /// [`Error::Sysfs`] if sysfs is not mounted or cannot be read.
@@ -134,9 +135,15 @@ impl IommuGroup {
         let names = listed(&roots.sys, &folder)?;
         let mut ids: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
         ids.sort_unstable();
-        ids.into_iter()
-            .map(|id| Self::within(roots, GroupId::new(id)))
-            .collect()
+        let mut groups = Vec::with_capacity(ids.len());
+        for id in ids.into_iter().map(GroupId::new) {
+            match Self::within(roots, id) {
+                Ok(group) => groups.push(group),
+                Err(_) if !roots.group(id).exists() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
     }
 
     /// The group `id`.
@@ -246,6 +253,17 @@ mod tests {
         ] {
             assert_eq!(IommuGroupType::from_sysfs(name).to_string(), name);
         }
+    }
+
+    #[test]
+    fn a_group_that_has_just_gone_is_left_out() {
+        let tree = Tree::new();
+        tree.function("0000:00:04.0", 2);
+        tree.link("sys/kernel/iommu_groups/7", "sys/gone");
+        let groups = IommuGroup::all_within(&tree.roots).unwrap();
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].id, GroupId::new(2));
+        assert!(IommuGroup::within(&tree.roots, GroupId::new(7)).is_err());
     }
 
     #[test]

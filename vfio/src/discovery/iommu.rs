@@ -78,8 +78,8 @@ impl IommuUnit {
     }
 }
 
-/// Intel's and AMD's have a folder of their own; others are known by the names that their drivers
-/// give.
+/// Intel's and AMD's have a folder of their own, and a virtio-iommu is a device of virtio's; others are
+/// known by the names that their drivers give.
 fn kind(name: &str, folder: &Path) -> IommuKind {
     if folder.join("intel-iommu").is_dir() {
         return IommuKind::VtD;
@@ -87,10 +87,13 @@ fn kind(name: &str, folder: &Path) -> IommuKind {
     if folder.join("amd-iommu").is_dir() {
         return IommuKind::Amd;
     }
+    // Its own name is that of the PCI function by which it comes.
+    if matches!(sysfs::bus(&folder.join("device")), Ok(Some(bus)) if bus == "virtio") {
+        return IommuKind::Virtio;
+    }
     match name {
         _ if name.starts_with("smmu3.") => IommuKind::SmmuV3,
         _ if name.starts_with("smmu.") => IommuKind::Smmu,
-        _ if name.starts_with("virtio") => IommuKind::Virtio,
         _ => IommuKind::Other,
     }
 }
@@ -110,11 +113,19 @@ mod tests {
             ("ivhd0", "amd-iommu/cap", IommuKind::Amd),
             ("smmu3.0x09050000", "uevent", IommuKind::SmmuV3),
             ("smmu.0x09050000", "uevent", IommuKind::Smmu),
-            ("virtio0", "uevent", IommuKind::Virtio),
+            ("0000:00:02.0", "uevent", IommuKind::Virtio),
+            ("0000:00:03.0", "uevent", IommuKind::Other),
             ("new", "uevent", IommuKind::Other),
         ] {
             tree.file(&format!("sys/class/iommu/{name}/{inside}"), "");
             tree.file(&format!("sys/class/iommu/{name}/devices/one"), "");
+            let device = format!("sys/devices/{name}/virtio0");
+            tree.link(&format!("sys/class/iommu/{name}/device"), &device);
+            let bus = match kind {
+                IommuKind::Virtio => "virtio",
+                _ => "platform",
+            };
+            tree.link(&format!("{device}/subsystem"), &format!("sys/bus/{bus}"));
             let units = IommuUnit::all_within(&tree.roots).unwrap();
             let unit = units.iter().find(|unit| unit.name == name).unwrap();
             assert_eq!((unit.kind, unit.devices), (kind, 1));

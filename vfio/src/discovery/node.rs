@@ -51,7 +51,7 @@ impl VfioNode {
             nodes.push(Self {
                 path: (folder.join("dev").exists()).then(|| roots.vfio_node(&name)),
                 device: sysfs::last_name(&device).unwrap_or_default(),
-                bus: sysfs::link_name(&device.join("subsystem")).map_err(told)?,
+                bus: sysfs::bus(&device).map_err(told)?,
                 driver: sysfs::link_name(&device.join("driver")).map_err(told)?,
                 group: sysfs::group_of(&device).map_err(told)?,
                 name,

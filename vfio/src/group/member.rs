@@ -122,7 +122,9 @@ impl MemberGroup {
         let fd = legacy::device(self.inner.group.as_fd(), audience, asked)
             .map_err(|errno| refusal(nr::GROUP_GET_DEVICE_FD.describe(), errno))?;
         container.devices_changed();
-        let bound = Bound::new(DeviceFile::new(fd, address), Home::Group(seat));
+        // Whatever it was asked for as: a function that is open is not taken away by this process.
+        let function = address.or_else(|| seat.name.to_str().ok()?.parse().ok());
+        let bound = Bound::new(DeviceFile::new(fd, function), Home::Group(seat));
         Ok(GroupDevice::new(OpenDevice::new(bound, None, address)))
     }
 
