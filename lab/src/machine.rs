@@ -263,7 +263,7 @@ mod tests {
                 &PC,
                 [
                     "-device intel-iommu,intremap=on",
-                    "console=ttyS0 nox2apic no_timer_check tsc=reliable",
+                    "console=ttyS0 nox2apic no_timer_check tsc=reliable clocksource=hpet",
                     "-serial chardev:log",
                 ],
             ),

@@ -86,7 +86,10 @@ pub(crate) static PC: Machine = Machine {
     //
     // Nor is it to compare the processors' cycle counters. While it waits for the other processor, with interrupts off and
     // by a clock that may need them, the other one may be changing the clock and wait for it: both do so for ever.
-    parameters: "nox2apic no_timer_check tsc=reliable",
+    //
+    // Time comes from where no counter has to be measured against another at boot: on a busy host that had gone wrong by as
+    // much as a factor of five.
+    parameters: "nox2apic no_timer_check tsc=reliable clocksource=hpet",
     overrides_iort: false,
 };
 
