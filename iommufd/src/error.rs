@@ -1,66 +1,25 @@
-//! What can go wrong, and how to get back what an operation had consumed.
+//! What can go wrong, subject by subject.
+
+mod kernel;
+mod locked_memory;
+mod refused;
+mod translation_lost;
 
 use std::fmt;
 
 use iommufd_sys::ioctl::Linux;
-use rustix::io::Errno;
 
+pub use self::kernel::KernelError;
+use self::locked_memory::Needed;
+pub use self::locked_memory::{Accounting, MemlockLimit};
+pub use self::refused::Refused;
+pub use self::translation_lost::TranslationLost;
 use crate::address::{Iova, IovaRange};
-use crate::devices::DeviceKey;
 use crate::hw_info::HwInfoType;
 use crate::pasid::Pasid;
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The kernel's refusal of one system call.
-///
-/// `cause` says what the errno means *for this call*: the same `EINVAL` has a different cause
-/// in every ioctl.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{operation}: {errno}: {cause}")]
-#[non_exhaustive]
-pub struct KernelError {
-    /// The ioctl or system call, by its C name.
-    pub operation: &'static str,
-    /// What the kernel answered.
-    pub errno: Errno,
-    /// What that answer means for this operation.
-    pub cause: &'static str,
-}
-
-impl KernelError {
-    /// A refusal of `operation`, with the cause that its documentation names for `errno`.
-    ///
-    /// For drivers that implement [`DeviceDriver`](crate::driver::DeviceDriver).
-    #[must_use]
-    pub fn new(operation: &'static str, errno: Errno, cause: &'static str) -> Self {
-        Self {
-            operation,
-            errno,
-            cause,
-        }
-    }
-}
-
-/// Devices that could not be moved, and then not be put back either: see
-/// [`Error::TranslationLost`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{refused}; and {} of the devices could not be attached again to what they were attached to, so their DMA is refused: \
-     {reason}",
-    devices.len()
-)]
-#[non_exhaustive]
-pub struct TranslationLost {
-    /// The devices whose DMA is refused.
-    pub devices: Vec<DeviceKey>,
-    /// Why they were not moved.
-    pub refused: KernelError,
-    /// Why the first of them could not be attached again.
-    pub reason: KernelError,
-}
-
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,6 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Kernel(#[from] KernelError),
 
+    // What the kernel and the IOMMU have.
     /// This kernel does not have the feature at all: found by asking it, never from its version.
     #[error("this kernel has no {feature} (Linux has it since {since})")]
     #[non_exhaustive]
@@ -118,6 +78,7 @@ pub enum Error {
         accounting: Accounting,
     },
 
+    // Contexts and processes.
     /// The two objects come from different `/dev/iommu` contexts, whose ids mean different things.
     #[error("the {what} belongs to another iommufd context")]
     #[non_exhaustive]
@@ -136,6 +97,7 @@ pub enum Error {
     #[error("the file descriptor is not an iommufd context (/dev/iommu)")]
     NotIommufd,
 
+    // Memory, mappings and unmaps.
     /// A device was to write to a file that this process may not write.
     #[error("a device cannot be let write to the file: {reason}")]
     #[non_exhaustive]
@@ -212,6 +174,7 @@ pub enum Error {
         mapping: IovaRange,
     },
 
+    // Nesting parents.
     /// The address space is under a nesting parent that takes no memory which devices may only
     /// read: see [`NestParent::new`](crate::NestParent::new). The kernel was not asked.
     #[error(
@@ -250,6 +213,7 @@ pub enum Error {
         iommu: HwInfoType,
     },
 
+    // Dirty tracking.
     /// The page table was not allocated so that it can be tracked.
     ///
     /// See [`HwPtBuilder::dirty_tracking`](crate::HwPtBuilder::dirty_tracking).
@@ -304,6 +268,7 @@ pub enum Error {
         reason: KernelError,
     },
 
+    // What an unmap has left.
     /// Some mappings of an unmapped range stayed: their guards are as they were.
     #[error("{unmapped} bytes were unmapped, but {} mappings stayed, the first at {first}: {reason}", .remaining)]
     #[non_exhaustive]
@@ -332,6 +297,7 @@ pub enum Error {
         reason: KernelError,
     },
 
+    // Attachments, and groups.
     /// The device is attached already; use [`Attachment::replace`](crate::Attachment::replace).
     #[error("the device is already attached")]
     AlreadyAttached,
@@ -400,6 +366,7 @@ pub enum Error {
         members: usize,
     },
 
+    // PASIDs.
     /// A page table that was not allocated for PASIDs cannot be attached to one, nor beside one.
     #[error("the {what} was not allocated for PASIDs")]
     #[non_exhaustive]
@@ -441,6 +408,7 @@ pub enum Error {
     #[error("no device of the group is attached, or has the PASID attached")]
     NotAttached,
 
+    // Virtual devices, invalidations and page requests.
     /// The device has a [`VDevice`](crate::VDevice) already: there is one at most.
     #[error("the device has a virtual device already")]
     HasVDevice,
@@ -494,6 +462,7 @@ pub enum Error {
     )]
     RequestGone,
 
+    // What is the same everywhere.
     /// The kernel answered something that it never should.
     #[error("{operation}: the kernel's answer makes no sense: {reason}")]
     #[non_exhaustive]
@@ -515,187 +484,10 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// The errno that the kernel answered, if it was the kernel that refused.
-    #[must_use]
-    pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Kernel(error)
-            | Self::PartlyUnmapped { reason: error, .. }
-            | Self::StillPinned { reason: error, .. }
-            | Self::InvalidationRefused { reason: error, .. }
-            | Self::NotRead { reason: error, .. } => Some(error.errno),
-            Self::TranslationLost(lost) => Some(lost.refused.errno),
-            Self::LockedMemory { .. } => Some(Errno::NOMEM),
-            Self::StaleTranslations { cause } => cause.errno(),
-            Self::CannotMove { .. } => Some(Errno::INVAL),
-            _ => None,
-        }
-    }
-}
-
 /// How large a device's PASIDs are.
 fn has(pasid_bits: u8) -> impl fmt::Display {
     fmt::from_fn(move |f| match pasid_bits {
         0 => f.write_str(": it has none at all, or the kernel, before Linux 6.15, attaches none"),
         bits => write!(f, ": they have {bits} bits"),
     })
-}
-
-/// `RLIMIT_MEMLOCK` of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemlockLimit {
-    /// No limit.
-    Unlimited,
-    /// A limit in bytes.
-    Bytes(u64),
-}
-
-impl fmt::Display for MemlockLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unlimited => f.write_str("unlimited"),
-            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
-        }
-    }
-}
-
-/// How many bytes were to be pinned, if that is known.
-struct Needed(u64);
-
-impl fmt::Display for Needed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("what is mapped"),
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
-
-/// Whose pinned memory counts against `RLIMIT_MEMLOCK`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Accounting {
-    /// All contexts of the user together: what `/dev/iommu` does unless told otherwise.
-    PerUser,
-    /// This process alone: what the type1 container does.
-    PerProcess,
-    /// The kernel did not say.
-    Unknown,
-}
-
-impl fmt::Display for Accounting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PerUser => "over all iommufd contexts of this user",
-            Self::PerProcess => "for this process alone",
-            Self::Unknown => "in a way the kernel did not tell",
-        })
-    }
-}
-
-/// A refused operation that had consumed its value: here it is back, as it was.
-///
-/// Who passes it on as an error passes the value on with it: boxed, a mapping stays mapped until
-/// somebody drops the error. To let go of the value at once, take the reason alone; `?` does so in a
-/// function that returns [`Error`].
-///
-/// ```no_run
-/// # fn example(mapping: iommufd::Mapping) -> Result<(), Box<dyn std::error::Error>> {
-/// use iommufd::Refused;
-///
-/// // The error alone: the drop tries once more to unmap, and counts what it cannot.
-/// mapping.unmap().map_err(Refused::into_error)?;
-/// # Ok(())
-/// # }
-/// ```
-///
-/// ```no_run
-/// # fn example(mapping: iommufd::Mapping) {
-/// // Or the value, to try again later.
-/// let mapping = match mapping.unmap() {
-///     Ok(()) => None,
-///     Err(refused) => {
-///         eprintln!("{}", refused.error());
-///         Some(refused.into_value())
-///     }
-/// };
-/// # }
-/// ```
-///
-/// `E` is the error of the crate whose operation it was.
-pub struct Refused<T, E = Error> {
-    value: T,
-    error: E,
-}
-
-impl<T, E> Refused<T, E> {
-    /// An operation on `value` that failed with `error`.
-    #[must_use]
-    pub fn new(value: T, error: impl Into<E>) -> Self {
-        Self {
-            value,
-            error: error.into(),
-        }
-    }
-
-    /// Why it was refused.
-    #[must_use]
-    pub fn error(&self) -> &E {
-        &self.error
-    }
-
-    /// The value, to go on with or to try again.
-    #[must_use]
-    pub fn into_value(self) -> T {
-        self.value
-    }
-
-    /// The reason alone.
-    #[must_use]
-    pub fn into_error(self) -> E {
-        self.error
-    }
-
-    /// The same refusal around another value, for a handle that wraps this one.
-    #[must_use]
-    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Refused<U, E> {
-        Refused {
-            value: wrap(self.value),
-            error: self.error,
-        }
-    }
-
-    /// The value and the reason.
-    #[must_use]
-    pub fn into_parts(self) -> (T, E) {
-        (self.value, self.error)
-    }
-}
-
-impl<T, E: fmt::Debug> fmt::Debug for Refused<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused")
-            .field("error", &self.error)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T, E: fmt::Display> fmt::Display for Refused<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.error, f)
-    }
-}
-
-impl<T, E: std::error::Error> std::error::Error for Refused<T, E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.error)
-    }
-}
-
-/// `?` in a function that returns [`Error`] drops the value, as any early return would.
-impl<T> From<Refused<T>> for Error {
-    fn from(refused: Refused<T>) -> Self {
-        refused.error
-    }
 }

@@ -62,6 +62,11 @@ impl Machine {
             "pcie-root-port,id=rp2,bus=pcie.0,addr=8.0,chassis=3",
             &format!("edu,bus=rp2,addr=0.0,multifunction=on,{ALL_ADDRESSES}"),
             &format!("edu,bus=rp2,addr=0.1,{ALL_ADDRESSES}"),
+            // A card of two functions, each in an IOMMU group of its own (of this one the kernel knows that they do not
+            // reach each other), which are reset together. The first says where the second is: QEMU's does not else.
+            "pcie-root-port,id=rp3,bus=pcie.0,addr=a.0,chassis=4,x-speed=5",
+            "igb,bus=rp3,addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on",
+            "igb,bus=rp3,addr=0.1",
             // A host bridge that the IOMMU passes over: the DMA of what is behind it is by physical address.
             "pxb-pcie,id=bare,bus=pcie.0,addr=7.0,bus_nr=32,bypass_iommu=on",
             "pcie-root-port,id=rp1,bus=bare,chassis=2",
@@ -245,6 +250,7 @@ mod tests {
                 "edu,addr=5.1",
                 "igb,bus=rp0",
                 "edu,bus=rp2,addr=0.1",
+                "igb,bus=rp3,addr=0.1",
                 "edu,bus=rp1",
                 "virtio-rng-pci-non-transitional,bus=pcie.0,addr=9.0",
                 "path=/with,,comma/console.log",

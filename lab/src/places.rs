@@ -11,6 +11,8 @@ const ELSEWHERE: &[(&str, &[&Machine])] = &[
     ("vtd_page_requests", &[&PC]),
     // What takes a processor that virtualises.
     ("vfio_kvm", &[&PC]),
+    // What takes a device that is on no PCI bus.
+    ("vfio_platform", &[&VIRT]),
     // What an SMMUv3 says of itself, and lets user space nest.
     ("smmuv3_lab", &[&VIRT]),
     ("smmuv3_relay", &[&VIRT]),

@@ -63,13 +63,30 @@ pub const INTERRUPTS: Iova = Iova::new(if cfg!(target_arch = "aarch64") {
     0xfee0_0000
 });
 
-/// A network card, with a reset and MSI-X, which an `edu` has not.
+/// A network card, with a reset and MSI-X, which an `edu` has not, alone on its bus.
 #[must_use]
 pub fn igb() -> PciAddress {
-    functions("0x8086", "0x10c9")
-        .next()
-        .expect("the machine has an igb")
-        .address
+    let (_, alone) = igbs();
+    alone.expect("the machine has an igb alone on its bus")
+}
+
+/// The two functions of a network card, each in an IOMMU group of its own: they are reset together.
+#[must_use]
+pub fn igb_pair() -> [PciAddress; 2] {
+    let (pair, _) = igbs();
+    pair.try_into()
+        .expect("the machine has an igb of two functions")
+}
+
+/// Those of a card of several functions, and that of another.
+fn igbs() -> (Vec<PciAddress>, Option<PciAddress>) {
+    let mut all: Vec<_> = functions("0x8086", "0x10c9")
+        .map(|function| function.address)
+        .collect();
+    all.sort();
+    let shares = |one: &PciAddress| all.iter().filter(|other| other.bus() == one.bus()).count() > 1;
+    let (pair, alone): (Vec<_>, Vec<_>) = all.iter().partition(|address| shares(address));
+    (pair, alone.first().copied())
 }
 
 struct Function {

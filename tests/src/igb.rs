@@ -1,6 +1,6 @@
 //! The lab's network card as a source of interrupts: it raises what it is told to.
 
-use vfio::{BarMapping, Device, RegionIndex};
+use vfio::{BarMapping, OpenDevice, RegionIndex};
 
 /// "General Purpose Interrupt Enable" (Intel 82576 datasheet, section 8.8).
 const GPIE: u64 = 0x1514;
@@ -25,7 +25,7 @@ impl Igb {
 
     /// The card that `device` is, ready to raise MSI-X vectors.
     #[must_use]
-    pub fn new(device: &Device) -> Self {
+    pub fn new(device: &OpenDevice) -> Self {
         device.config().unwrap().enable_bus_master().unwrap();
         let igb = Self(device.map_bar(RegionIndex::BAR0).unwrap());
         igb.set_up();

@@ -42,6 +42,7 @@ pub mod once;
 pub mod orders;
 pub mod page_requests;
 pub mod pasids;
+pub mod platform;
 pub mod raw;
 pub mod relay;
 pub mod smmu;

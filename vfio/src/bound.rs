@@ -25,7 +25,7 @@ use crate::group::Seat;
 use crate::holders::Tally;
 use crate::identity::is_bound;
 use crate::ioctl::{self, Audience, PointerFree};
-use crate::irq::EnabledKind;
+use crate::irq::{EnabledKind, EnabledLines};
 use crate::refused_bind;
 use crate::region::RegionIndex;
 use crate::signal::EnabledSignals;
@@ -48,6 +48,8 @@ pub(crate) struct Bound {
     pub(crate) tally: Tally,
     /// Which kind of interrupts is enabled, or is being enabled or disabled.
     pub(crate) interrupts: EnabledKind,
+    /// Which interrupts are, of a device that is no PCI function.
+    pub(crate) lines: EnabledLines,
     /// Which kinds of signals are enabled, or are being enabled or disabled.
     pub(crate) signals: EnabledSignals,
     /// Taken for a read and a write of configuration space that belong together.
@@ -210,6 +212,7 @@ impl Bound {
             home,
             tally: Tally::default(),
             interrupts: EnabledKind::default(),
+            lines: EnabledLines::default(),
             signals: EnabledSignals::default(),
             config_edits: Mutex::new(()),
             gate: Gate::default(),
@@ -223,6 +226,14 @@ impl Bound {
     /// its container.
     pub(crate) fn watch(&self) -> &Watch {
         self.home.watch()
+    }
+
+    /// Its seat in a group, if it was opened by way of one.
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        match &self.home {
+            Home::Context(_) => None,
+            Home::Group(seat) => Some(seat),
+        }
     }
 
     /// The file, in the process to which it belongs.

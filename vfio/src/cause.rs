@@ -254,7 +254,8 @@ fn hot_reset(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::NODEV => NO_HOT_RESET,
         Errno::INVAL => {
-            "a function that the reset would take with it is not owned, or not bound to a VFIO driver"
+            "a function that the reset would take with it is not owned, or not bound to a VFIO driver, \
+             or a virtual function: with those their physical function is not reset"
         }
         Errno::BUSY => {
             "registers of a device that the reset would take with it are being accessed; try again"

@@ -127,6 +127,12 @@ impl Container {
         Self::open_at(Path::new("/dev/vfio/vfio"), Some(observer))
     }
 
+    /// A container that no kernel has: a script answers for it.
+    #[cfg(test)]
+    pub(crate) fn scripted() -> Self {
+        Self::open_at(Path::new("/dev/null"), None).unwrap()
+    }
+
     fn open_at(path: &Path, observer: Option<Arc<dyn Observer>>) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {

@@ -254,10 +254,12 @@ impl OpenDevice {
                 .interrupts
                 .get()
                 .filter(|_| tally.interrupts() > 0),
+            lines: tally.lines(),
             signals: tally.signals(),
             features: tally.features(),
             dma_bufs: tally.dma_bufs(),
             ioeventfds: tally.ioeventfds(),
+            resets: tally.resets(),
             ..Holders::default()
         }
     }

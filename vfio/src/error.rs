@@ -1,11 +1,16 @@
-//! What can go wrong, and how to get back what an operation had consumed.
+//! What can go wrong, subject by subject, and how to get back what an operation had consumed.
 
-use std::fmt;
+mod kernel;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::io;
 use std::path::PathBuf;
 
 use iommufd::{KernelError, Linux};
-use rustix::io::Errno;
+
+use self::words::{found_at, lines, list, now_with};
 
 use crate::address::PciAddress;
 use crate::binding::{DriverName, InvalidDriverName, RebindError, SysfsRefusal};
@@ -13,7 +18,8 @@ use crate::capability::BrokenChain;
 use crate::feature::FeatureError;
 use crate::gate::Revocation;
 use crate::holders::Holders;
-use crate::irq::IrqKind;
+use crate::hot_reset::GroupFunction;
+use crate::irq::{IrqIndex, IrqKind};
 use crate::readiness::Blocker;
 use crate::region::RegionIndex;
 use crate::signal::SignalKind;
@@ -30,6 +36,7 @@ pub enum Error {
     #[error(transparent)]
     Iommufd(#[from] iommufd::Error),
 
+    // Finding, opening and binding a device.
     /// A device node could not be opened.
     #[error("{}: {error}", .path.display())]
     #[non_exhaustive]
@@ -183,6 +190,7 @@ pub enum Error {
     )]
     AlreadyBound,
 
+    // Answers that make no sense.
     /// The answer of the kernel, or of the device, contradicts itself.
     #[error("{source_of} is malformed: {reason}")]
     #[non_exhaustive]
@@ -204,6 +212,7 @@ pub enum Error {
         reason: BrokenChain,
     },
 
+    // Regions and registers.
     /// The device has no such region.
     #[error("the device has no {index}")]
     #[non_exhaustive]
@@ -313,9 +322,40 @@ pub enum Error {
         what: &'static str,
     },
 
-    /// The device is no PCI function: its interrupts are others, and are not covered.
+    // Interrupts.
+    /// The device is no PCI function: its interrupts are others ([`IrqLine`](crate::IrqLine)), and it has
+    /// no [`Signal`](crate::Signal)s.
     #[error("the device is no PCI function, and has no interrupts of these kinds")]
     NotPci,
+
+    /// The device is a PCI function: its interrupts are [`Intx`](crate::Intx) and
+    /// [`Interrupts`](crate::Interrupts).
+    #[error("the device is a PCI function: its interrupts have kinds")]
+    IsPci,
+
+    /// The device has no such interrupt.
+    #[error("the device has no interrupt {index}")]
+    #[non_exhaustive]
+    NoLine {
+        /// The interrupt.
+        index: IrqIndex,
+    },
+
+    /// The interrupt is enabled already.
+    #[error("interrupt {index} is enabled already")]
+    #[non_exhaustive]
+    LineEnabled {
+        /// The interrupt.
+        index: IrqIndex,
+    },
+
+    /// The interrupt cannot be masked: it is no level-triggered line.
+    #[error("interrupt {index} cannot be masked")]
+    #[non_exhaustive]
+    NotMaskable {
+        /// The interrupt.
+        index: IrqIndex,
+    },
 
     /// The device has no interrupts of this kind.
     #[error("the device has no {kind} interrupts")]
@@ -416,6 +456,7 @@ pub enum Error {
     #[error("the interrupt signals an eventfd of the caller's, and is waited for there")]
     NotWaitedForHere,
 
+    // What else a device can be told.
     /// Only registers in a BAR can be written by an eventfd.
     #[error("{index} is no BAR that can be written: no eventfd can write to it")]
     #[non_exhaustive]
@@ -441,6 +482,15 @@ pub enum Error {
         functions: Vec<PciAddress>,
     },
 
+    /// A hot reset would reset functions of groups that were not named: open these groups, and name
+    /// them.
+    #[error("a hot reset would reset {} as well; name the groups", list(.functions))]
+    #[non_exhaustive]
+    HotResetGroupsMissing {
+        /// The functions, with their groups.
+        functions: Vec<GroupFunction>,
+    },
+
     /// The kernel tells this of the device already: there is one [`Signal`](crate::Signal) of a kind.
     #[error("there is a signal of the device's {kind}s already")]
     #[non_exhaustive]
@@ -449,6 +499,7 @@ pub enum Error {
         kind: SignalKind,
     },
 
+    // Drivers of PCI functions, and virtual functions.
     /// A step of a change of drivers was refused.
     #[error(transparent)]
     Rebind(Box<RebindError>),
@@ -535,10 +586,13 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+
+    // Features.
     /// An optional feature of the device cannot be used so.
     #[error(transparent)]
     Feature(#[from] FeatureError),
 
+    // Groups and containers.
     /// The file is not a VFIO group.
     #[error("not a VFIO group (/dev/vfio/GROUP)")]
     NotGroup,
@@ -583,74 +637,10 @@ pub enum Error {
         name: String,
     },
 
+    // Closing.
     /// The device is not closed: something still holds it.
     #[error("the device stays open, as it is held by {0}")]
     StillHeld(Box<Holders>),
-}
-
-impl Error {
-    /// The errno that the kernel answered, if it was the kernel that refused.
-    #[must_use]
-    pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Iommufd(error) => error.errno(),
-            Self::Open { error, .. }
-            | Self::VfTokenNeeded { error }
-            | Self::VfTokenWrong { error } => Some(error.errno),
-            Self::Kvm { error, .. } => error.raw_os_error().map(Errno::from_raw_os_error),
-            Self::Rebind(error) => Some(error.refused.error.errno),
-            Self::SysfsWrite(refusal) => Some(refusal.error.errno),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn sysfs(path: PathBuf, error: io::Error) -> Self {
-        Self::Sysfs { path, error }
-    }
-}
-
-impl From<KernelError> for Error {
-    fn from(error: KernelError) -> Self {
-        Self::Iommufd(error.into())
-    }
-}
-
-impl From<RebindError> for Error {
-    fn from(error: RebindError) -> Self {
-        Self::Rebind(Box::new(error))
-    }
-}
-
-impl From<SysfsRefusal> for Error {
-    fn from(refusal: SysfsRefusal) -> Self {
-        Self::SysfsWrite(Box::new(refusal))
-    }
-}
-
-fn lines(blockers: &[Blocker]) -> String {
-    use fmt::Write;
-    let mut text = String::new();
-    for blocker in blockers {
-        // A string takes whatever is written to it.
-        write!(text, "\n- {blocker}").ok();
-    }
-    text
-}
-
-fn list(functions: &[PciAddress]) -> String {
-    let functions: Vec<_> = functions.iter().map(PciAddress::to_string).collect();
-    functions.join(", ")
-}
-
-fn found_at(found: &Option<PciAddress>) -> String {
-    found.map_or_else(String::new, |address| format!(": that of {address}"))
-}
-
-fn now_with(found: &Option<DriverName>) -> String {
-    match found {
-        Some(driver) => format!("but with {driver}"),
-        None => "and with no other".to_owned(),
-    }
 }
 
 /// A refused operation that had consumed its value: here it is back, as it was.
@@ -666,45 +656,3 @@ fn now_with(found: &Option<DriverName>) -> String {
 /// # }
 /// ```
 pub type Refused<T> = iommufd::Refused<T, Error>;
-
-/// `?` in a function that returns [`Error`] drops the value, as any early return would.
-impl<T> From<Refused<T>> for Error {
-    fn from(refused: Refused<T>) -> Self {
-        refused.into_error()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_is_not_ready_says_what_to_do() {
-        let address = "00:04.0".parse().unwrap();
-        let error = Error::NotReady {
-            address,
-            blockers: vec![Blocker::NoIommuGroup, Blocker::NoMsiIsolation],
-        };
-        let text = error.to_string();
-        assert!(
-            text.starts_with("0000:00:04.0 cannot be used yet:\n- no IOMMU"),
-            "{text}"
-        );
-        assert!(text.contains("\n- interrupts are not isolated"), "{text}");
-    }
-
-    #[test]
-    fn an_error_of_the_kernel_keeps_its_errno() {
-        let error = Error::from(KernelError::new(
-            "VFIO_DEVICE_RESET",
-            Errno::INVAL,
-            "no reset",
-        ));
-        assert_eq!(error.errno(), Some(Errno::INVAL));
-        assert_eq!(
-            error.to_string(),
-            format!("VFIO_DEVICE_RESET: {}: no reset", Errno::INVAL)
-        );
-        assert_eq!(Error::NotVfio.errno(), None);
-    }
-}

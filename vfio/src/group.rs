@@ -22,10 +22,13 @@ use crate::ioctl::{self, Audience};
 use crate::sysfs::{self, Roots};
 
 mod device;
+mod held;
 mod member;
 mod name;
+mod number;
 
 pub use device::GroupDevice;
+pub use held::HeldGroup;
 pub use member::MemberGroup;
 pub(crate) use member::Seat;
 
@@ -58,11 +61,12 @@ pub(crate) use member::Seat;
 /// # System calls
 /// `openat` and `VFIO_GROUP_GET_STATUS`; `VFIO_GROUP_SET_CONTAINER` and, for the first group of a
 /// container, `VFIO_SET_IOMMU`, for others `VFIO_IOMMU_GET_INFO`. `fstat` and `readlink`, of what is in
-/// sysfs, if it is there, else of `/proc/self/fd`.
+/// sysfs, if it is there, else of `/proc/self/fd`; only [`open_pci`](Self::open_pci) needs sysfs.
 #[derive(Debug)]
 pub struct VfioGroup {
     fd: Arc<OwnedFd>,
     kind: Kind,
+    id: Option<GroupId>,
 }
 
 /// Whether there is an IOMMU, as sysfs, the name of the file or the caller tells.
@@ -82,7 +86,9 @@ impl VfioGroup {
     /// # Errors
     /// As for [`open_at`](Self::open_at).
     pub fn open(group: GroupId) -> Result<Self> {
-        Self::open_at(Roots::default().vfio_group(group))
+        let opened = Self::open_at(Roots::default().vfio_group(group))?;
+        let id = opened.id.or(Some(group));
+        Ok(Self { id, ..opened })
     }
 
     /// Opens the group of the PCI function at `address`, which sysfs names.
@@ -156,17 +162,34 @@ impl VfioGroup {
         fd: OwnedFd,
         kind: impl FnOnce(&OwnedFd) -> Result<Kind>,
     ) -> Result<Self, Refused<OwnedFd>> {
-        let kind = match is_contained(&fd) {
-            Ok(false) => kind(&fd),
-            Ok(true) => Err(Error::GroupInContainer),
+        let found = match is_contained(&fd) {
+            Ok((false, stat)) => kind(&fd).map(|kind| (kind, stat)),
+            Ok((true, _)) => Err(Error::GroupInContainer),
             Err(error) => Err(error),
         };
-        match kind {
-            Ok(kind) => Ok(Self {
+        match found {
+            Ok((kind, stat)) => Ok(Self {
                 fd: Arc::new(fd),
                 kind,
+                id: number::number(&Roots::default(), &stat),
             }),
             Err(error) => Err(Refused::new(fd, error)),
+        }
+    }
+
+    /// Its number, which is that of the IOMMU group; `None` where sysfs does not tell.
+    #[must_use]
+    pub fn id(&self) -> Option<GroupId> {
+        self.id
+    }
+
+    /// A group that no kernel has: a script answers for it.
+    #[cfg(test)]
+    pub(crate) fn scripted(id: Option<GroupId>) -> Self {
+        Self {
+            fd: Arc::new(ioctl::script::file()),
+            kind: Kind::Translated,
+            id,
         }
     }
 
@@ -245,12 +268,13 @@ fn look_at(fd: &OwnedFd) -> Result<Stat> {
 }
 
 /// Whether the file, if it is a group, is in a container.
-fn is_contained(fd: &OwnedFd) -> Result<bool> {
-    if FileType::from_raw_mode(look_at(fd)?.st_mode) != FileType::CharacterDevice {
+fn is_contained(fd: &OwnedFd) -> Result<(bool, Stat)> {
+    let stat = look_at(fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
         return Err(Error::NotGroup);
     }
     match status(fd.as_fd()) {
-        Ok(flags) => Ok(flags & sys::VFIO_GROUP_FLAGS_CONTAINER_SET != 0),
+        Ok(flags) => Ok((flags & sys::VFIO_GROUP_FLAGS_CONTAINER_SET != 0, stat)),
         // Other files do not know the number; of VFIO's own, a device that is not bound, and a
         // container with no group in it, say that it makes no sense.
         Err(error) if matches!(error.errno, Errno::NOTTY | Errno::INVAL) => Err(Error::NotGroup),

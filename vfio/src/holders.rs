@@ -26,6 +26,8 @@ pub struct Holders {
     pub regions: usize,
     /// Interrupts that are enabled.
     pub interrupts: Option<IrqKind>,
+    /// Interrupts that are enabled of a device that is no PCI function.
+    pub lines: usize,
     /// Signals that are enabled.
     pub signals: usize,
     /// Features in use: a migration, a record of what the device writes, a low-power state.
@@ -34,6 +36,8 @@ pub struct Holders {
     pub dma_bufs: usize,
     /// Eventfds that write registers.
     pub ioeventfds: usize,
+    /// Hot resets of others, which take this one with them, that are under way.
+    pub resets: usize,
 }
 
 impl Holders {
@@ -54,10 +58,12 @@ impl fmt::Display for Holders {
         for (count, one, many) in [
             (self.mappings, "mapped region", "mapped regions"),
             (self.regions, "open region", "open regions"),
+            (self.lines, "enabled interrupt", "enabled interrupts"),
             (self.signals, "signal", "signals"),
             (self.features, "feature in use", "features in use"),
             (self.dma_bufs, "exported BAR", "exported BARs"),
             (self.ioeventfds, "ioeventfd", "ioeventfds"),
+            (self.resets, "reset under way", "resets under way"),
             (self.devices, "other handle", "other handles"),
             (self.iommu_handles, "iommufd handle", "iommufd handles"),
         ] {
@@ -81,10 +87,12 @@ pub(crate) struct Tally {
     mappings: AtomicUsize,
     regions: AtomicUsize,
     interrupts: AtomicUsize,
+    lines: AtomicUsize,
     signals: AtomicUsize,
     features: AtomicUsize,
     dma_bufs: AtomicUsize,
     ioeventfds: AtomicUsize,
+    resets: AtomicUsize,
 }
 
 /// The kinds of things that hold a device.
@@ -93,10 +101,12 @@ pub(crate) enum Kind {
     Mapping,
     Region,
     Interrupts,
+    Line,
     Signal,
     Feature,
     DmaBuf,
     IoEventFd,
+    Reset,
 }
 
 impl Tally {
@@ -110,6 +120,10 @@ impl Tally {
 
     pub(crate) fn interrupts(&self) -> usize {
         self.interrupts.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.load(Ordering::Acquire)
     }
 
     pub(crate) fn signals(&self) -> usize {
@@ -128,14 +142,20 @@ impl Tally {
         self.ioeventfds.load(Ordering::Acquire)
     }
 
+    pub(crate) fn resets(&self) -> usize {
+        self.resets.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all(&self) -> usize {
         self.mappings()
             .saturating_add(self.regions())
             .saturating_add(self.interrupts())
+            .saturating_add(self.lines())
             .saturating_add(self.signals())
             .saturating_add(self.features())
             .saturating_add(self.dma_bufs())
             .saturating_add(self.ioeventfds())
+            .saturating_add(self.resets())
     }
 
     fn of(&self, kind: Kind) -> &AtomicUsize {
@@ -143,10 +163,12 @@ impl Tally {
             Kind::Mapping => &self.mappings,
             Kind::Region => &self.regions,
             Kind::Interrupts => &self.interrupts,
+            Kind::Line => &self.lines,
             Kind::Signal => &self.signals,
             Kind::Feature => &self.features,
             Kind::DmaBuf => &self.dma_bufs,
             Kind::IoEventFd => &self.ioeventfds,
+            Kind::Reset => &self.resets,
         }
     }
 }

@@ -1,34 +1,24 @@
 //! Resets of a bus or slot, and of every function on it.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Arc;
+mod by_groups;
+mod carry_out;
+mod query;
 
+pub use self::by_groups::{GroupFunction, GroupResetScope};
 use iommufd::driver::device_with_id;
 use iommufd::{DeviceKey, Iommufd};
-use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
 use rustix::io::Errno;
-use zerocopy::FromBytes;
 
+use self::carry_out::reset;
+use self::query::{GET_INFO, ROUNDS, address, query};
 use crate::address::PciAddress;
 use crate::bound::Bound;
-use crate::buffer::AlignedBytes;
 use crate::cause::refusal;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gate::Revocation;
 use crate::query::malformed;
-use crate::switches;
-
-/// The first call tells how many there are, the second has the room; more if some were plugged in
-/// or out meanwhile.
-const ROUNDS: usize = 8;
-
-/// More functions than there can be below one bridge: 256 buses of 256 functions.
-const MOST: usize = 1 << 16;
-
-const GET_INFO: &str = nr::DEVICE_GET_PCI_HOT_RESET_INFO.name();
 
 /// What `VFIO_PCI_DEVID_NOT_OWNED` is as an id: the header has it as -1.
 const NOT_OWNED: u32 = sys::VFIO_PCI_DEVID_NOT_OWNED.cast_unsigned();
@@ -241,56 +231,6 @@ impl Device {
     }
 }
 
-/// Resets the bus or slot of `bound`, while nobody accesses the mapped registers of `affected`, of
-/// each of which it is the only one here. `groups` are the files of the groups of all the functions
-/// if `bound` was opened by way of its group; else there are none.
-pub(crate) fn reset(
-    bound: &Bound,
-    affected: &[&Arc<Bound>],
-    groups: &[BorrowedFd<'_>],
-) -> Result<()> {
-    let _resetting = affected
-        .iter()
-        .map(|bound| bound.resets.begin())
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut request = request(groups).ok_or(malformed(
-        "the list of groups",
-        "longer than a request can be",
-    ))?;
-    // Several may have a gate closed, so the order is no matter.
-    let closed = affected
-        .iter()
-        .map(|bound| bound.close_gate(Revocation::Reset))
-        .collect::<Result<Vec<_>>>()?;
-    let answer = bound
-        .sized(&nr::DEVICE_PCI_HOT_RESET, &mut request)
-        .map(drop);
-    if answer
-        .as_ref()
-        .is_err_and(|error| error.errno() == Some(Errno::NODEV))
-    {
-        // The kernel has not begun. (When it refuses something else, it may have taken away the
-        // pages of some.)
-        closed.into_iter().for_each(crate::gate::Closed::cancel);
-        return answer;
-    }
-    for bound in affected {
-        switches::after_reset(bound);
-    }
-    answer
-}
-
-fn request(groups: &[BorrowedFd<'_>]) -> Option<AlignedBytes> {
-    let numbers: Vec<i32> = groups.iter().map(AsRawFd::as_raw_fd).collect();
-    let mut head = sys::vfio_pci_hot_reset::sized();
-    head.count = u32::try_from(numbers.len()).ok()?;
-    let len = size_of_val(&head).checked_add(size_of_val(&*numbers))?;
-    let mut arg = AlignedBytes::zeroed(len);
-    arg.put(0, &head)?;
-    arg.put(size_of_val(&head), &*numbers)?;
-    Some(arg)
-}
-
 /// What the kernel says, and whom it means by it: an id is another device's when the first has gone.
 fn scope(bound: &Bound, iommufd: &Iommufd) -> Result<HotResetScope> {
     let ioctl = &nr::DEVICE_GET_PCI_HOT_RESET_INFO;
@@ -310,58 +250,10 @@ fn scope(bound: &Bound, iommufd: &Iommufd) -> Result<HotResetScope> {
     Err(refusal(ioctl.describe(), Errno::AGAIN).into())
 }
 
-/// The functions that a hot reset takes with it, and what their ids mean, as `ask` tells.
-pub(crate) fn query(
-    ask: impl Fn(&mut AlignedBytes) -> Result<()>,
-) -> Result<(u32, Vec<sys::vfio_pci_dependent_device>)> {
-    type Head = sys::vfio_pci_hot_reset_info;
-    type Function = sys::vfio_pci_dependent_device;
-    let mut room = 0_usize;
-    let mut last = malformed(GET_INFO, "longer at every call");
-    for _ in 0..ROUNDS {
-        // No overflow, as there is no more room than for `MOST`.
-        let mut answer = AlignedBytes::zeroed(size_of::<Head>() + room * size_of::<Function>());
-        answer
-            .put(0, &Head::sized())
-            .ok_or(malformed(GET_INFO, "shorter than its own head"))?;
-        let answered = ask(&mut answer);
-        let head: Head = answer
-            .head()
-            .ok_or(malformed(GET_INFO, "shorter than its own head"))?;
-        let count = usize::try_from(head.count).unwrap_or(usize::MAX);
-        match answered {
-            Ok(()) => {
-                let functions = answer.bytes().get(size_of::<Head>()..).unwrap_or_default();
-                let (functions, _) = <[Function]>::ref_from_prefix_with_elems(functions, count)
-                    .map_err(|_| malformed(GET_INFO, "longer than there was room for"))?;
-                return Ok((head.flags, functions.to_vec()));
-            }
-            Err(error) if error.errno() == Some(Errno::NOSPC) && count <= MOST => {
-                room = count;
-                last = error;
-            }
-            // Some were plugged in or out between the kernel's counting and telling.
-            Err(error) if error.errno() == Some(Errno::AGAIN) => last = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
-}
-
-fn address(raw: &sys::vfio_pci_dependent_device) -> Result<PciAddress> {
-    // Five bits of device, three of function.
-    let (device, function) = (raw.devfn >> 3, raw.devfn & 7);
-    PciAddress::new(raw.segment.into(), raw.bus, device, function)
-        .ok_or(malformed(GET_INFO, "a function is nowhere"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
-    use std::os::fd::AsFd;
 
-    use iommufd::KernelError;
     use zerocopy::IntoBytes;
 
     fn function(id: u32, devfn: u8) -> sys::vfio_pci_dependent_device {
@@ -373,57 +265,9 @@ mod tests {
         }
     }
 
-    fn refused(errno: Errno) -> Error {
-        KernelError::new(GET_INFO, errno, "a test").into()
-    }
-
     /// No device of this process.
     fn unknown(_: u32) -> Result<Option<DeviceKey>> {
         Ok(None)
-    }
-
-    /// A kernel that knows of `counts[n]` functions at the n-th call.
-    fn asked(counts: &[u32]) -> (Result<usize>, Vec<u32>) {
-        let calls = RefCell::new(Vec::new());
-        let answer = query(|arg| {
-            let mut calls = calls.borrow_mut();
-            let count = *counts.get(calls.len()).or(counts.last()).unwrap();
-            let mut head: sys::vfio_pci_hot_reset_info = arg.head().unwrap();
-            let room = (arg.bytes().len() - 12) / 8;
-            calls.push(u32::try_from(room).unwrap());
-            head.count = count;
-            head.flags = 1;
-            arg.put(0, &head).unwrap();
-            if count as usize > room {
-                return Err(refused(Errno::NOSPC));
-            }
-            for place in 0..count {
-                arg.put(12 + 8 * place as usize, &function(place + 1, 0))
-                    .unwrap();
-            }
-            Ok(())
-        });
-        (
-            answer.map(|(_, functions)| functions.len()),
-            calls.into_inner(),
-        )
-    }
-
-    #[test]
-    fn the_room_follows_how_many_there_are() {
-        let (found, rooms) = asked(&[3]);
-        assert_eq!((found.unwrap(), &*rooms), (3, &[0, 3][..]));
-        let (found, rooms) = asked(&[1, 4, 2]);
-        assert_eq!((found.unwrap(), &*rooms), (2, &[0, 1, 4][..]));
-    }
-
-    #[test]
-    fn a_kernel_that_never_has_enough_is_left_alone() {
-        let growing: Vec<u32> = (1..20).collect();
-        let (found, rooms) = asked(&growing);
-        assert_eq!(found.unwrap_err().errno(), Some(Errno::NOSPC));
-        assert_eq!(rooms.len(), ROUNDS);
-        assert_eq!(asked(&[u32::MAX]).1.len(), 1);
     }
 
     #[test]
@@ -466,29 +310,5 @@ mod tests {
             let refused = HotResetScope::parse(flags, raw, unknown);
             assert!(matches!(refused, Err(Error::Malformed { .. })), "{flags}");
         }
-        // More than there is room for.
-        let overfull = query(|arg| {
-            let mut head = sys::vfio_pci_hot_reset_info::sized();
-            head.count = 2;
-            arg.put(0, &head).unwrap();
-            Ok(())
-        });
-        assert!(matches!(overfull, Err(Error::Malformed { .. })));
-    }
-
-    #[test]
-    fn a_reset_names_every_group_or_none() {
-        let words = |groups: &[BorrowedFd<'_>]| -> Vec<i32> {
-            let arg = request(groups).unwrap();
-            let words = arg.bytes().as_chunks().0.iter();
-            words
-                .skip(1)
-                .map(|word| i32::from_ne_bytes(*word))
-                .collect()
-        };
-        assert_eq!(words(&[])[..2], [0, 0]);
-        let file = std::fs::File::open("/dev/null").unwrap();
-        let number = file.as_raw_fd();
-        assert_eq!(words(&[file.as_fd(); 2])[..4], [0, 2, number, number]);
     }
 }

@@ -1,14 +1,21 @@
 //! The interrupts of a device: their kinds, what can be done with them, and who has them.
 
 mod enabled;
+mod index;
 mod interrupts;
 mod intx;
+mod line;
+mod lines;
 mod owned;
 pub(crate) mod set;
+mod wire;
 
 pub(crate) use enabled::EnabledKind;
+pub use index::IrqIndex;
 pub use interrupts::{Interrupts, Vector};
 pub use intx::Intx;
+pub use line::IrqLine;
+pub(crate) use lines::EnabledLines;
 pub use owned::OwnedVector;
 
 use std::fmt;
@@ -17,6 +24,7 @@ use bitflags::bitflags;
 use iommufd_sys::ioctl::ArgszArg;
 use iommufd_sys::ioctl::vfio as nr;
 use iommufd_sys::vfio as sys;
+use rustix::io::Errno;
 
 use crate::bound::Bound;
 use crate::error::{Error, Result};
@@ -24,8 +32,7 @@ use crate::info::{DeviceFlags, DeviceInfo};
 
 /// The kinds of interrupts that a PCI function raises.
 ///
-/// What other devices raise is none of these, and not covered: the lines of platform devices, and what
-/// s390 channel devices and cryptographic processors raise.
+/// What other devices raise is none of these: [`IrqLine`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IrqKind {
@@ -122,8 +129,25 @@ pub struct IrqInfo {
 impl IrqInfo {
     pub(crate) fn of(bound: &Bound, kind: IrqKind) -> Result<Self> {
         check_pci(bound)?;
+        Self::at(bound, kind.index())
+    }
+
+    /// What is at an index of a device that is no PCI function.
+    pub(crate) fn of_line(bound: &Bound, index: IrqIndex) -> Result<Self> {
+        match check_pci(bound) {
+            Ok(()) => return Err(Error::IsPci),
+            Err(Error::NotPci) => {}
+            Err(error) => return Err(error),
+        }
+        Self::at(bound, index.get()).map_err(|error| match error.errno() {
+            Some(Errno::INVAL) => Error::NoLine { index },
+            _ => error,
+        })
+    }
+
+    fn at(bound: &Bound, index: u32) -> Result<Self> {
         let mut arg = sys::vfio_irq_info::sized();
-        arg.index = kind.index();
+        arg.index = index;
         bound.fixed(&nr::DEVICE_GET_IRQ_INFO, &mut arg)?;
         Ok(Self {
             flags: IrqFlags::from_bits_retain(arg.flags),

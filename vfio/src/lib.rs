@@ -11,10 +11,12 @@
 //! - a [`BarMapping`] is its registers, a [`ConfigSpace`] its configuration space, and a
 //!   [`Region`] any part of it, read and written by system call; a [`Register`] names one of them;
 //! - a [`BarDmaBuf`] is registers for other devices to reach;
-//! - [`Interrupts`] are its MSI or MSI-X vectors, and an [`Intx`] its interrupt pin, as eventfds; a
+//! - [`Interrupts`] are its MSI or MSI-X vectors, an [`Intx`] its interrupt pin, and an [`IrqLine`] an
+//!   interrupt of what is no PCI function, as eventfds; a
 //!   [`Signal`] tells that the device has failed, or is to be unplugged;
 //! - an [`IoEventFd`] has an eventfd write to a register;
-//! - [`OpenDevice::reset`] resets the function alone, [`Device::hot_reset`] all on its bus;
+//! - [`OpenDevice::reset`] resets the function alone, [`Device::hot_reset`] and
+//!   [`GroupDevice::hot_reset`] all on its bus;
 //! - optional [features](Feature) of a device: its [migration], a record of what it writes
 //!   ([`DmaLogging`]), low power ([`LowPower`]) and more;
 //! - an [`OpenDevice`] is what all of these take: a [`Device`], a [`GroupDevice`], or
@@ -137,14 +139,18 @@ pub use dma_logging::{DmaLogging, LogReadFailed, RecordLost};
 pub use error::{Error, Refused, Result};
 pub use feature::{BusMaster, Feature, FeatureAccess, FeatureError, Guarded, ZpciError};
 pub use gate::Revocation;
-pub use group::{GroupDevice, MemberGroup, VfioGroup};
+pub use group::{GroupDevice, HeldGroup, MemberGroup, VfioGroup};
 pub use holders::Holders;
-pub use hot_reset::{AffectedFunction, FunctionOwner, HotResetScope};
+pub use hot_reset::{
+    AffectedFunction, FunctionOwner, GroupFunction, GroupResetScope, HotResetScope,
+};
 pub use ids::PciIds;
 pub use info::{AtomicCompletion, DeviceFlags, DeviceInfo};
 pub use ioeventfd::IoEventFd;
 pub use iommufd::volatile::Word;
-pub use irq::{Interrupts, Intx, IrqFlags, IrqInfo, IrqKind, MsiKind, OwnedVector, Vector};
+pub use irq::{
+    Interrupts, Intx, IrqFlags, IrqIndex, IrqInfo, IrqKind, IrqLine, MsiKind, OwnedVector, Vector,
+};
 pub use kvm::{KvmVfio, KvmVfioDevice};
 pub use low_power::{LowPower, LowPowerUntilWoken};
 pub use pre_bound::PreBound;

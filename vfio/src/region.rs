@@ -1,6 +1,8 @@
 //! The regions of a device: what they are, and reading and writing them by system call.
 
 mod kind;
+#[cfg(test)]
+mod platform;
 mod rom;
 
 use std::fmt;
@@ -25,6 +27,9 @@ use crate::switches;
 use iommufd::volatile::Word;
 
 /// Which region of a device: its index never depends on what other regions there are.
+///
+/// The constants are for PCI functions, and so are the names that messages have. Of other devices they
+/// are numbers alone: a platform device has a region for each range that firmware names, in that order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionIndex(u32);
 

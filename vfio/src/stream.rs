@@ -10,10 +10,10 @@ use futures_core::Stream;
 use iommufd::driver::WatchedFile;
 
 use crate::error::{Error, Refused, Result};
-use crate::irq::{Intx, OwnedVector};
+use crate::irq::{Intx, IrqLine, OwnedVector};
 use crate::signal::Signal;
 
-/// What fires, and can be waited for as a stream: [`OwnedVector`], [`Intx`] and [`Signal`].
+/// What fires, and can be waited for as a stream: [`OwnedVector`], [`Intx`], [`IrqLine`] and [`Signal`].
 ///
 /// With the feature `tokio`.
 pub trait Fires: sealed::Fires {}
@@ -59,6 +59,19 @@ impl sealed::Fires for Intx {
 
 impl Fires for Intx {}
 
+impl sealed::Fires for IrqLine {
+    fn eventfd(&self) -> Result<BorrowedFd<'_>> {
+        self.bound().fd()?;
+        self.eventfd()
+    }
+
+    fn take(&self) -> Result<Option<u64>> {
+        self.take()
+    }
+}
+
+impl Fires for IrqLine {}
+
 impl sealed::Fires for Signal {
     fn eventfd(&self) -> Result<BorrowedFd<'_>> {
         self.bound().fd()?;
@@ -92,7 +105,8 @@ impl Fires for Signal {}
 /// # }
 /// ```
 ///
-/// An [`Intx`] is masked when it has fired, and unmasked through [`get_ref`](Self::get_ref).
+/// An [`Intx`] is masked when it has fired, as is many an [`IrqLine`], and unmasked through
+/// [`get_ref`](Self::get_ref).
 ///
 /// # System calls
 /// `read`; `fcntl` for a duplicate of the eventfd, and the runtime's `epoll_ctl` and `epoll_wait`. In a
@@ -110,7 +124,7 @@ impl<S: Fires> Firings<S> {
     /// The firings of `source`, in the tokio runtime in which this is called.
     ///
     /// # Errors
-    /// `source`, with: [`Error::NotWaitedForHere`]: an [`Intx`] that signals an eventfd of the
+    /// `source`, with: [`Error::NotWaitedForHere`]: an [`Intx`] or [`IrqLine`] that signals an eventfd of the
     /// caller's; `EMFILE`: too many open files; what `epoll_ctl` refuses; [`iommufd::Error::Forked`].
     ///
     /// # Panics

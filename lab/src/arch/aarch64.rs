@@ -72,8 +72,9 @@ pub(crate) static AARCH64: Arch = Arch {
     machines: &[&VIRT, &VIRT_WITHOUT_NESTING],
 };
 
-/// The kernel reads ACPI's tables, of which one can be overridden, if it is told to; else a device tree.
-const PARAMETERS: &str = "acpi=force";
+/// The kernel reads ACPI's tables, of which one can be overridden, if it is told to; else a device tree. And
+/// `vfio-platform` takes devices that it cannot reset.
+const PARAMETERS: &str = "acpi=force vfio_platform.reset_required=0";
 
 /// The board whose SMMU translates in two stages.
 pub(crate) static VIRT: Machine = Machine {
@@ -111,6 +112,13 @@ fn board(board: &str) -> Vec<String> {
         "-M".to_owned(),
         format!("{board},gic-version=3,its=on,iommu=smmuv3"),
     ]);
+    // A device that is on no PCI bus: the first of the board's places for one.
+    hardware.extend(words(&[
+        "-global",
+        "virtio-mmio.force-legacy=false",
+        "-device",
+        "virtio-rng-device,bus=virtio-mmio-bus.0",
+    ]));
     // Without it QEMU says what it looks for.
     let firmware = host::firmware().unwrap_or(Path::new("QEMU_EFI.fd"));
     hardware.extend(["-bios".to_owned(), firmware.display().to_string()]);

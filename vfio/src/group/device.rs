@@ -54,7 +54,11 @@ impl GroupDevice {
             Refused::new(device, Error::StillHeld(holders.into()))
         })?;
         // This was the only handle: nobody can make what would hold the device any more.
-        let holders = open.holders_within();
+        let within = || open.holders_within();
+        let holders = match open.bound().seat() {
+            Some(seat) => seat.retire(within),
+            None => within(),
+        };
         if holders.is_empty() {
             // The last reference: closes the file.
             drop(open);

@@ -3,8 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use iommufd::GroupId;
 use iommufd::driver::Watch;
 use iommufd_sys::ioctl::vfio as nr;
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use crate::container::Container;
 use crate::device::OpenDevice;
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Refused, Result};
+use crate::holders::{Hold, Holders, Kind};
 use crate::ioctl::{Audience, legacy};
 use crate::vf_token::VfToken;
 
@@ -42,10 +44,25 @@ pub struct MemberGroup {
 struct MemberInner {
     group: VfioGroup,
     /// The devices that are open, or being opened.
-    open: Mutex<Vec<CString>>,
+    open: Mutex<Vec<Opened>>,
     left: bool,
     // Let go of after the group's file is closed.
     container: Container,
+}
+
+/// A device that is open, or being opened.
+struct Opened {
+    name: CString,
+    /// Nothing yet, or nothing any more, if it is being opened or closed.
+    device: Weak<Bound>,
+}
+
+impl Opened {
+    /// Whether it is the PCI function at `address`. The kernel knows a function by its address alone.
+    fn is_at(&self, is: impl Fn(PciAddress) -> bool) -> bool {
+        let name = self.name.to_str().ok();
+        name.and_then(|name| name.parse().ok()).is_some_and(is)
+    }
 }
 
 impl MemberGroup {
@@ -64,6 +81,32 @@ impl MemberGroup {
     #[must_use]
     pub fn container(&self) -> &Container {
         &self.inner.container
+    }
+
+    /// Its number: as [`VfioGroup::id`].
+    #[must_use]
+    pub fn id(&self) -> Option<GroupId> {
+        self.inner.group.id()
+    }
+
+    /// The group itself.
+    pub(super) fn own(&self) -> &VfioGroup {
+        &self.inner.group
+    }
+
+    /// Whether the function at `address` is open, or being opened, by way of the group.
+    pub(crate) fn has_open(&self, address: PciAddress) -> bool {
+        let open = self.inner.open.lock();
+        open.iter().any(|device| device.is_at(|at| at == address))
+    }
+
+    /// Holds open those functions of the group that are, and are where they shall be, for a reset.
+    pub(crate) fn devices(&self, is: impl Fn(PciAddress) -> bool) -> Vec<Hold> {
+        let open = self.inner.open.lock();
+        let wanted = open.iter().filter(|device| device.is_at(&is));
+        wanted
+            .filter_map(|device| Some(Hold::new(&device.device.upgrade()?, Kind::Reset)))
+            .collect()
     }
 
     /// Opens the PCI function at `address`.
@@ -116,7 +159,7 @@ impl MemberGroup {
     ) -> Result<GroupDevice> {
         let container = self.container();
         container.watch().check_process()?;
-        let seat = Seat::take(&self.inner, name)?;
+        let seat = Seat::take(&self.inner, name.clone())?;
         container.must_stand_in()?;
         let audience = Audience::Context(container.watch());
         let fd = legacy::device(self.inner.group.as_fd(), audience, asked)
@@ -125,6 +168,7 @@ impl MemberGroup {
         // Whatever it was asked for as: a function that is open is not taken away by this process.
         let function = address.or_else(|| seat.name.to_str().ok()?.parse().ok());
         let bound = Bound::new(DeviceFile::new(fd, function), Home::Group(seat));
+        self.inner.enlist(&name, &bound);
         Ok(GroupDevice::new(OpenDevice::new(bound, None, address)))
     }
 
@@ -144,6 +188,7 @@ impl MemberGroup {
             Ok(()) => Ok(VfioGroup {
                 fd: Arc::clone(&inner.group.fd),
                 kind: inner.group.kind,
+                id: inner.group.id,
             }),
             Err(error) => {
                 let inner = Arc::new(inner);
@@ -170,6 +215,14 @@ impl fmt::Debug for MemberGroup {
 }
 
 impl MemberInner {
+    /// The device has been opened by this name.
+    fn enlist(&self, name: &CStr, device: &Arc<Bound>) {
+        let mut open = self.open.lock();
+        if let Some(opened) = open.iter_mut().find(|opened| *opened.name == *name) {
+            opened.device = Arc::downgrade(device);
+        }
+    }
+
     fn take_out(&mut self) -> Result<()> {
         if !self.left {
             self.container.leave(self.group.as_fd())?;
@@ -201,11 +254,14 @@ impl Seat {
     /// of the one would be the other's.
     fn take(member: &Arc<MemberInner>, name: CString) -> Result<Self> {
         let mut open = member.open.lock();
-        if open.contains(&name) {
+        if open.iter().any(|opened| opened.name == name) {
             let name = name.to_string_lossy().into_owned();
             return Err(Error::DeviceOpen { name });
         }
-        open.push(name.clone());
+        open.push(Opened {
+            name: name.clone(),
+            device: Weak::new(),
+        });
         Ok(Self {
             member: Arc::clone(member),
             name,
@@ -215,13 +271,35 @@ impl Seat {
     pub(crate) fn watch(&self) -> &Watch {
         self.member.container.watch()
     }
+
+    /// The group.
+    pub(crate) fn group(&self) -> MemberGroup {
+        MemberGroup {
+            inner: Arc::clone(&self.member),
+        }
+    }
+
+    /// Answers what `holders` does. If that is nothing, the device is about to be closed, and no reset
+    /// of others comes to hold it any more.
+    pub(crate) fn retire(&self, holders: impl FnOnce() -> Holders) -> Holders {
+        let mut open = self.member.open.lock();
+        let holders = holders();
+        let own = open.iter_mut().find(|opened| opened.name == self.name);
+        if let Some(own) = own.filter(|_| holders.is_empty()) {
+            own.device = Weak::new();
+        }
+        holders
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         // In a child of a fork the lock may be held for ever.
         if self.watch().check_process().is_ok() {
-            self.member.open.lock().retain(|name| *name != self.name);
+            self.member
+                .open
+                .lock()
+                .retain(|opened| opened.name != self.name);
             self.member.container.devices_changed();
         }
     }

@@ -2,78 +2,120 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use iommufd::Group;
-
 use crate::bound::Bound;
 use crate::error::{Error, Result};
 use crate::eventfd;
 use crate::holders::Hold;
-use crate::irq::IrqKind;
 use crate::irq::set::{self, Action, Which};
+use crate::irq::{IrqIndex, IrqKind};
 
-/// Enabled interrupts of one kind: disabled with the last that holds this.
+/// Enabled interrupts of one kind, or one interrupt: disabled with the last that holds this.
 ///
 /// # Invariants
-/// While `on`, the interrupts are enabled, and the device's claim is of `kind`.
+/// While `on`, the interrupts are enabled, and the device's claim is of `which`.
 #[derive(Debug)]
 pub(super) struct Enabled {
     hold: Hold,
-    kind: IrqKind,
+    which: Claimed,
     on: AtomicBool,
-    /// What is attached or not with the device, if that matters to them.
-    group: Option<Group>,
+}
+
+/// What is claimed of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimed {
+    /// All interrupts of a kind, and with them all kinds: of a PCI function.
+    Kind(IrqKind),
+    /// One of another device.
+    Line(IrqIndex),
+}
+
+impl From<IrqKind> for Claimed {
+    fn from(kind: IrqKind) -> Self {
+        Self::Kind(kind)
+    }
+}
+
+impl From<IrqIndex> for Claimed {
+    fn from(index: IrqIndex) -> Self {
+        Self::Line(index)
+    }
+}
+
+impl Claimed {
+    /// The index, and of those that have it the first.
+    pub(super) fn place(self) -> (u32, u32) {
+        match self {
+            Self::Kind(kind) => (kind.index(), 0),
+            Self::Line(index) => (index.get(), index.number()),
+        }
+    }
+
+    /// Which are disabled by being triggered. (That without a count `vfio-ccw` takes for a trigger,
+    /// and `vfio-ap` knows eventfds alone.)
+    fn none(self) -> Which<'static> {
+        match self {
+            Self::Kind(_) => Which::All(0),
+            Self::Line(_) => Which::Eventfds(&[None]),
+        }
+    }
+
+    fn claim(self, bound: &Bound) -> Result<()> {
+        match self {
+            Self::Kind(kind) => bound.interrupts.claim(kind),
+            Self::Line(index) => bound.lines.claim(index),
+        }
+    }
+
+    fn release(self, bound: &Bound) {
+        match self {
+            Self::Kind(_) => bound.interrupts.release(),
+            Self::Line(index) => bound.lines.release(index),
+        }
+    }
 }
 
 impl Enabled {
-    /// Enables interrupts of `kind` by `enable`.
+    /// Enables `which` by `enable`.
     ///
     /// # Errors
-    /// [`Error::InterruptsEnabled`], [`iommufd::Error::Forked`], and those of `enable`, after which
-    /// none may be enabled.
+    /// [`Error::InterruptsEnabled`] or [`Error::LineEnabled`], [`iommufd::Error::Forked`], and those of
+    /// `enable`, after which none may be enabled.
     pub(super) fn new<T>(
         hold: Hold,
-        kind: IrqKind,
+        which: impl Into<Claimed>,
         enable: impl FnOnce(&Bound) -> Result<T>,
     ) -> Result<(Self, T)> {
-        let claim = Claim::take(hold.bound(), kind)?;
+        let which = which.into();
+        let claim = Claim::take(hold.bound(), which)?;
         let answer = enable(hold.bound())?;
         claim.keep();
         // INVARIANT: the kernel has just enabled them.
         let on = AtomicBool::new(true);
-        let enabled = Self {
-            hold,
-            kind,
-            on,
-            group: None,
-        };
-        Ok((enabled, answer))
-    }
-
-    /// Has it know what is attached with the device, if an IOMMU translates for that.
-    pub(super) fn of_group(mut self, group: Option<&Group>) -> Self {
-        self.group = group.cloned();
-        self
-    }
-
-    pub(super) fn group(&self) -> Option<&Group> {
-        self.group.as_ref()
+        Ok((Self { hold, which, on }, answer))
     }
 
     pub(super) fn bound(&self) -> &Bound {
         self.hold.bound()
     }
 
-    /// Asks for something to be done with some of them.
+    /// The index of the interrupts, and of those that have it the first.
+    pub(super) fn place(&self) -> (u32, u32) {
+        self.which.place()
+    }
+
+    /// Asks for something to be done with some of them, from `start` on.
     pub(super) fn set(&self, start: u32, action: Action, which: Which<'_>) -> Result<u32> {
-        set::set(self.bound(), self.kind.index(), start, action, which)
+        let (index, first) = self.place();
+        let start = first.saturating_add(start);
+        set::set(self.bound(), index, start, action, which)
     }
 
     /// Disables them, if they are not yet.
     pub(super) fn stop(&self) -> Result<()> {
         if self.on.load(Ordering::Acquire) {
-            self.set(0, Action::Trigger, Which::All(0))?;
+            self.set(0, Action::Trigger, self.which.none())?;
             self.on.store(false, Ordering::Release);
-            self.bound().interrupts.release();
+            self.which.release(self.bound());
         }
         Ok(())
     }
@@ -129,14 +171,19 @@ impl EnabledKind {
 /// The right to enable interrupts of a device, given back if it comes to nothing.
 struct Claim<'b> {
     bound: &'b Bound,
+    which: Claimed,
     kept: bool,
 }
 
 impl<'b> Claim<'b> {
-    fn take(bound: &'b Bound, kind: IrqKind) -> Result<Self> {
+    fn take(bound: &'b Bound, which: Claimed) -> Result<Self> {
         bound.watch().check_process()?;
-        bound.interrupts.claim(kind)?;
-        Ok(Self { bound, kept: false })
+        which.claim(bound)?;
+        Ok(Self {
+            bound,
+            which,
+            kept: false,
+        })
     }
 
     fn keep(mut self) {
@@ -147,7 +194,7 @@ impl<'b> Claim<'b> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.bound.interrupts.release();
+            self.which.release(self.bound);
         }
     }
 }

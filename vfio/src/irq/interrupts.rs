@@ -84,6 +84,8 @@ use crate::query::malformed;
 pub struct Interrupts {
     // Disabled before the eventfds are closed.
     enabled: Arc<Enabled>,
+    /// What is attached or not with the device, if an IOMMU translates for it.
+    group: Option<Group>,
     vectors: BTreeMap<u32, Target>,
     room: Room,
 }
@@ -240,7 +242,8 @@ impl Interrupts {
         })?;
         let vectors = (0..room).zip(targets);
         Ok(Self {
-            enabled: Arc::new(enabled.of_group(device.group())),
+            enabled: Arc::new(enabled),
+            group: device.group().cloned(),
             vectors: vectors
                 .filter_map(|(vector, target)| Some((vector, target?)))
                 .collect(),
@@ -342,7 +345,7 @@ impl Interrupts {
         }
         // In a child of a fork none counts as attached.
         self.enabled.bound().watch().check_process()?;
-        check_attached(self.enabled.group(), self.kind().into())
+        check_attached(self.group.as_ref(), self.kind().into())
     }
 
     /// Has the kernel signal `target` for `vector`, or nothing.
@@ -479,6 +482,7 @@ impl Interrupts {
     /// # Errors
     /// The interrupts as they were, with [`Error::VectorsHeld`]: there are [`OwnedVector`]s; the
     /// kernel's refusal; [`iommufd::Error::Forked`].
+    #[expect(clippy::result_large_err, reason = "it gives back what it was given")]
     pub fn disable(self) -> Result<(), Refused<Self>> {
         // Others are made through a reference to this.
         let holders = Arc::strong_count(&self.enabled).saturating_sub(1);

@@ -1,16 +1,16 @@
 //! The interrupt pin of a PCI function: a line that is masked when it fires.
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
 use crate::bound::Bound;
 use crate::device::OpenDevice;
 use crate::error::{Error, Refused, Result};
-use crate::eventfd;
 use crate::holders::{Hold, Kind};
-use crate::irq::enabled::Enabled;
-use crate::irq::set::{Action, Which};
+use crate::irq::set::Action;
+use crate::irq::wire::Wire;
 use crate::irq::{IrqInfo, IrqKind};
 
 /// The enabled interrupt pin of a PCI function, as an eventfd: disabled when dropped.
@@ -47,15 +47,11 @@ use crate::irq::{IrqInfo, IrqKind};
 ///
 /// # System calls
 /// `VFIO_DEVICE_GET_INFO`, `VFIO_DEVICE_GET_IRQ_INFO`, `eventfd2` and `VFIO_DEVICE_SET_IRQS` to
-/// enable it, the last of these to disable, mask and unmask it; `read` and `ppoll` to wait.
-///
-/// # Invariants
-/// The kernel signals `eventfd` if there is one, else the caller's.
+/// enable it, the last of these to disable, mask and unmask it; `fcntl` for a duplicate of an eventfd
+/// that is not its own; `read` and `ppoll` to wait.
 #[must_use = "dropping the interrupt disables it"]
 pub struct Intx {
-    // Disabled before the eventfd is closed.
-    enabled: Enabled,
-    eventfd: Option<OwnedFd>,
+    wire: Wire,
 }
 
 impl Intx {
@@ -68,13 +64,7 @@ impl Intx {
     /// `EMFILE`: too many open files. [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_PCI_INTX_IRQ_INDEX")]
     pub fn enable(device: &OpenDevice) -> Result<Self> {
-        let eventfd = eventfd::create()?;
-        let enabled = start(device, eventfd.as_fd())?;
-        // INVARIANT: the kernel has just been told of it.
-        Ok(Self {
-            enabled,
-            eventfd: Some(eventfd),
-        })
+        Self::start(device, None)
     }
 
     /// Enables the interrupt pin with `eventfd`, which is the caller's to wait for.
@@ -82,11 +72,19 @@ impl Intx {
     /// # Errors
     /// As for [`enable`](Self::enable); `EINVAL`: it is no eventfd.
     pub fn enable_with(device: &OpenDevice, eventfd: impl AsFd) -> Result<Self> {
-        let enabled = start(device, eventfd.as_fd())?;
-        Ok(Self {
-            enabled,
-            eventfd: None,
-        })
+        Self::start(device, Some(eventfd.as_fd()))
+    }
+
+    fn start(device: &OpenDevice, callers: Option<BorrowedFd<'_>>) -> Result<Self> {
+        let hold = Hold::new(device.bound(), Kind::Interrupts);
+        let kind = IrqKind::Intx;
+        let wire = Wire::enable(hold, kind, callers, |bound| {
+            match IrqInfo::of(bound, kind)?.count {
+                0 => Err(Error::NoInterrupts { kind }),
+                _ => Ok(()),
+            }
+        })?;
+        Ok(Self { wire })
     }
 
     /// Has the line signal `eventfd`, which is the caller's to wait for, in the place of what it has
@@ -95,9 +93,7 @@ impl Intx {
     /// # Errors
     /// `EINVAL`: it is no eventfd; the line then signals what it did. [`iommufd::Error::Forked`].
     pub fn connect(&mut self, eventfd: impl AsFd) -> Result<()> {
-        self.ask(Action::Trigger, Some(eventfd.as_fd()))?;
-        self.eventfd = None;
-        Ok(())
+        self.wire.connect(eventfd.as_fd())
     }
 
     /// Keeps the line from firing. What the device wants meanwhile it still wants afterwards.
@@ -106,7 +102,7 @@ impl Intx {
     /// The kernel's refusal; [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_IRQ_SET_ACTION_MASK")]
     pub fn mask(&self) -> Result<()> {
-        self.enabled.set(0, Action::Mask, Which::All(1)).map(drop)
+        self.wire.act(Action::Mask)
     }
 
     /// Lets the line fire again, after it has, or after [`mask`](Self::mask).
@@ -115,7 +111,7 @@ impl Intx {
     /// The kernel's refusal; [`iommufd::Error::Forked`].
     #[doc(alias = "VFIO_IRQ_SET_ACTION_UNMASK")]
     pub fn unmask(&self) -> Result<()> {
-        self.enabled.set(0, Action::Unmask, Which::All(1)).map(drop)
+        self.wire.act(Action::Unmask)
     }
 
     /// Has the kernel unmask the line whenever `eventfd` is signalled: at once if it has been. It
@@ -129,9 +125,7 @@ impl Intx {
     /// is unmasked by no eventfd any more. [`iommufd::Error::Forked`].
     #[doc(alias = "resample")]
     pub fn unmask_by(&mut self, eventfd: impl AsFd) -> Result<()> {
-        // The kernel has room for one.
-        self.ask(Action::Unmask, None)?;
-        self.ask(Action::Unmask, Some(eventfd.as_fd()))
+        self.wire.act_by(Action::Unmask, eventfd.as_fd())
     }
 
     /// Has no eventfd unmask the line any more.
@@ -139,13 +133,7 @@ impl Intx {
     /// # Errors
     /// `ENOTTY`: the device's driver cannot do it; [`iommufd::Error::Forked`].
     pub fn unmask_by_none(&mut self) -> Result<()> {
-        self.ask(Action::Unmask, None)
-    }
-
-    fn ask(&self, action: Action, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
-        self.enabled
-            .set(0, action, Which::Eventfds(&[eventfd]))
-            .map(drop)
+        self.wire.act_by_none(Action::Unmask)
     }
 
     /// Signals the eventfd as if the line had fired, but masks nothing: to see that whoever waits
@@ -154,9 +142,7 @@ impl Intx {
     /// # Errors
     /// The kernel's refusal; [`iommufd::Error::Forked`].
     pub fn trigger(&self) -> Result<()> {
-        self.enabled
-            .set(0, Action::Trigger, Which::All(1))
-            .map(drop)
+        self.wire.act(Action::Trigger)
     }
 
     /// Waits until the line fires, at most `timeout`. Returns how often it has fired since it was
@@ -166,7 +152,7 @@ impl Intx {
     /// [`Error::NotWaitedForHere`]: it signals an eventfd of the caller's; [`iommufd::Error::Forked`];
     /// `ENOMEM`.
     pub fn wait(&self, timeout: Duration) -> Result<Option<u64>> {
-        eventfd::wait(self.bound(), self.eventfd()?, timeout)
+        self.wire.wait(timeout)
     }
 
     /// How often the line has fired since it was last asked for, without waiting; `None` if it has
@@ -175,7 +161,7 @@ impl Intx {
     /// # Errors
     /// [`Error::NotWaitedForHere`]: it signals an eventfd of the caller's; [`iommufd::Error::Forked`].
     pub fn take(&self) -> Result<Option<u64>> {
-        eventfd::take(self.bound(), self.eventfd()?)
+        self.wire.take()
     }
 
     /// The eventfd, for an event loop: readable when the line has fired.
@@ -183,12 +169,12 @@ impl Intx {
     /// # Errors
     /// [`Error::NotWaitedForHere`]: it signals one of the caller's.
     pub fn eventfd(&self) -> Result<BorrowedFd<'_>> {
-        let own = self.eventfd.as_ref().ok_or(Error::NotWaitedForHere)?;
-        Ok(own.as_fd())
+        self.wire.eventfd()
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn bound(&self) -> &Bound {
-        self.enabled.bound()
+        self.wire.bound()
     }
 
     /// Disables it, so that other interrupts can be enabled.
@@ -196,7 +182,7 @@ impl Intx {
     /// # Errors
     /// The kernel's refusal, with the interrupt as it was; [`iommufd::Error::Forked`].
     pub fn disable(self) -> Result<(), Refused<Self>> {
-        let disabled = self.enabled.stop();
+        let disabled = self.wire.stop();
         disabled.map_err(|error| Refused::new(self, error))
     }
 }
@@ -211,23 +197,10 @@ impl OpenDevice {
     }
 }
 
-fn start(device: &OpenDevice, eventfd: BorrowedFd<'_>) -> Result<Enabled> {
-    let hold = Hold::new(device.bound(), Kind::Interrupts);
-    let kind = IrqKind::Intx;
-    let (enabled, ()) = Enabled::new(hold, kind, |bound| {
-        if IrqInfo::of(bound, kind)?.count == 0 {
-            return Err(Error::NoInterrupts { kind });
-        }
-        let which = Which::Eventfds(&[Some(eventfd)]);
-        super::set::set(bound, kind.index(), 0, Action::Trigger, which).map(drop)
-    })?;
-    Ok(enabled)
-}
-
 impl fmt::Debug for Intx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intx")
-            .field("eventfd", &self.eventfd)
+            .field("wire", &self.wire)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::device::OpenDevice;
 use crate::error::{Error, Result};
+use crate::info::DeviceFlags;
 use crate::query::malformed;
 use crate::region::RegionIndex;
 
@@ -109,6 +110,10 @@ impl OpenDevice {
     /// `EIO`: memory decoding is off. [`Error::Malformed`]: longer than a ROM can be. Else as for
     /// [`region_info`](Self::region_info).
     pub fn read_rom(&self) -> Result<Option<ExpansionRom>> {
+        // Of another device the region of this number is something else.
+        if !self.info()?.flags.contains(DeviceFlags::PCI) {
+            return Ok(None);
+        }
         let rom = match self.region(RegionIndex::ROM) {
             Err(Error::NoRegion { .. }) => return Ok(None),
             rom => rom?,
