@@ -18,6 +18,8 @@ use crate::ioctl::legacy;
 
 mod dirty;
 mod info;
+#[cfg(fuzzing)]
+pub(crate) use self::info::answered;
 mod mapping;
 mod type1;
 
