@@ -15,7 +15,11 @@ fuzz_target!(|input: &[u8]| {
         3 => drop(fuzzing::config_space(answer)),
         _ => {
             for image in fuzzing::rom_images(answer).unwrap_or_default() {
-                assert!(answer.get(image.range).is_some_and(|image| !image.is_empty()));
+                assert!(
+                    answer
+                        .get(image.range)
+                        .is_some_and(|image| !image.is_empty())
+                );
             }
         }
     }

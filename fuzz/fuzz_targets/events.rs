@@ -1,10 +1,10 @@
 //! What reads of an event queue bring, of each vendor's length of an event; and SMMUv3's events themselves.
 #![no_main]
 
+use fuzz::reads::pieces;
+use iommufd::VEvent;
 use iommufd::fuzzing::vevents;
 use iommufd::smmuv3::EventRecord;
-use iommufd::VEvent;
-use fuzz::reads::pieces;
 use libfuzzer_sys::fuzz_target;
 use tests::mock::nesting::MockEvent;
 

@@ -5,5 +5,5 @@ use fuzz::{kcov, raw};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    kcov::guided(|| raw::run(input));
+    kcov::guided(input, raw::run);
 });

@@ -5,5 +5,5 @@ use fuzz::{calls, kcov};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    kcov::guided(|| calls::run(input));
+    kcov::guided(input, calls::run);
 });

@@ -36,7 +36,9 @@ fuzz_target!(|input: &[u8]| {
                 let message = record.decode();
                 assert_eq!(message.encode().decode(), message);
             }
-            4 => drop(NestedSte::from_words(words.array())),
+            4 => {
+                let _ = NestedSte::from_words(words.array());
+            }
             _ => descriptor(&mut words, &features),
         }
     }
@@ -59,15 +61,15 @@ fn entry(words: &mut Words<'_>, features: &Features) {
     let ste = Ste::from_words(words.array());
     let nested = ste.reduce(features).nested();
     assert_eq!(NestedSte::from_words(nested.words()), Ok(nested));
-    drop(ste.decode(features));
+    let _ = ste.decode(features);
 }
 
 fn stream_table(words: &mut Words<'_>, features: &Features) {
-    let base = StrtabBase::from_bits(words.next());
+    let base = StrtabBase::from_bits(words.word());
     let cfg = StrtabBaseCfg::from_bits(words.next32());
     let table = StreamTable::from_registers(base, cfg, features);
     if let Ok(StreamLookup::Descriptor(lookup)) = table.locate(StreamId::new(words.next32())) {
-        drop(lookup.resolve(L1StreamDescriptor::from_words([words.next()])));
+        let _ = lookup.resolve(L1StreamDescriptor::from_words([words.word()]));
     }
 }
 
@@ -78,7 +80,7 @@ fn descriptor(words: &mut Words<'_>, features: &Features) {
     };
     let substream = SubstreamId::new(words.next32());
     if let Ok(CdLookup::Descriptor(lookup)) = stage1.locate(substream) {
-        drop(lookup.resolve(L1ContextDescriptor::from_words([words.next()]), features));
+        let _ = lookup.resolve(L1ContextDescriptor::from_words([words.word()]), features);
     }
     let Ok(CdConfig::Vmsa64(context)) = Cd::from_words(words.array()).decode(features, &stage1)
     else {
@@ -88,7 +90,7 @@ fn descriptor(words: &mut Words<'_>, features: &Features) {
         rights: Rights::READ,
         privileged: words.next32() & 1 != 0,
     };
-    let Ok(mut walk) = context.walk(InputAddress::new(words.next()), access) else {
+    let Ok(mut walk) = context.walk(InputAddress::new(words.word()), access) else {
         return;
     };
     // A walk ends, whatever is in the tables.

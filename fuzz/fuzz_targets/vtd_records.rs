@@ -13,7 +13,7 @@ use vtd_types::{
 
 fuzz_target!(|input: &[u8]| {
     let mut words = Words::new(input);
-    let capabilities = Capabilities::from_bits(words.next(), words.next());
+    let capabilities = Capabilities::from_bits(words.word(), words.word());
     let [width, ..] = words.next32().to_le_bytes();
     let Some(width) = HostAddressWidth::new(width) else {
         return;
@@ -43,30 +43,35 @@ fn descriptor(words: &mut Words<'_>, features: &Features) {
     let Ok(descriptor) = decoded else {
         return;
     };
-    assert_eq!(Descriptor::decode(descriptor.encode(), &features), Ok(descriptor));
-    drop(Invalidation::from_descriptor(&descriptor));
+    assert_eq!(
+        Descriptor::decode(descriptor.encode(), &features),
+        Ok(descriptor)
+    );
+    let _ = Invalidation::from_descriptor(&descriptor);
 }
 
 fn roots(words: &mut Words<'_>, features: &Features) {
-    let Ok(table) = RootTable::from_register(Rtaddr::from_bits(words.next()), features) else {
+    let Ok(table) = RootTable::from_register(Rtaddr::from_bits(words.word()), features) else {
         return;
     };
     let [first, second, ..] = words.next32().to_le_bytes();
     match table.locate(SourceId::new(u16::from_le_bytes([first, second]))) {
-        RootLookup::Legacy(lookup) => drop(lookup.resolve(RootEntry::from_words(words.array()))),
+        RootLookup::Legacy(lookup) => {
+            let _ = lookup.resolve(RootEntry::from_words(words.array()));
+        }
         RootLookup::Scalable(lookup) => {
-            drop(lookup.resolve(ScalableRootEntry::from_words(words.array())));
+            let _ = lookup.resolve(ScalableRootEntry::from_words(words.array()));
         }
     }
 }
 
 fn contexts(words: &mut Words<'_>, features: &Features) {
-    drop(ContextEntry::from_words(words.array()).decode(features));
+    let _ = ContextEntry::from_words(words.array()).decode(features);
     let Ok(directory) = ScalableContextEntry::from_words(words.array()).decode(features) else {
         return;
     };
     if let Ok(lookup) = directory.locate(Pasid::new(words.next32())) {
-        drop(lookup.resolve(PasidDirectoryEntry::from_words(words.array())));
+        let _ = lookup.resolve(PasidDirectoryEntry::from_words(words.array()));
     }
     let entry = PasidEntry::from_words(words.array());
     let decoded = entry.decode(features);
@@ -86,7 +91,7 @@ fn records(words: &mut Words<'_>) {
 
 /// Where a table is.
 fn table(words: &mut Words<'_>, features: &Features) -> Option<Gpa> {
-    let address = words.next() & !0xfff;
+    let address = words.word() & !0xfff;
     Gpa::new(address).filter(|_| address >> features.width().get() == 0)
 }
 
@@ -103,7 +108,7 @@ fn first_stage(words: &mut Words<'_>, features: &Features) {
         rights: Rights::WRITE,
         privileged: words.next32() & 1 != 0,
     };
-    let Ok(mut walk) = stage.walk(InputAddress::new(words.next()), access) else {
+    let Ok(mut walk) = stage.walk(InputAddress::new(words.word()), access) else {
         return;
     };
     for _ in 0..5 {
@@ -128,7 +133,7 @@ fn second_stage(words: &mut Words<'_>, features: &Features) {
         0 => SecondStage::legacy(table, agaw, features),
         _ => SecondStage::scalable(table, agaw, features),
     };
-    let Ok(mut walk) = stage.walk(InputAddress::new(words.next()), Rights::WRITE) else {
+    let Ok(mut walk) = stage.walk(InputAddress::new(words.word()), Rights::WRITE) else {
         return;
     };
     for _ in 0..5 {

@@ -45,6 +45,7 @@ impl Random {
     }
 
     /// Any number.
+    #[expect(clippy::should_implement_trait, reason = "named as the tests name it")]
     pub fn next(&mut self) -> u64 {
         self.number(8)
     }

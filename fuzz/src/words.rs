@@ -29,7 +29,7 @@ impl<'b> Words<'b> {
     }
 
     /// The next word of 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         u64::from_le_bytes(self.bytes())
     }
 
@@ -40,6 +40,6 @@ impl<'b> Words<'b> {
 
     /// The next words.
     pub fn array<const N: usize>(&mut self) -> [u64; N] {
-        std::array::from_fn(|_| self.next())
+        std::array::from_fn(|_| self.word())
     }
 }

@@ -35,61 +35,235 @@ pub enum To {
 #[derive(Arbitrary, Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "each is named as the function that it calls")]
 pub enum Call {
-    Device { pasids: bool, dirty: bool },
-    Ioas { huge: bool },
-    Memory { pages: u8 },
-    Map { ioas: Which, memory: Which, slice: Pages, writable: bool },
-    MapAt { ioas: Which, memory: Which, slice: Pages, at: Pages, writable: bool },
-    MapFile { ioas: Which, at: Pages, writable: bool },
-    Copy { from: Which, to: Which, slice: Pages, writable: bool },
-    CopyAt { from: Which, to: Which, slice: Pages, at: Pages },
-    Unmap { mapping: Which },
-    UnmapRange { ioas: Which, at: Pages },
-    UnmapAll { ioas: Which },
-    Allow { ioas: Which, at: Pages },
-    Ranges { ioas: Which },
-    HwPt { ioas: Which, device: Which, pasid: bool, dirty: bool, faults: bool, queue: Which },
-    Parent { ioas: Which, device: Which, pasid: bool, dirty: bool },
-    Nested { parent: Which, device: Which, pasid: bool, faults: bool, queue: Which },
-    NestedThrough { viommu: Which, device: Which, faults: bool, queue: Which },
-    Invalidate { nested: Which, entry: u8, all: bool },
-    InvalidateThrough { viommu: Which, number: u8, entry: u8, all: bool },
-    Viommu { parent: Which, device: Which },
-    VDevice { viommu: Which, device: Which, number: u8 },
-    Events { viommu: Which, depth: u8 },
-    ReadEvents { queue: Which },
-    HwQueue { viommu: Which, at: Pages },
-    HwQueueAfter { queue: Which, at: Pages },
-    Attach { device: Which, to: To },
-    Replace { attachment: Which, to: To },
-    Detach { attachment: Which },
-    AttachPasid { device: Which, pasid: u8, to: To },
-    ReplacePasid { attachment: Which, to: To },
-    DetachPasid { attachment: Which },
-    AllocatePasid { device: Which, to: To },
+    Device {
+        pasids: bool,
+        dirty: bool,
+    },
+    Ioas {
+        huge: bool,
+    },
+    Memory {
+        pages: u8,
+    },
+    Map {
+        ioas: Which,
+        memory: Which,
+        slice: Pages,
+        writable: bool,
+    },
+    MapAt {
+        ioas: Which,
+        memory: Which,
+        slice: Pages,
+        at: Pages,
+        writable: bool,
+    },
+    MapFile {
+        ioas: Which,
+        at: Pages,
+        writable: bool,
+    },
+    Copy {
+        from: Which,
+        to: Which,
+        slice: Pages,
+        writable: bool,
+    },
+    CopyAt {
+        from: Which,
+        to: Which,
+        slice: Pages,
+        at: Pages,
+    },
+    Unmap {
+        mapping: Which,
+    },
+    UnmapRange {
+        ioas: Which,
+        at: Pages,
+    },
+    UnmapAll {
+        ioas: Which,
+    },
+    Allow {
+        ioas: Which,
+        at: Pages,
+    },
+    Ranges {
+        ioas: Which,
+    },
+    HwPt {
+        ioas: Which,
+        device: Which,
+        pasid: bool,
+        dirty: bool,
+        faults: bool,
+        queue: Which,
+    },
+    Parent {
+        ioas: Which,
+        device: Which,
+        pasid: bool,
+        dirty: bool,
+    },
+    Nested {
+        parent: Which,
+        device: Which,
+        pasid: bool,
+        faults: bool,
+        queue: Which,
+    },
+    NestedThrough {
+        viommu: Which,
+        device: Which,
+        faults: bool,
+        queue: Which,
+    },
+    Invalidate {
+        nested: Which,
+        entry: u8,
+        all: bool,
+    },
+    InvalidateThrough {
+        viommu: Which,
+        number: u8,
+        entry: u8,
+        all: bool,
+    },
+    Viommu {
+        parent: Which,
+        device: Which,
+    },
+    VDevice {
+        viommu: Which,
+        device: Which,
+        number: u8,
+    },
+    Events {
+        viommu: Which,
+        depth: u8,
+    },
+    ReadEvents {
+        queue: Which,
+    },
+    HwQueue {
+        viommu: Which,
+        at: Pages,
+    },
+    HwQueueAfter {
+        queue: Which,
+        at: Pages,
+    },
+    Attach {
+        device: Which,
+        to: To,
+    },
+    Replace {
+        attachment: Which,
+        to: To,
+    },
+    Detach {
+        attachment: Which,
+    },
+    AttachPasid {
+        device: Which,
+        pasid: u8,
+        to: To,
+    },
+    ReplacePasid {
+        attachment: Which,
+        to: To,
+    },
+    DetachPasid {
+        attachment: Which,
+    },
+    AllocatePasid {
+        device: Which,
+        to: To,
+    },
     FaultQueue,
-    ReadFaults { queue: Which },
-    Respond { group: Which, success: bool },
-    Track { of: Which, parent: bool },
-    ReadDirty { tracking: Which, at: Pages, clear: bool },
-    UnmapReadingDirty { mapping: Which },
-    UnmapRangeReadingDirty { ioas: Which, at: Pages },
-    StopTracking { tracking: Which },
-    HwInfo { device: Which, of_type: bool },
-    Compat { ioas: Which },
+    ReadFaults {
+        queue: Which,
+    },
+    Respond {
+        group: Which,
+        success: bool,
+    },
+    Track {
+        of: Which,
+        parent: bool,
+    },
+    ReadDirty {
+        tracking: Which,
+        at: Pages,
+        clear: bool,
+    },
+    UnmapReadingDirty {
+        mapping: Which,
+    },
+    UnmapRangeReadingDirty {
+        ioas: Which,
+        at: Pages,
+    },
+    StopTracking {
+        tracking: Which,
+    },
+    HwInfo {
+        device: Which,
+        of_type: bool,
+    },
+    Compat {
+        ioas: Which,
+    },
     ClearCompat,
     ChangeProcess,
     // What plays a device, and a stranger.
-    Ask { device: Which, pasid: u8, group: u8, page: u8 },
-    MakeEvent { device: Which },
-    Access { ioas: Which, pins: bool },
-    ReadAccess { access: Which, at: Pages, slowly: bool },
-    WriteAccess { access: Which, at: Pages, slowly: bool },
-    Pin { access: Which, at: Pages },
-    MoveAccess { access: Which, ioas: Which },
-    SetDirty { of: Which, at: Pages },
-    RefuseAttach { device: Which, refuse: bool },
+    Ask {
+        device: Which,
+        pasid: u8,
+        group: u8,
+        page: u8,
+    },
+    MakeEvent {
+        device: Which,
+    },
+    Access {
+        ioas: Which,
+        pins: bool,
+    },
+    ReadAccess {
+        access: Which,
+        at: Pages,
+        slowly: bool,
+    },
+    WriteAccess {
+        access: Which,
+        at: Pages,
+        slowly: bool,
+    },
+    Pin {
+        access: Which,
+        at: Pages,
+    },
+    MoveAccess {
+        access: Which,
+        ioas: Which,
+    },
+    SetDirty {
+        of: Which,
+        at: Pages,
+    },
+    RefuseAttach {
+        device: Which,
+        refuse: bool,
+    },
     // The ends.
-    Drop { kind: u8, which: Which },
-    Destroy { kind: u8, which: Which },
+    Drop {
+        kind: u8,
+        which: Which,
+    },
+    Destroy {
+        kind: u8,
+        which: Which,
+    },
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use iommufd::{
-    Access, Attachment, DirtyBitmap, DirtyTracking, DmaSlice, Error, FaultQueue, FileRange, Granule,
-    HwPt, HwQueue, HwInfoType, Ioas, Iommufd, Iova, IovaRange, Leaks, Mapping, NestParent,
+    Access, Attachment, DirtyBitmap, DirtyTracking, DmaSlice, Error, FaultQueue, FileRange,
+    Granule, HwInfoType, HwPt, HwQueue, Ioas, Iommufd, Iova, IovaRange, Leaks, Mapping, NestParent,
     NestedHwPt, PageRequestGroup, PageResponse, Pasid, PasidAttachment, Permissions, Refused,
     Target, VDevice, VEventQueue, Viommu,
 };
@@ -161,8 +161,12 @@ impl World {
             Call::Device { pasids, dirty } => {
                 let flags = if pasids { abi::DEVICE_PASID } else { 0 }
                     | if dirty { 0 } else { abi::DEVICE_NO_DIRTY };
-                let options = MockOptions { flags, ..MockOptions::default() };
-                self.devices.put(MockDevice::with(&self.iommufd, options).unwrap());
+                let options = MockOptions {
+                    flags,
+                    ..MockOptions::default()
+                };
+                self.devices
+                    .put(MockDevice::with(&self.iommufd, options).unwrap());
             }
             Call::Ioas { huge } => {
                 let made = Ioas::builder(&self.iommufd).huge_pages(huge).allocate();
@@ -172,30 +176,60 @@ impl World {
                 let len = usize::from(pages % 16 + 1) * PAGE as usize;
                 self.memories.put(self.living.filled(len, pages));
             }
-            Call::Map { ioas, memory, slice, writable } => {
+            Call::Map {
+                ioas,
+                memory,
+                slice,
+                writable,
+            } => {
                 let slice = self.slice(memory, slice)?;
                 let made = self.spaces.get(ioas)?.map(slice, access(writable));
                 self.mappings.keep(made);
             }
-            Call::MapAt { ioas, memory, slice, at, writable } => {
+            Call::MapAt {
+                ioas,
+                memory,
+                slice,
+                at,
+                writable,
+            } => {
                 let slice = self.slice(memory, slice)?;
-                let made = self.spaces.get(ioas)?.map_at(start(at), slice, access(writable));
+                let made = self
+                    .spaces
+                    .get(ioas)?
+                    .map_at(start(at), slice, access(writable));
                 self.mappings.keep(made);
             }
             Call::MapFile { ioas, at, writable } => {
                 let file = &self.files[usize::from(at.shift & 1)];
                 let range = FileRange::new(file, bytes(at));
-                let made = self.spaces.get(ioas)?.map_file_at(start(at), range, access(writable));
+                let made = self
+                    .spaces
+                    .get(ioas)?
+                    .map_file_at(start(at), range, access(writable));
                 self.mappings.keep(made);
             }
-            Call::Copy { from, to, slice, writable } => {
+            Call::Copy {
+                from,
+                to,
+                slice,
+                writable,
+            } => {
                 let source = noted(self.mappings.get(from)?.slice(bytes(slice)))?;
                 let made = self.spaces.get(to)?.copy(source, access(writable));
                 self.mappings.keep(made);
             }
-            Call::CopyAt { from, to, slice, at } => {
+            Call::CopyAt {
+                from,
+                to,
+                slice,
+                at,
+            } => {
                 let source = noted(self.mappings.get(from)?.slice(bytes(slice)))?;
-                let made = self.spaces.get(to)?.copy_at(start(at), source, Access::ReadOnly);
+                let made = self
+                    .spaces
+                    .get(to)?
+                    .copy_at(start(at), source, Access::Read);
                 self.mappings.keep(made);
             }
             Call::Unmap { mapping } => {
@@ -203,9 +237,11 @@ impl World {
                 self.mappings.back(done);
             }
             Call::UnmapRange { ioas, at } => {
-                drop(noted(self.spaces.get(ioas)?.unmap_range(range(at)?)));
+                let _bytes = noted(self.spaces.get(ioas)?.unmap_range(range(at)?))?;
             }
-            Call::UnmapAll { ioas } => drop(noted(self.spaces.get(ioas)?.unmap_all())),
+            Call::UnmapAll { ioas } => {
+                let _bytes = noted(self.spaces.get(ioas)?.unmap_all())?;
+            }
             Call::Allow { ioas, at } => {
                 // The addresses around it, or nearly nothing could be mapped any more.
                 let around = IovaRange::with_len(start(at), PAGE * 256)?;
@@ -236,28 +272,56 @@ impl World {
 
     fn make_table(&mut self, call: Call) -> Option<()> {
         match call {
-            Call::HwPt { ioas, device, pasid, dirty, faults, queue } => {
+            Call::HwPt {
+                ioas,
+                device,
+                pasid,
+                dirty,
+                faults,
+                queue,
+            } => {
                 let (ioas, device) = (self.spaces.get(ioas)?, self.devices.get(device)?);
-                let mut builder = HwPt::builder(ioas, device).pasid(pasid).dirty_tracking(dirty);
+                let mut builder = HwPt::builder(ioas, device)
+                    .pasid(pasid)
+                    .dirty_tracking(dirty);
                 if let Some(queue) = self.queues.get(queue).filter(|_| faults) {
                     builder = builder.fault_queue(queue);
                 }
                 self.tables.keep(builder.allocate());
             }
-            Call::Parent { ioas, device, pasid, dirty } => {
+            Call::Parent {
+                ioas,
+                device,
+                pasid,
+                dirty,
+            } => {
                 let (ioas, device) = (self.spaces.get(ioas)?, self.devices.get(device)?);
-                let builder = NestParent::builder(ioas, device).pasid(pasid).dirty_tracking(dirty);
+                let builder = NestParent::builder(ioas, device)
+                    .pasid(pasid)
+                    .dirty_tracking(dirty);
                 self.parents.keep(builder.allocate());
             }
-            Call::Nested { parent, device, pasid, faults, queue } => {
+            Call::Nested {
+                parent,
+                device,
+                pasid,
+                faults,
+                queue,
+            } => {
                 let (parent, device) = (self.parents.get(parent)?, self.devices.get(device)?);
-                let mut builder = NestedHwPt::<OnParent>::builder(parent, device, &CONFIG).pasid(pasid);
+                let mut builder =
+                    NestedHwPt::<OnParent>::builder(parent, device, &CONFIG).pasid(pasid);
                 if let Some(queue) = self.queues.get(queue).filter(|_| faults) {
                     builder = builder.fault_queue(queue);
                 }
                 self.nested.keep(builder.allocate());
             }
-            Call::NestedThrough { viommu, device, faults, queue } => {
+            Call::NestedThrough {
+                viommu,
+                device,
+                faults,
+                queue,
+            } => {
                 let (viommu, device) = (self.viommus.get(viommu)?, self.devices.get(device)?);
                 let mut builder = NestedHwPt::<OnViommu>::builder(viommu, device, &CONFIG);
                 if let Some(queue) = self.queues.get(queue).filter(|_| faults) {
@@ -271,7 +335,12 @@ impl World {
                 let commands = [one, TableInvalidation::of(0)];
                 noted(self.nested.get(nested)?.invalidate(&commands))?;
             }
-            Call::InvalidateThrough { viommu, number, entry, all } => {
+            Call::InvalidateThrough {
+                viommu,
+                number,
+                entry,
+                all,
+            } => {
                 let mut one = DeviceInvalidation::of(u32::from(number % 4), u32::from(entry % 6));
                 one.flags = u32::from(all);
                 noted(self.viommus.get(viommu)?.invalidate(&[one, one]))?;
@@ -280,9 +349,14 @@ impl World {
                 let made = Viommu::new(self.parents.get(parent)?, self.devices.get(device)?);
                 self.viommus.keep(made);
             }
-            Call::VDevice { viommu, device, number } => {
+            Call::VDevice {
+                viommu,
+                device,
+                number,
+            } => {
                 let number = VirtualNumber(u64::from(number % 4));
-                let made = VDevice::new(self.viommus.get(viommu)?, self.devices.get(device)?, number);
+                let made =
+                    VDevice::new(self.viommus.get(viommu)?, self.devices.get(device)?, number);
                 self.vdevices.keep(made);
             }
             Call::Events { viommu, depth } => {
@@ -321,7 +395,9 @@ impl World {
             Call::AttachPasid { device, pasid, to } => {
                 let (device, pasid) = (self.devices.get(device)?, pasid_of(pasid)?);
                 let made = match to {
-                    To::Ioas(which) | To::HwPt(which) => device.attach_pasid(pasid, self.tables.get(which)?),
+                    To::Ioas(which) | To::HwPt(which) => {
+                        device.attach_pasid(pasid, self.tables.get(which)?)
+                    }
                     To::Parent(which) => device.attach_pasid(pasid, self.parents.get(which)?),
                     To::Nested(which) | To::Through(which, _) => {
                         device.attach_pasid(pasid, self.nested.get(which)?)
@@ -376,7 +452,11 @@ impl World {
                 };
                 self.tracking.keep(made);
             }
-            Call::ReadDirty { tracking, at, clear } => {
+            Call::ReadDirty {
+                tracking,
+                at,
+                clear,
+            } => {
                 let mut bitmap = noted(DirtyBitmap::new(range(at)?, Granule::KIB_4))?;
                 let tracking = self.tracking.get(tracking)?;
                 noted(match clear {
@@ -402,7 +482,11 @@ impl World {
             }
             Call::HwInfo { device, of_type } => {
                 let device = self.devices.get(device)?;
-                let kind = if of_type { hw_info_type() } else { HwInfoType::VTD };
+                let kind = if of_type {
+                    hw_info_type()
+                } else {
+                    HwInfoType::VTD
+                };
                 drop(noted(device.hw_info_of(kind)));
                 drop(noted(device.hw_info())?);
             }
@@ -417,7 +501,12 @@ impl World {
     /// What a device does, or a stranger who has the same file. The kernel's refusals are theirs.
     fn play(&mut self, call: Call) -> Option<()> {
         match call {
-            Call::Ask { device, pasid, group, page } => {
+            Call::Ask {
+                device,
+                pasid,
+                group,
+                page,
+            } => {
                 let id = self.devices.get(device)?.id();
                 let (pasid, group) = (u32::from(pasid % 4), u32::from(group % 4));
                 let address = APERTURE.0 + u64::from(page % 32) * PAGE;
@@ -434,7 +523,11 @@ impl World {
                     false => MockAccess::new(&ioas),
                 };
                 let access = made.ok()?;
-                self.accesses.put(Accessed { pins: Vec::new(), access, ioas });
+                self.accesses.put(Accessed {
+                    pins: Vec::new(),
+                    access,
+                    ioas,
+                });
             }
             Call::ReadAccess { access, at, slowly } => {
                 let access = &self.accesses.get(access)?.access;
@@ -456,7 +549,9 @@ impl World {
             }
             Call::Pin { access, at } => {
                 let accessed = self.accesses.get_mut(access)?;
-                let pin = accessed.access.pin(start(at), u64::from(at.count % 4 + 1) * PAGE);
+                let pin = accessed
+                    .access
+                    .pin(start(at), u64::from(at.count % 4 + 1) * PAGE);
                 accessed.pins.push(pin.ok()?);
             }
             Call::MoveAccess { access, ioas } => {
@@ -467,10 +562,15 @@ impl World {
             }
             Call::SetDirty { of, at } => {
                 let table = ids::of(self.tables.get(of)?);
-                let at = (start(at).get() & !(PAGE - 1), u64::from(at.count % 16 + 1) * PAGE);
+                let at = (
+                    start(at).get() & !(PAGE - 1),
+                    u64::from(at.count % 16 + 1) * PAGE,
+                );
                 set_dirty(&self.iommufd, table, at, PAGE, &[0xa5a5]).ok()?;
             }
-            Call::RefuseAttach { device, refuse } => self.devices.get(device)?.refuse_attach(refuse),
+            Call::RefuseAttach { device, refuse } => {
+                self.devices.get(device)?.refuse_attach(refuse)
+            }
             _ => {}
         }
         Some(())
@@ -534,11 +634,17 @@ impl World {
             6 => destroy!(vdevices),
             7 => destroy!(hw_queues),
             8 => match self.events.take(which)?.try_close() {
-                Ok(closed) => closed.try_destroy().map_err(|refused| explained(refused.error())).ok()?,
+                Ok(closed) => closed
+                    .try_destroy()
+                    .map_err(|refused| explained(refused.error()))
+                    .ok()?,
                 Err(refused) => self.events.back(Err(refused)),
             },
             _ => match self.queues.take(which)?.try_close() {
-                Ok(closed) => closed.try_destroy().map_err(|refused| explained(refused.error())).ok()?,
+                Ok(closed) => closed
+                    .try_destroy()
+                    .map_err(|refused| explained(refused.error()))
+                    .ok()?,
                 Err(refused) => self.queues.back(Err(refused)),
             },
         }
@@ -548,14 +654,43 @@ impl World {
     /// Drops all that is left, and looks for what was not let go of.
     pub(super) fn end(self) {
         let Self {
-            living, memories, iommufd, accesses, devices, spaces, mappings, tables, parents, nested,
-            through, viommus, vdevices, events, hw_queues, attachments, pasids, queues, groups,
-            tracking, files,
+            living,
+            memories,
+            iommufd,
+            accesses,
+            devices,
+            spaces,
+            mappings,
+            tables,
+            parents,
+            nested,
+            through,
+            viommus,
+            vdevices,
+            events,
+            hw_queues,
+            attachments,
+            pasids,
+            queues,
+            groups,
+            tracking,
+            files,
         } = self;
         // A stranger's, which keep an address space from being destroyed.
         drop(accesses);
-        drop((devices, spaces, mappings, tables, parents, nested, through, viommus, vdevices));
-        drop((events, hw_queues, attachments, pasids, queues, groups, tracking, files));
+        drop((
+            devices, spaces, mappings, tables, parents, nested, through, viommus, vdevices,
+        ));
+        drop((
+            events,
+            hw_queues,
+            attachments,
+            pasids,
+            queues,
+            groups,
+            tracking,
+            files,
+        ));
         assert_eq!(iommufd.leaks(), Leaks::default());
         assert_eq!(raw::objects(&iommufd), 0, "objects are left");
         assert_eq!(mock::devices(), 0, "devices are left");
@@ -572,7 +707,7 @@ impl World {
 fn access(writable: bool) -> Access {
     match writable {
         true => Access::ReadWrite,
-        false => Access::ReadOnly,
+        false => Access::Read,
     }
 }
 
@@ -587,7 +722,10 @@ fn start(at: Pages) -> Iova {
 }
 
 fn range(at: Pages) -> Option<IovaRange> {
-    IovaRange::with_len(start(at), u64::from(at.count % 16) * PAGE + u64::from(at.shift == 0xff))
+    IovaRange::with_len(
+        start(at),
+        u64::from(at.count % 16) * PAGE + u64::from(at.shift == 0xff),
+    )
 }
 
 /// Which bytes of something.
