@@ -346,7 +346,12 @@ pub(crate) fn read_all(space: &[u8]) -> usize {
         space.get(offset..).unwrap_or_default()
     };
     let byte = |offset: u64| at(offset).first().copied().unwrap_or(u8::MAX);
-    let word = |offset: u64| Ok(u16::from_le_bytes([byte(offset), byte(offset.saturating_add(1))]));
+    let word = |offset: u64| {
+        Ok(u16::from_le_bytes([
+            byte(offset),
+            byte(offset.saturating_add(1)),
+        ]))
+    };
     let long = |offset: u64| {
         let bytes = [0, 1, 2, 3].map(|more| byte(offset.saturating_add(more)));
         Ok(u32::from_le_bytes(bytes))

@@ -214,14 +214,26 @@ pub(crate) fn deliver_reads(reads: &[&[u8]], keeps: usize) -> usize {
             buffer[..bytes.len()].copy_from_slice(bytes);
             Ok(bytes.len())
         };
-        let read = pending.read(answer, |response| Ok(response.len()), |group| groups.push_back(group));
+        let read = pending.read(
+            answer,
+            |response| Ok(response.len()),
+            |group| groups.push_back(group),
+        );
         count += read.unwrap_or(0);
         while groups.len() > keeps {
-            let Some(Arrival { ticket, requests, .. }) = groups.pop_front() else {
+            let Some(Arrival {
+                ticket, requests, ..
+            }) = groups.pop_front()
+            else {
                 break;
             };
             assert!(!requests.is_empty());
-            let first = pending.answer(&ticket, PageResponse::Success, |response| Ok(response.len()));
+            let first =
+                pending.answer(
+                    &ticket,
+                    PageResponse::Success,
+                    |response| Ok(response.len()),
+                );
             let again = pending.answer(&ticket, PageResponse::Success, |_| {
                 unreachable!("it was answered, or its cookie is another's")
             });

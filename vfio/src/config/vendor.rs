@@ -56,7 +56,9 @@ impl ConfigSpace {
 /// Whether these bytes are one.
 #[cfg(fuzzing)]
 pub(super) fn parsed(offset: u64, bytes: &[u8]) -> bool {
-    bytes.get(2).is_some_and(|len| checked(offset, *len).is_ok())
+    bytes
+        .get(2)
+        .is_some_and(|len| checked(offset, *len).is_ok())
 }
 
 #[cfg(test)]
