@@ -4,6 +4,9 @@ mod group;
 mod pending;
 mod request;
 
+#[cfg(fuzzing)]
+pub(crate) use pending::deliver_reads;
+
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;

@@ -133,6 +133,12 @@ impl fmt::Display for HwInfo {
     }
 }
 
+/// What becomes of a kernel's answer of these bytes, which says that it has `has` of them.
+#[cfg(fuzzing)]
+pub(crate) fn answered(arg: sys::iommu_hw_info, bytes: &[u8]) -> Result<HwInfo> {
+    ask::answered(arg, bytes).map(HwInfo::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,6 +93,9 @@ mod file;
 mod fork;
 pub mod format;
 mod funnel;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod hw_info;
 mod hw_queue;

@@ -336,6 +336,20 @@ impl Parser {
     }
 }
 
+/// Takes apart what `reads` have brought, one after the other.
+#[cfg(fuzzing)]
+pub(crate) fn parse_reads<E: Event>(reads: &[&[u8]]) -> Vec<VEvent<E>> {
+    let (mut parser, mut events) = (Parser::default(), Vec::new());
+    for bytes in reads {
+        let before = events.len();
+        if parser.parse(bytes, &mut events).is_err() {
+            assert_eq!(events.len(), before, "an error, and events as well");
+        }
+        assert!(parser.next <= Parser::MASK);
+    }
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) silence: Option<Duration>,
     /// More kernel parameters.
     pub(crate) append: String,
+    /// The file that gets what the guest is to hand out, if it is to: a port more, `/dev/vport0p1`.
+    pub(crate) keeps: Option<PathBuf>,
 }
 
 /// What became of it.
@@ -136,6 +138,7 @@ fn start(lab: &Lab, files: &Files, job: &Job, on_output: &mut dyn FnMut(&[u8])) 
         files,
         append: &job.append,
         interactive: job.interactive,
+        keeps: job.keeps.as_deref(),
     };
     qemu.args(machine::arguments(job.machine, boot)).stderr(log);
     if job.interactive {

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Codegen,
     /// Says where the kernel's source is.
     Source,
+    /// Runs a fuzzer.
+    Fuzz,
 }
 
 /// An option's name, and what its value is called if it has one.
@@ -43,10 +45,13 @@ const FILE: Known = ("--file", Some("NAME"));
 const SKIP_HOST: Known = ("--skip-host", None);
 const NO_FAIL_FAST: Known = ("--no-fail-fast", None);
 const CHECK: Known = ("--check", None);
+const SECONDS: Known = ("--seconds", Some("SECONDS"));
+const INPUT: Known = ("--input", Some("FILE"));
+const REPORT: Known = ("--report", None);
 
 impl Command {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Demo,
         Self::Test,
         Self::Run,
@@ -54,6 +59,7 @@ impl Command {
         Self::Setup,
         Self::Codegen,
         Self::Source,
+        Self::Fuzz,
     ];
 
     /// The word for it.
@@ -66,6 +72,7 @@ impl Command {
             Self::Setup => "setup",
             Self::Codegen => "codegen",
             Self::Source => "source",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -92,6 +99,7 @@ impl Command {
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
+            Self::Fuzz => &[SECONDS, INPUT, REPORT, QEMU],
         }
     }
 }
@@ -121,6 +129,12 @@ pub(crate) struct Options {
     pub(crate) no_fail_fast: bool,
     /// Whether to compare only.
     pub(crate) check: bool,
+    /// For how long to fuzz.
+    pub(crate) seconds: Option<Duration>,
+    /// The one input of a fuzzer.
+    pub(crate) input: Option<PathBuf>,
+    /// Whether to say what the fuzzers reach.
+    pub(crate) report: bool,
     /// What follows the options: a program and its arguments.
     pub(crate) words: Vec<String>,
 }
@@ -131,7 +145,7 @@ pub(crate) enum Request {
     /// Explain: all, or one command.
     Help(Option<Command>),
     /// Do it.
-    Do(Command, Options),
+    Do(Command, Box<Options>),
 }
 
 /// Reads the command line, without the program's own name.
@@ -181,7 +195,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
     }
     options.words = arguments.collect();
     check_words(command, &options.words)?;
-    Ok(Request::Do(command, options))
+    Ok(Request::Do(command, Box::new(options)))
 }
 
 /// The path of a file that is used from another directory. A name alone is looked for where programs are.
@@ -222,15 +236,21 @@ impl Options {
             "--kernel" => self.kernel = Some(from_here(value)),
             "--qemu" => self.qemu = Some(from_here(value)),
             "--update" => self.update = true,
-            "--timeout" => match value.parse() {
-                Ok(seconds @ 1..=1_000_000) => self.timeout = Some(Duration::from_secs(seconds)),
-                _ => {
+            "--timeout" | "--seconds" => {
+                let Ok(seconds @ 1..=1_000_000) = value.parse() else {
                     return Err(misused(
                         command,
-                        &format!("--timeout takes a number of seconds, not `{value}`"),
+                        &format!("{name} takes a number of seconds, not `{value}`"),
                     ));
+                };
+                let seconds = Some(Duration::from_secs(seconds));
+                match name {
+                    "--timeout" => self.timeout = seconds,
+                    _ => self.seconds = seconds,
                 }
-            },
+            }
+            "--input" => self.input = std::path::absolute(value).ok(),
+            "--report" => self.report = true,
             "--append" => self.append = Some(value),
             "--filter" => self.filter = Some(value),
             "--file" => self.file = Some(value),
@@ -248,7 +268,9 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
             command,
             "`cargo lab run` needs the name of a program",
         )),
-        (Command::Run | Command::Shell, _) | (Command::Demo, [_]) | (_, []) => Ok(()),
+        (Command::Run | Command::Shell, _) | (Command::Demo | Command::Fuzz, [_]) | (_, []) => {
+            Ok(())
+        }
         (Command::Test, [name, ..]) => Err(misused(
             command,
             &format!(
@@ -290,7 +312,7 @@ mod tests {
 
     fn options(line: &str) -> Options {
         match parsed(line).unwrap() {
-            Request::Do(_, options) => options,
+            Request::Do(_, options) => *options,
             Request::Help(_) => panic!("help was not asked for: {line}"),
         }
     }

@@ -56,6 +56,7 @@ fn summary(command: Command) -> &'static str {
         Command::Setup => "install and build what the lab needs, and stop there",
         Command::Codegen => "regenerate the bindings to the kernel's headers, or check them",
         Command::Source => "print the path of the kernel's source, unpacked",
+        Command::Fuzz => "run a fuzzer, on this machine or in the lab, or say what they reach",
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
+        Command::Fuzz => "TARGET [--seconds SECONDS] [--input FILE] | --report",
     };
     format!("usage: cargo lab {} {rest}", command.name())
 }
@@ -82,6 +84,7 @@ pub(crate) fn of(command: Command) -> String {
         Command::Setup => (SETUP, false),
         Command::Codegen => (CODEGEN, false),
         Command::Source => (SOURCE, false),
+        Command::Fuzz => (FUZZ, false),
     };
     let usage = usage(command).replacen("usage", "Usage", 1);
     format!("{usage}\n{text}{}", if boots { BOOT } else { "" })
@@ -171,4 +174,26 @@ const SOURCE: &str = "
 Prints the path of the source tree that the lab's kernel is built from, fetching and unpacking it if need be.
 
   --update             fetch a newer one, if there is one
+";
+
+const FUZZ: &str = "
+Builds a fuzzer of `fuzz/` with AddressSanitizer, and runs it. On this machine, what takes bytes apart:
+  capabilities, events, faults, hw_info   what a kernel or a device answers
+  smmuv3_records, vtd_records             a guest's commands, descriptors and tables
+  smmuv3_relay, vtd_relay                 a guest's queue, in front of a relay
+In the lab, against the kernel's mock driver, on a kernel whose coverage of iommufd (KCOV) guides the fuzzer:
+  safe_calls                              lists of safe calls: no memory and no object is lost
+  raw_ioctls                              lists of ioctls as anybody can issue them
+What an input reaches for the first time is kept in fuzz/corpus/TARGET. A crash is made as small as it goes, kept in
+fuzz/artifacts/TARGET, and reported with the command that reproduces it; then the status is 1.
+
+  --seconds SECONDS    for how long (60)
+  --input FILE         run this input only
+  --report             say how many of the places in iommufd that KCOV knows the corpora of safe_calls and raw_ioctls
+                       reach, beside what the kernel's own selftest programs reach on the same kernel. They are built
+                       in the cache from the kernel's source, which takes libcap-dev
+  --qemu PATH          use this QEMU
+
+It takes a nightly Rust, which rustup installs if it can; where there is none, the machine's own is told to take a
+nightly's options (RUSTC_BOOTSTRAP). The fuzzers can be run by `cargo fuzz`, too.
 ";

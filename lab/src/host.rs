@@ -93,6 +93,14 @@ pub(crate) const KERNEL_BUILD: &[Need] = &[
     },
 ];
 
+/// What the kernel's own test programs are built with, besides what builds a kernel.
+pub(crate) const SELFTESTS: &[Need] = &[Need {
+    package: "libcap-dev",
+    why: "is linked into the kernel's own tests",
+    recent: false,
+    probe: Probe::Header("sys/capability.h"),
+}];
+
 /// What builds a kernel for aarch64.
 pub(crate) const CROSS_COMPILER: Need = program(
     "gcc-aarch64-linux-gnu",

@@ -54,6 +54,7 @@ fn make(lock: &Lock, lab: &Lab, machine: &'static Machine, name: &Path) -> Resul
         timeout: LIMIT,
         silence: None,
         append: String::new(),
+        keeps: None,
     };
     let mut table = Vec::new();
     boot::run(lab, &place, &job, &mut |bytes| {

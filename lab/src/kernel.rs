@@ -20,6 +20,10 @@ pub(crate) struct Recipe {
     pub(crate) cross: &'static str,
     /// The configuration, on top of `allnoconfig`.
     pub(crate) fragment: &'static str,
+    /// More settings for make.
+    pub(crate) settings: &'static [&'static str],
+    /// What else is to be kept of the build: made of its objects, in the directory of the result.
+    pub(crate) keep: fn(&Path, &Path) -> Result<()>,
     /// What is built, and booted.
     pub(crate) image: &'static str,
     /// Where the build leaves it.
@@ -203,6 +207,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
             .arg(format!("O={}", objects.display()))
             .arg(format!("ARCH={}", recipe.make))
             .arg(format!("CROSS_COMPILE={}", recipe.cross))
+            .args(recipe.settings)
             .args(arguments);
         make
     };
@@ -221,6 +226,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
         },
     )
     .map_err(hint)?;
+    (recipe.keep)(&objects, &result)?;
     let (built, image) = (objects.join(recipe.built), result.join(recipe.image));
     if recipe.strip {
         command::output(command("strip").arg("-o").arg(&image).arg(&built))?;
@@ -234,6 +240,11 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     fs::remove_dir_all(&place).unwrap_or_default();
     step.done(format!("built Linux {shown} for {}", arch.name));
     Ok(kept.join(recipe.image))
+}
+
+/// Keeps nothing but what is always kept.
+pub(crate) fn keep_nothing_else(_: &Path, _: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// The release that a source tree says it is of, such as `7.3.4`.
@@ -287,7 +298,7 @@ fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::X86_64;
+    use crate::arch::{COVERAGE, X86_64};
 
     #[test]
     fn finds_what_a_configuration_did_not_take() {
@@ -313,5 +324,6 @@ mod tests {
         let name = X86_64.directory("7.3.4-1~bpo13+1");
         let expected = format!("kernel/x86_64-7.3.4-1-bpo13-1-{}", X86_64.key());
         assert_eq!(name, Path::new(&expected));
+        assert_ne!(name, COVERAGE.directory("7.3.4-1~bpo13+1"));
     }
 }

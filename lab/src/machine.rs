@@ -168,6 +168,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) append: &'a str,
     /// Whether a person is at it.
     pub(crate) interactive: bool,
+    /// The file that gets what the guest writes to its port for that, if it has one.
+    pub(crate) keeps: Option<&'a Path>,
 }
 
 /// The arguments for QEMU. The program's output comes out of its standard output.
@@ -199,6 +201,11 @@ pub(crate) fn arguments(machine: &Machine, boot: Boot<'_>) -> Vec<OsString> {
     add(ports.reports.device);
     add(&["-chardev", &to_file("log", &files.kernel_log())]);
     add(ports.log.device);
+    if let Some(keeps) = boot.keeps {
+        add(&["-device", "virtio-serial-pci,bus=pcie.0"]);
+        add(&["-chardev", &to_file("keeps", keeps)]);
+        add(&["-device", "virtserialport,chardev=keeps"]);
+    }
     let parameters = format!(
         "console={} {} {PARAMETERS} {}",
         ports.console.name, machine.parameters, boot.append
@@ -236,6 +243,7 @@ mod tests {
             files: &files,
             append: "",
             interactive: false,
+            keeps: None,
         };
         let words = arguments(machine, boot);
         words.join(std::ffi::OsStr::new(" ")).into_string().unwrap()

@@ -18,10 +18,12 @@ mod cli;
 mod codegen;
 mod command;
 mod console;
+mod coverage;
 mod demo;
 mod elf;
 mod emulator;
 mod error;
+mod fuzz;
 mod headers;
 mod help;
 mod host;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Command::Setup => setup::run(&options),
             Command::Codegen => codegen::run(&options),
             Command::Source => setup::source(&options),
+            Command::Fuzz => fuzz::run(&options),
         },
         Err(error) => Err(error),
     };

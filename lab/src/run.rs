@@ -62,6 +62,7 @@ pub(crate) fn one(
         timeout: options.timeout.unwrap_or(LIMIT),
         silence: None,
         append: options.append.clone().unwrap_or_default(),
+        keeps: None,
     };
     let outcome = boot::run(lab, &programs::target_directory(), &job, &mut hand_on)?;
     boot::show_splats(&outcome);

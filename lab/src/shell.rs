@@ -36,6 +36,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         timeout: options.timeout.unwrap_or(LIMIT),
         silence: None,
         append: options.append.clone().unwrap_or_default(),
+        keeps: None,
     };
     let outcome = boot::run(&lab, &programs::target_directory(), &job, &mut |_| {})?;
     boot::show_splats(&outcome);

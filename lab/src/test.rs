@@ -321,6 +321,7 @@ fn job(options: &Options, machine: &'static Machine, runners: &[Runner]) -> Job 
         timeout: options.timeout.unwrap_or(LIMIT),
         silence: Some(SILENCE),
         append: options.append.clone().unwrap_or_default(),
+        keeps: None,
     }
 }
 

@@ -339,6 +339,44 @@ fn walk_extended(read: impl Fn(u64) -> Result<u32>) -> Result<Vec<ExtendedCapabi
     Ok(found)
 }
 
+/// What there is in a configuration space of these bytes. Beyond them there is what a function answers that is gone.
+#[cfg(fuzzing)]
+pub(crate) fn read_all(space: &[u8]) -> usize {
+    let at = |offset: u64| {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        space.get(offset..).unwrap_or_default()
+    };
+    let byte = |offset: u64| at(offset).first().copied().unwrap_or(u8::MAX);
+    let word = |offset: u64| {
+        Ok(u16::from_le_bytes([
+            byte(offset),
+            byte(offset.saturating_add(1)),
+        ]))
+    };
+    let long = |offset: u64| {
+        let bytes = [0, 1, 2, 3].map(|more| byte(offset.saturating_add(more)));
+        Ok(u32::from_le_bytes(bytes))
+    };
+    let mut count = usize::from(header::parsed(at(0)));
+    for found in walk(byte(CAPABILITIES_POINTER), word).unwrap_or_default() {
+        let (offset, bytes) = (found.offset, at(found.offset));
+        let parsed = match found.id {
+            CapabilityId::MSI => interrupts::parsed_msi(offset, bytes),
+            CapabilityId::MSI_X => interrupts::parsed_msix(offset, bytes),
+            CapabilityId::PCI_EXPRESS => express::parsed(offset, bytes),
+            CapabilityId::POWER_MANAGEMENT => power::parsed(offset, bytes),
+            CapabilityId::VENDOR => vendor::parsed(offset, bytes),
+            _ => false,
+        };
+        count = count.saturating_add(usize::from(parsed));
+    }
+    for found in walk_extended(long).unwrap_or_default() {
+        let parsed = extended::parsed(found.id, found.offset, at(found.offset));
+        count = count.saturating_add(usize::from(parsed));
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

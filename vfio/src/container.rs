@@ -21,6 +21,8 @@ use crate::ioctl::legacy;
 
 mod dirty;
 mod info;
+#[cfg(fuzzing)]
+pub(crate) use self::info::answered;
 mod mapping;
 #[cfg(test)]
 mod tests;

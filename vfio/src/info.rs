@@ -110,6 +110,13 @@ impl DeviceInfo {
     }
 }
 
+/// What an answer of these bytes says of a device.
+#[cfg(fuzzing)]
+pub(crate) fn answered(answer: &[u8]) -> Option<DeviceInfo> {
+    let (head, _) = zerocopy::FromBytes::read_from_prefix(answer).ok()?;
+    DeviceInfo::parse(answer, &head).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -86,6 +86,9 @@ mod dma_logging;
 mod error;
 mod eventfd;
 mod feature;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod group;
 mod holders;

@@ -4,6 +4,8 @@ mod kind;
 #[cfg(test)]
 mod platform;
 mod rom;
+#[cfg(fuzzing)]
+pub(crate) use self::rom::images_in;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -413,6 +415,13 @@ fn whole(
 
 fn refused(operation: &'static str, errno: Errno) -> Error {
     iommufd::KernelError::new(operation, errno, cause::of_access(errno)).into()
+}
+
+/// What an answer of these bytes says of a region.
+#[cfg(fuzzing)]
+pub(crate) fn answered(answer: &[u8]) -> Option<RegionInfo> {
+    let (head, _) = zerocopy::FromBytes::read_from_prefix(answer).ok()?;
+    RegionInfo::parse(answer, &head, RegionIndex::BAR0).ok()
 }
 
 #[cfg(test)]

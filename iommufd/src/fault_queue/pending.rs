@@ -200,6 +200,51 @@ fn malformed(reason: &'static str) -> Error {
     }
 }
 
+/// Plays a kernel that hands out the bytes of `reads`, as far as they fit, and takes every answer. Answers what was
+/// delivered as soon as `keeps` have been delivered after it, and says how many groups there were.
+#[cfg(fuzzing)]
+pub(crate) fn deliver_reads(reads: &[&[u8]], keeps: usize) -> usize {
+    let (mut pending, mut groups) = (Pending::new(), std::collections::VecDeque::new());
+    let mut count = 0;
+    for bytes in reads {
+        let answer = |buffer: &mut [u8]| {
+            if bytes.len() > buffer.len() {
+                return Err(Errno::INVAL);
+            }
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        };
+        let read = pending.read(
+            answer,
+            |response| Ok(response.len()),
+            |group| groups.push_back(group),
+        );
+        count += read.unwrap_or(0);
+        while groups.len() > keeps {
+            let Some(Arrival {
+                ticket, requests, ..
+            }) = groups.pop_front()
+            else {
+                break;
+            };
+            assert!(!requests.is_empty());
+            let first =
+                pending.answer(
+                    &ticket,
+                    PageResponse::Success,
+                    |response| Ok(response.len()),
+                );
+            let again = pending.answer(&ticket, PageResponse::Success, |_| {
+                unreachable!("it was answered, or its cookie is another's")
+            });
+            assert!(first.is_ok() || matches!(first, Err(Error::RequestGone)));
+            assert!(matches!(again, Err(Error::RequestGone)));
+            pending.recycle(requests);
+        }
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

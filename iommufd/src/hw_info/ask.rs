@@ -123,6 +123,17 @@ fn is_unsupported(error: &Error) -> bool {
     error.errno() == Some(Errno::OPNOTSUPP)
 }
 
+/// Plays a kernel that answers every question with `arg`, and with as much of `bytes` as there is room for.
+#[cfg(fuzzing)]
+pub(super) fn answered(answer: sys::iommu_hw_info, bytes: &[u8]) -> Result<Answer> {
+    whole(|arg, data| {
+        let len = data.len().min(bytes.len());
+        data[..len].copy_from_slice(&bytes[..len]);
+        *arg = answer;
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use zerocopy::IntoBytes;

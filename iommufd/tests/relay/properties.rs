@@ -493,16 +493,18 @@ fn nothing_stale_is_used_on_a_host_that_has_less_than_the_guest_was_told() {
     assert!(syncs > 1000, "{syncs}");
 }
 
+const REFUSALS: Failures = Failures {
+    invalidate: 15,
+    put: 20,
+    block: 10,
+    name: 10,
+    enter: 10,
+    leave: 10,
+};
+
 #[test]
 fn nothing_stale_is_used_on_a_host_that_refuses() {
-    let failures = Failures {
-        invalidate: 15,
-        put: 20,
-        block: 10,
-        name: 10,
-        enter: 10,
-        leave: 10,
-    };
+    let failures = REFUSALS;
     let syncs = runs(200..260, limits(), failures);
     assert!(syncs > 200, "{syncs}");
     let failures = Failures {
@@ -523,37 +525,62 @@ fn nothing_stale_is_used_on_a_host_that_refuses() {
 fn whatever_a_guest_writes_is_bounded_and_harms_nobody() {
     let mut random = Random::new(1);
     for seed in 0..200 {
-        let mut guest = Guest::with(offered(), limits(), seed);
-        let _ports = [0, 1, 2].map(|number| guest.plug(number, Some(number)));
-        for _ in 0..200 {
-            match random.below(8) {
-                0 => guest.cr0(Cr0::from_bits(random.next() as u32)),
-                1 => {
-                    let address = TABLE + 8 * random.below(128);
-                    guest.memory.write_words(address, &[random.next()]);
-                }
-                2 => {
-                    let base = StrtabBase::from_bits(random.next());
-                    let cfg = StrtabBaseCfg::from_bits(random.next() as u32);
-                    let _counts = guest.relay.set_stream_table(base, cfg);
-                }
-                3 => guest.prod = CmdqProd::from_bits(random.next() as u32),
-                4 => {
-                    let _ended = guest.errors.write_gerrorn(random.next() as u32);
-                }
-                _ => {
-                    let first = random.next() & !0xff | random.below(0x50);
-                    let address = QUEUE + 16 * random.below(32);
-                    guest.memory.write_words(address, &[first, random.next()]);
-                }
+        let mut steps = 0..200;
+        writes_anything(&mut random, seed, || steps.next().is_none());
+    }
+}
+
+/// A guest that writes anything anywhere, until it is over.
+fn writes_anything(random: &mut Random, seed: u64, mut is_over: impl FnMut() -> bool) {
+    let mut guest = Guest::with(offered(), limits(), seed);
+    let _ports = [0, 1, 2].map(|number| guest.plug(number, Some(number)));
+    while !is_over() {
+        match random.below(8) {
+            0 => guest.cr0(Cr0::from_bits(random.next() as u32)),
+            1 => {
+                let address = TABLE + 8 * random.below(128);
+                guest.memory.write_words(address, &[random.next()]);
             }
-            let reads = guest.memory.reads();
-            let most = random.below(50) as usize;
-            let ran = guest.run(most);
-            assert!(guest.memory.reads() - reads <= 2 * most + 8);
-            assert!(ran.signals.len() <= most.max(1));
-            while guest.relay.take_event().is_some() {}
-            assert!(guest.relay.take_reports().is_empty());
+            2 => {
+                let base = StrtabBase::from_bits(random.next());
+                let cfg = StrtabBaseCfg::from_bits(random.next() as u32);
+                let _counts = guest.relay.set_stream_table(base, cfg);
+            }
+            3 => guest.prod = CmdqProd::from_bits(random.next() as u32),
+            4 => {
+                let _ended = guest.errors.write_gerrorn(random.next() as u32);
+            }
+            _ => {
+                let first = random.next() & !0xff | random.below(0x50);
+                let address = QUEUE + 16 * random.below(32);
+                guest.memory.write_words(address, &[first, random.next()]);
+            }
         }
+        let reads = guest.memory.reads();
+        let most = random.below(50) as usize;
+        let ran = guest.run(most);
+        assert!(guest.memory.reads() - reads <= 2 * most + 8);
+        assert!(ran.signals.len() <= most.max(1));
+        while guest.relay.take_event().is_some() {}
+        assert!(guest.relay.take_reports().is_empty());
+    }
+}
+
+/// For the fuzzer: what a guest writes that its input chooses is bounded, and harms nobody.
+#[cfg(fuzzing)]
+pub(crate) fn a_guest_writes_anything(is_over: impl FnMut() -> bool) {
+    writes_anything(&mut Random::new(u64::MAX), 0, is_over);
+}
+
+/// For the fuzzer: nothing stale is used, on a host that refuses now and then, or never.
+#[cfg(fuzzing)]
+pub(crate) fn a_guest_is_obeyed(seed: u64, refuses: bool, mut is_over: impl FnMut() -> bool) {
+    let failures = match refuses {
+        false => Failures::default(),
+        true => REFUSALS,
+    };
+    let mut run = Run::new(seed, limits(), failures);
+    while !is_over() {
+        run.step();
     }
 }

@@ -569,15 +569,17 @@ fn nothing_stale_is_used_after_a_wait() {
     assert!(waits > 1000, "{waits}");
 }
 
+const REFUSALS: Failures = Failures {
+    invalidate: 15,
+    put: 20,
+    block: 10,
+    enter: 10,
+    leave: 10,
+};
+
 #[test]
 fn nothing_stale_is_used_on_a_host_that_refuses() {
-    let failures = Failures {
-        invalidate: 15,
-        put: 20,
-        block: 10,
-        enter: 10,
-        leave: 10,
-    };
+    let failures = REFUSALS;
     let waits = runs(200..240, failures);
     assert!(waits > 200, "{waits}");
     let failures = Failures {
@@ -598,52 +600,77 @@ fn nothing_stale_is_used_on_a_host_that_refuses() {
 fn whatever_a_guest_writes_is_bounded_and_harms_nobody() {
     let mut random = Random::new(1);
     for seed in 0..200 {
-        let mut guest = Guest::with(offered(), seed);
-        let _ports = [0, 1, 2].map(|number| guest.plug(number, Some(number)));
-        let mut rtaddr = scalable();
-        for _ in 0..200 {
-            match random.below(9) {
-                0 => {
-                    let gcmd = on().with_te(random.chance(80)).with_srtp(random.chance(50));
-                    guest.relay.write_gcmd(gcmd, rtaddr, &guest.memory);
-                }
-                1 => {
-                    let address = random.pick(&[ROOT, context(0), entry(0, 0), page_table(0)]);
-                    let address = address + 8 * random.below(512);
-                    guest
-                        .memory
-                        .write_words(address, &[random.next() & random.next()]);
-                }
-                2 => {
-                    let whole = Rtaddr::from_bits(random.next());
-                    rtaddr = random.pick(&[scalable(), scalable(), Rtaddr::from_bits(ROOT), whole]);
-                }
-                3 => {
-                    let anything = QueueOffset::from_bits(random.next());
-                    let likely = QueueOffset::from_bits(random.below(128) << 5);
-                    guest.tail = random.pick(&[anything, likely, likely]);
-                }
-                4 => guest.status = guest.status.after_write(random.next() as u32),
-                5 => {
-                    let width = random.below(2) << 11;
-                    guest.iqa = Iqa::from_bits(QUEUE | width | random.below(3));
-                }
-                _ => {
-                    let first = random.next() & !0xe0f | random.below(0x10);
-                    let address = QUEUE + 16 * random.below(256);
-                    guest
-                        .memory
-                        .write_words(address, &[first, random.next(), 0, 0]);
-                }
+        let mut steps = 0..200;
+        writes_anything(&mut random, seed, || steps.next().is_none());
+    }
+}
+
+/// A guest that writes anything anywhere, until it is over.
+fn writes_anything(random: &mut Random, seed: u64, mut is_over: impl FnMut() -> bool) {
+    let mut guest = Guest::with(offered(), seed);
+    let _ports = [0, 1, 2].map(|number| guest.plug(number, Some(number)));
+    let mut rtaddr = scalable();
+    while !is_over() {
+        match random.below(9) {
+            0 => {
+                let gcmd = on().with_te(random.chance(80)).with_srtp(random.chance(50));
+                guest.relay.write_gcmd(gcmd, rtaddr, &guest.memory);
             }
-            let reads = guest.memory.reads();
-            let most = random.below(50) as usize;
-            let ran = guest.run(most);
-            let all = 1 << (PASID_BITS - 6);
-            assert!(guest.memory.reads() - reads <= 4 * most + 3 * 4 * (1 + all));
-            assert!(ran.signals.len() <= most.max(1));
-            while guest.relay.take_fault().is_some() {}
-            let _reports = guest.relay.take_reports();
+            1 => {
+                let address = random.pick(&[ROOT, context(0), entry(0, 0), page_table(0)]);
+                let address = address + 8 * random.below(512);
+                guest
+                    .memory
+                    .write_words(address, &[random.next() & random.next()]);
+            }
+            2 => {
+                let whole = Rtaddr::from_bits(random.next());
+                rtaddr = random.pick(&[scalable(), scalable(), Rtaddr::from_bits(ROOT), whole]);
+            }
+            3 => {
+                let anything = QueueOffset::from_bits(random.next());
+                let likely = QueueOffset::from_bits(random.below(128) << 5);
+                guest.tail = random.pick(&[anything, likely, likely]);
+            }
+            4 => guest.status = guest.status.after_write(random.next() as u32),
+            5 => {
+                let width = random.below(2) << 11;
+                guest.iqa = Iqa::from_bits(QUEUE | width | random.below(3));
+            }
+            _ => {
+                let first = random.next() & !0xe0f | random.below(0x10);
+                let address = QUEUE + 16 * random.below(256);
+                guest
+                    .memory
+                    .write_words(address, &[first, random.next(), 0, 0]);
+            }
         }
+        let reads = guest.memory.reads();
+        let most = random.below(50) as usize;
+        let ran = guest.run(most);
+        let all = 1 << (PASID_BITS - 6);
+        assert!(guest.memory.reads() - reads <= 4 * most + 3 * 4 * (1 + all));
+        assert!(ran.signals.len() <= most.max(1));
+        while guest.relay.take_fault().is_some() {}
+        let _reports = guest.relay.take_reports();
+    }
+}
+
+/// For the fuzzer: what a guest writes that its input chooses is bounded, and harms nobody.
+#[cfg(fuzzing)]
+pub(crate) fn a_guest_writes_anything(is_over: impl FnMut() -> bool) {
+    writes_anything(&mut Random::new(u64::MAX), 0, is_over);
+}
+
+/// For the fuzzer: nothing stale is used, on a host that refuses now and then, or never.
+#[cfg(fuzzing)]
+pub(crate) fn a_guest_is_obeyed(seed: u64, refuses: bool, mut is_over: impl FnMut() -> bool) {
+    let failures = match refuses {
+        false => Failures::default(),
+        true => REFUSALS,
+    };
+    let mut run = Run::new(seed, failures);
+    while !is_over() {
+        run.step();
     }
 }

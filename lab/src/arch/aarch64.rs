@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Arch;
 use crate::host;
-use crate::kernel::Recipe;
+use crate::kernel::{Recipe, keep_nothing_else};
 use crate::machine::{Machine, Port, Ports, words};
 use crate::programs::Target;
 use crate::qemu::Emulator;
@@ -18,6 +18,8 @@ pub(crate) static AARCH64: Arch = Arch {
         make: "arm64",
         cross: "aarch64-linux-gnu-",
         fragment: include_str!("../../kernel/aarch64.config"),
+        settings: &[],
+        keep: keep_nothing_else,
         image: "Image",
         built: "arch/arm64/boot/Image",
         strip: false,

@@ -86,6 +86,12 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed(offset: u64, bytes: &[u8]) -> bool {
+    Raw::read_from_prefix(bytes).is_ok_and(|(raw, _)| parse(offset, &raw).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

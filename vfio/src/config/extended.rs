@@ -232,6 +232,23 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed(id: ExtendedCapabilityId, offset: u64, bytes: &[u8]) -> bool {
+    match id {
+        ExtendedCapabilityId::ATS => RawAts::read_from_prefix(bytes)
+            .is_ok_and(|(raw, _)| ats(offset, &raw).queue_depth <= 32),
+        ExtendedCapabilityId::PRI => RawPageRequests::read_from_prefix(bytes)
+            .is_ok_and(|(raw, _)| page_requests(offset, &raw).offset == offset),
+        ExtendedCapabilityId::PASID => {
+            RawPasid::read_from_prefix(bytes).is_ok_and(|(raw, _)| pasid(offset, &raw).is_ok())
+        }
+        ExtendedCapabilityId::SRIOV => RawSrIov::read_from_prefix(bytes)
+            .is_ok_and(|(raw, _)| sriov(offset, &raw, 0x8086).is_ok()),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

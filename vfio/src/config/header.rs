@@ -384,6 +384,12 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed(bytes: &[u8]) -> bool {
+    RawHeader::read_from_prefix(bytes).is_ok_and(|(raw, _)| parse(&raw).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -136,6 +136,18 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed_msi(offset: u64, bytes: &[u8]) -> bool {
+    RawMsi::read_from_prefix(bytes).is_ok_and(|(raw, _)| msi(offset, &raw).is_ok())
+}
+
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed_msix(offset: u64, bytes: &[u8]) -> bool {
+    RawMsiX::read_from_prefix(bytes).is_ok_and(|(raw, _)| msix(offset, &raw).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

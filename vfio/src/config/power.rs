@@ -112,6 +112,12 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed(offset: u64, bytes: &[u8]) -> bool {
+    Raw::read_from_prefix(bytes).is_ok_and(|(raw, _)| parse(offset, &raw).version < 8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,6 +53,14 @@ impl ConfigSpace {
     }
 }
 
+/// Whether these bytes are one.
+#[cfg(fuzzing)]
+pub(super) fn parsed(offset: u64, bytes: &[u8]) -> bool {
+    bytes
+        .get(2)
+        .is_some_and(|len| checked(offset, *len).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

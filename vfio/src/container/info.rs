@@ -130,6 +130,13 @@ pub(super) fn lowest(sizes: u64) -> Granule {
     Granule::new(sizes & sizes.wrapping_neg()).unwrap_or(Granule::KIB_4)
 }
 
+/// What an answer of these bytes says of a container.
+#[cfg(fuzzing)]
+pub(crate) fn answered(answer: &[u8]) -> Option<ContainerInfo> {
+    let (head, _) = zerocopy::FromBytes::read_from_prefix(answer).ok()?;
+    ContainerInfo::parse(answer, &head).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

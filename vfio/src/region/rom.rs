@@ -127,6 +127,12 @@ impl OpenDevice {
     }
 }
 
+/// The images in a ROM of these bytes.
+#[cfg(fuzzing)]
+pub(crate) fn images_in(rom: &[u8]) -> Option<Vec<RomImage>> {
+    images(rom).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

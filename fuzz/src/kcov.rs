@@ -1,0 +1,84 @@
+//! What of the kernel's code a run reaches, as the kernel tells it (KCOV), for libFuzzer to be guided by.
+//!
+//! The lab's kernel for fuzzing tells it of iommufd alone. On another there is no `/sys/kernel/debug/kcov`, and the
+//! fuzzer is guided by its own code only.
+
+// UNSAFETY: names the section that libFuzzer reads.
+#![expect(unsafe_code, reason = "memory that is shared with libFuzzer")]
+
+mod known;
+mod last;
+mod record;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use known::Known;
+use record::Record;
+
+/// How many places can be told apart; iommufd has some five thousand.
+const PLACES: usize = 1 << 14;
+
+/// libFuzzer takes these for counters beside those of the program.
+// SAFETY: the section is one of bytes, and libFuzzer reads and clears them between runs, in the same thread.
+#[unsafe(link_section = "__libfuzzer_extra_counters")]
+static COUNTERS: [AtomicU8; PLACES] = [const { AtomicU8::new(0) }; PLACES];
+
+/// The name of the file, in the environment, that gets the addresses that were reached, a line each.
+const REACHED: &str = "FUZZ_REACHED";
+
+thread_local! {
+    static KCOV: RefCell<Option<Kcov>> = RefCell::new(Kcov::open());
+}
+
+/// Runs `work` on `input`, and counts what it reaches in the kernel.
+pub fn guided(input: &[u8], work: impl FnOnce(&[u8])) {
+    last::note(input);
+    KCOV.with_borrow(|kcov| {
+        if let Some(kcov) = kcov {
+            kcov.record.clear();
+        }
+    });
+    work(input);
+    KCOV.with_borrow_mut(|kcov| {
+        if let Some(kcov) = kcov {
+            kcov.count();
+        }
+    });
+}
+
+struct Kcov {
+    record: Record,
+    known: Known,
+    reached: Option<File>,
+}
+
+impl Kcov {
+    fn open() -> Option<Self> {
+        Some(Self {
+            record: Record::open()?,
+            known: Known::new(PLACES),
+            reached: std::env::var_os(REACHED)
+                .and_then(|path| File::options().append(true).create(true).open(path).ok()),
+        })
+    }
+
+    /// Counts what was recorded.
+    fn count(&mut self) {
+        for address in self.record.addresses() {
+            let Some((number, is_new)) = self.known.number(address) else {
+                continue;
+            };
+            if let Some(file) = self.reached.as_mut().filter(|_| is_new) {
+                // Whoever wants the report sees that it is not all there.
+                let _written = writeln!(file, "{address:x}");
+            }
+            let counter = &COUNTERS[number];
+            let count = counter.load(Ordering::Relaxed);
+            counter.store(count.saturating_add(1), Ordering::Relaxed);
+        }
+        self.record.clear();
+    }
+}

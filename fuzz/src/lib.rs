@@ -1,0 +1,8 @@
+//! What the fuzzers share.
+
+pub mod calls;
+pub mod choices;
+pub mod kcov;
+pub mod raw;
+pub mod reads;
+pub mod words;

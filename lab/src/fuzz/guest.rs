@@ -1,0 +1,246 @@
+//! A fuzzer in the lab: with the libraries that it needs, its corpus in, and corpus and crashes out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{CRASHED, Files, USUAL, arguments, build, minimising, say_crash, say_kept};
+use crate::arch::{COVERAGE, PC_FOR_FUZZERS};
+use crate::boot::{self, Job, Outcome, quoted};
+use crate::cache;
+use crate::cli::Options;
+use crate::command::{self, command};
+use crate::error::{Doing, Error, Result};
+use crate::programs;
+use crate::run::hand_on;
+use crate::setup::{self, Lab};
+
+/// What a boot takes besides the fuzzing itself.
+const BESIDES: Duration = Duration::from_secs(400);
+
+/// Devices come and go with every input, and the kernel waits for all processors then: it is to do so quickly.
+const APPEND: &str = "rcupdate.rcu_expedited=1";
+
+/// Ends a fuzzer a thread of which has died in the kernel: the others would wait for it for ever.
+const WATCH: &str = "while sleep 5; do if kernel_misbehaved; then sleep 10; killall -KILL raw_ioctls safe_calls; fi; \
+                     done >/dev/null 2>&1 3>&- & watch=$!";
+
+/// The lab with the kernel that tells of its coverage.
+pub(super) fn lab(options: &Options) -> Result<Lab> {
+    setup::prepare(options, &COVERAGE)
+}
+
+/// What is to run in the guest, beside the fuzzer.
+pub(super) struct Guest {
+    /// Programs of the host and their libraries, by the names they get.
+    programs: Vec<(String, PathBuf)>,
+    /// Lines of shell.
+    script: String,
+    /// A directory of this boot's.
+    directory: PathBuf,
+}
+
+impl Guest {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let directory = programs::target_directory().join(format!("{name}-{}", std::process::id()));
+        cache::create(&directory)?;
+        // Where the loader of dynamic programs is looked for, and what the guest hands out.
+        let script = "mkdir -p /lib64 /tmp/kept\nexport LD_LIBRARY_PATH=/lab/bin\n\
+                      ln -s /lab/bin/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2\n";
+        Ok(Self {
+            programs: Vec::new(),
+            script: script.to_owned(),
+            directory,
+        })
+    }
+
+    /// Brings a dynamic program along, with its loader and its libraries.
+    pub(super) fn bring(&mut self, program: &Path) -> Result<String> {
+        for library in libraries(program)? {
+            self.add(&library);
+        }
+        Ok(format!("/lab/bin/{}", self.add(program)))
+    }
+
+    fn add(&mut self, file: &Path) -> String {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if !self.programs.iter().any(|(known, _)| *known == name) {
+            self.programs
+                .push((name.clone().into_owned(), file.to_owned()));
+        }
+        name.into_owned()
+    }
+
+    /// Brings a directory along, to be at `/tmp/NAME` in the guest.
+    pub(super) fn bring_directory(&mut self, directory: &Path, name: &str) -> Result<()> {
+        let archive = self.directory.join(format!("{name}.tar"));
+        command::output(
+            command("tar")
+                .arg("-cf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(directory)
+                .arg("."),
+        )?;
+        let packed = self.add(&archive);
+        self.line(&format!(
+            "mkdir -p /tmp/{name} && tar -xf /lab/bin/{packed} -C /tmp/{name}"
+        ));
+        Ok(())
+    }
+
+    /// Lets the guest do something.
+    pub(super) fn line(&mut self, line: &str) {
+        self.script.push_str(line);
+        self.script.push('\n');
+    }
+
+    /// Boots, and unpacks what the guest has put into `/tmp/kept`.
+    pub(super) fn boot(
+        mut self,
+        lab: &Lab,
+        timeout: Duration,
+        on_output: &mut dyn FnMut(&[u8]),
+    ) -> Result<(Outcome, Kept)> {
+        self.line("tar -cf /tmp/kept.tar -C /tmp/kept . && cat /tmp/kept.tar >/dev/vport0p1");
+        let archive = self.directory.join("kept.tar");
+        let job = Job {
+            machine: &PC_FOR_FUZZERS,
+            programs: self.programs,
+            script: self.script,
+            interactive: false,
+            timeout,
+            silence: None,
+            append: APPEND.to_owned(),
+            keeps: Some(archive.clone()),
+        };
+        let outcome = boot::run(lab, &programs::target_directory(), &job, on_output)?;
+        let kept = Kept(self.directory);
+        command::output(
+            command("tar")
+                .arg("-xf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(&kept.0),
+        )
+        .map_err(|error| error.because("the guest handed out nothing that is whole"))?;
+        Ok((outcome, kept))
+    }
+}
+
+/// What a guest has handed out; removed when dropped.
+pub(super) struct Kept(PathBuf);
+
+impl Kept {
+    /// A file of it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap_or_default();
+    }
+}
+
+/// The loader and the libraries of a dynamic program.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let list = command::output(command("ldd").arg(program))?;
+    Ok(list
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect())
+}
+
+/// Words as the guest's shell reads them.
+pub(super) fn words(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
+}
+
+/// Runs a fuzzer in the lab.
+pub(super) fn run(options: &Options, target: &str) -> Result<u8> {
+    let lab = lab(options)?;
+    let program = build::build(target)?;
+    let files = Files::of(target)?;
+    let before = files.inputs();
+    let mut guest = Guest::new(target)?;
+    let fuzzer = guest.bring(&program)?;
+    guest.bring_directory(&files.corpus, "corpus")?;
+    guest.line("mkdir -p /tmp/kept/artifacts && mv /tmp/corpus /tmp/kept/corpus");
+    let input = options.input.as_deref().map(|path| input(&mut guest, path));
+    let input = input.transpose()?;
+    let arguments = arguments(options, "/tmp/kept/corpus", input.as_deref());
+    guest.line(WATCH);
+    guest.line("export FUZZ_LAST=/tmp/last");
+    guest.line(&format!(
+        "lab_run {fuzzer} -artifact_prefix=/tmp/kept/artifacts/ {}",
+        words(&arguments)
+    ));
+    // Where a signal that nothing in the program handles has met it.
+    guest.line("[ \"$status\" -lt 128 ] || dmesg | tail -n 3 >&3");
+    guest.line("kill $watch");
+    guest.line(
+        "if kernel_misbehaved && ! ls /tmp/kept/artifacts/* >/dev/null 2>&1; then \
+         cp /tmp/last \"/tmp/kept/artifacts/kernel-$(sha1sum </tmp/last | cut -c1-40)\"; fi",
+    );
+    if input.is_none() {
+        // A crash that the kernel has complained of stays one, however small the input is then.
+        guest.line("if ! kernel_misbehaved; then for crash in /tmp/kept/artifacts/*; do");
+        guest.line(&format!(
+            "[ ! -f \"$crash\" ] || {fuzzer} {} >/dev/null 2>&1",
+            words(&minimising("$crash", "$crash.small"))
+                .replace("'$crash'", "\"$crash\"")
+                .replace(
+                    "'-exact_artifact_path=$crash.small'",
+                    "\"-exact_artifact_path=$crash.small\""
+                )
+        ));
+        guest.line("done; fi");
+    }
+    let started = SystemTime::now();
+    let timeout = options.seconds.unwrap_or(USUAL).saturating_add(BESIDES);
+    let (outcome, kept) = guest.boot(&lab, timeout, &mut hand_on)?;
+    boot::show_splats(&outcome);
+    copy(&kept.path("corpus"), &files.corpus)?;
+    copy(&kept.path("artifacts"), &files.artifacts)?;
+    if input.is_none() {
+        say_kept(target, before, &files);
+    }
+    let crashes = files.crashes_since(started);
+    let is_small = |crash: &Path| crash.extension().is_some_and(|end| end == "small");
+    for crash in &crashes {
+        let smaller = crash.with_extension("small");
+        if is_small(crash) || !crashes.contains(&smaller) {
+            say_crash(target, crash);
+        }
+    }
+    match outcome.status {
+        0 if outcome.splats.is_empty() => Ok(0),
+        0 => Ok(CRASHED),
+        _ if !crashes.is_empty() || input.is_some() => Ok(CRASHED),
+        status => Err(Error::new(format!("the fuzzer {target} failed"))
+            .because(format!("it ended with {status}, and left no crash"))),
+    }
+}
+
+/// Brings one input along, and says where it is in the guest.
+fn input(guest: &mut Guest, path: &Path) -> Result<String> {
+    if !path.is_file() {
+        return Err(Error::new(format!("there is no input {}", path.display())));
+    }
+    Ok(format!("/lab/bin/{}", guest.add(path)))
+}
+
+/// Copies the files of a directory that another has not.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+        let copy = to.join(entry.file_name());
+        if !copy.exists() {
+            fs::copy(entry.path(), &copy).doing(|| format!("cannot write {}", copy.display()))?;
+        }
+    }
+    Ok(())
+}
