@@ -17,6 +17,8 @@ pub(crate) enum Command {
     Demo,
     /// Runs every test.
     Test,
+    /// Takes times.
+    Bench,
     /// Runs one program.
     Run,
     /// Gives a prompt.
@@ -42,13 +44,17 @@ const FILTER: Known = ("--filter", Some("NAME"));
 const FILE: Known = ("--file", Some("NAME"));
 const SKIP_HOST: Known = ("--skip-host", None);
 const NO_FAIL_FAST: Known = ("--no-fail-fast", None);
+const QUICK: Known = ("--quick", None);
+const SAVE: Known = ("--save", Some("FILE"));
+const AGAINST: Known = ("--against", Some("FILE"));
 const CHECK: Known = ("--check", None);
 
 impl Command {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Demo,
         Self::Test,
+        Self::Bench,
         Self::Run,
         Self::Shell,
         Self::Setup,
@@ -61,6 +67,7 @@ impl Command {
         match self {
             Self::Demo => "demo",
             Self::Test => "test",
+            Self::Bench => "bench",
             Self::Run => "run",
             Self::Shell => "shell",
             Self::Setup => "setup",
@@ -88,6 +95,9 @@ impl Command {
                 UPDATE,
                 TIMEOUT,
                 APPEND,
+            ],
+            Self::Bench => &[
+                QUICK, SAVE, AGAINST, ARCH, KERNEL, QEMU, UPDATE, TIMEOUT, APPEND,
             ],
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
@@ -119,6 +129,12 @@ pub(crate) struct Options {
     pub(crate) skip_host: bool,
     /// Whether to go on after a failure.
     pub(crate) no_fail_fast: bool,
+    /// Whether to take only the times that are judged.
+    pub(crate) quick: bool,
+    /// Where to keep the results.
+    pub(crate) save: Option<PathBuf>,
+    /// The results to compare with.
+    pub(crate) against: Option<PathBuf>,
     /// Whether to compare only.
     pub(crate) check: bool,
     /// What follows the options: a program and its arguments.
@@ -236,6 +252,9 @@ impl Options {
             "--file" => self.file = Some(value),
             "--skip-host" => self.skip_host = true,
             "--no-fail-fast" => self.no_fail_fast = true,
+            "--quick" => self.quick = true,
+            "--save" => self.save = Some(from_here(value)),
+            "--against" => self.against = Some(from_here(value)),
             _ => self.check = true,
         }
         Ok(())
@@ -248,7 +267,9 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
             command,
             "`cargo lab run` needs the name of a program",
         )),
-        (Command::Run | Command::Shell, _) | (Command::Demo, [_]) | (_, []) => Ok(()),
+        (Command::Run | Command::Shell | Command::Bench, _) | (Command::Demo, [_]) | (_, []) => {
+            Ok(())
+        }
         (Command::Test, [name, ..]) => Err(misused(
             command,
             &format!(

@@ -51,6 +51,7 @@ fn summary(command: Command) -> &'static str {
             "run an example: a DMA engine and a userspace buffer, or a guest's own tables"
         }
         Command::Test => "run all tests: those of the host, then those that need the lab's kernel",
+        Command::Bench => "measure the SDK against the same ioctls in a plain loop",
         Command::Run => "run one program in the lab",
         Command::Shell => "boot to a prompt",
         Command::Setup => "install and build what the lab needs, and stop there",
@@ -65,6 +66,7 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Demo => "[OPTIONS] [dma|nested]",
         Command::Setup | Command::Source => "[OPTIONS]",
         Command::Test => "[--filter NAME] [OPTIONS]",
+        Command::Bench => "[--quick] [OPTIONS]",
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
@@ -77,6 +79,7 @@ pub(crate) fn of(command: Command) -> String {
     let (text, boots) = match command {
         Command::Demo => (DEMO, true),
         Command::Test => (TEST, true),
+        Command::Bench => (BENCH, true),
         Command::Run => (RUN, true),
         Command::Shell => (SHELL, true),
         Command::Setup => (SETUP, false),
@@ -112,6 +115,10 @@ does not. Most test programs run on the first two; lab/src/places.rs says which 
 The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
 at most twice; target/lab/stood-still has what the processors did.
+";
+
+const BENCH: &str = "
+--quick --save --against
 ";
 
 const RUN: &str = "

@@ -11,6 +11,7 @@
 
 mod apt;
 mod arch;
+mod bench;
 mod boot;
 mod busybox;
 mod cache;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Ok(Request::Do(command, options)) => match command {
             Command::Demo => demo::run(&options),
             Command::Test => test::run(&options),
+            Command::Bench => bench::run(&options),
             Command::Run => run::run(&options),
             Command::Shell => shell::run(&options),
             Command::Setup => setup::run(&options),
