@@ -28,6 +28,7 @@ pub(crate) struct Process(u64);
 
 impl Process {
     /// The process that is running now.
+    #[inline]
     pub(crate) fn current() -> Self {
         let Some(epoch) = EPOCH.get_or_init(wiped_page) else {
             let id = rustix::process::getpid().as_raw_nonzero().get();
@@ -40,11 +41,13 @@ impl Process {
     }
 
     /// Whether it is the process that is running now.
+    #[inline]
     pub(crate) fn is_current(self) -> bool {
         self == Self::current()
     }
 
     /// Refuses to act in another process: a child of this one.
+    #[inline]
     pub(crate) fn check(self) -> Result<()> {
         if self.is_current() {
             Ok(())

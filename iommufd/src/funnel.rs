@@ -50,6 +50,7 @@ unsafe impl PointerFree for sys::iommu_vdevice_alloc {}
 unsafe impl PointerFree for sys::iommu_hw_queue_alloc {}
 
 /// Issues an ioctl whose argument carries no address.
+#[inline]
 pub(crate) fn plain<T: PointerFree>(
     fd: BorrowedFd<'_>,
     ioctl: &Ioctl<T>,
@@ -64,6 +65,7 @@ pub(crate) fn plain<T: PointerFree>(
 /// # Safety
 /// The `arg.length` bytes at `arg.user_va` stay mapped in this process, and are not covered by a
 /// Rust reference, until the kernel has confirmed that the mapping, or its IOAS, is gone.
+#[inline]
 pub(crate) unsafe fn ioas_map(
     fd: BorrowedFd<'_>,
     arg: &mut sys::iommu_ioas_map,
@@ -281,6 +283,7 @@ fn address_of_mut<T>(slice: &mut [T]) -> u64 {
 
 /// # Safety
 /// Every address in `arg` must be good for what the kernel does with it for this ioctl.
+#[inline]
 unsafe fn issue<T: SizedArg>(
     fd: BorrowedFd<'_>,
     ioctl: &Ioctl<T>,

@@ -76,8 +76,12 @@ impl State {
     }
 
     /// A slot is in use for another entry.
+    #[inline]
     pub(super) fn forget_read_only(&mut self, index: usize) {
-        self.read_only.slots.remove(&index);
+        // Hardly ever is there any, and to look costs more than all else that is recorded.
+        if !self.read_only.slots.is_empty() {
+            self.read_only.slots.remove(&index);
+        }
     }
 
     /// The first mapping, by address, that devices may only read.
