@@ -2,7 +2,7 @@
 
 mod decode;
 mod dirty;
-mod faults;
+pub(crate) mod faults;
 mod guest_memory;
 pub(crate) mod invalidations;
 pub(crate) mod maps;

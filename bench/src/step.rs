@@ -9,18 +9,23 @@ use std::process::{Child, Command};
 
 use iommufd::Iommufd;
 
+use tests::page_requests::Setup;
+
+use crate::cases::faults;
 use crate::cases::invalidations::Nested;
 use crate::cases::maps::{Space, a_page};
 use crate::raw::RawMaps;
 
 /// What is looked at; of each the loop's and the SDK's way.
-const CASES: [&str; 6] = [
+const CASES: [&str; 8] = [
     "nothing",
     "map+unmap 4 KiB:raw",
     "map+unmap 4 KiB:sdk",
     "map+unmap 4 KiB in a file:sdk",
     "invalidate 1, nested table:raw",
     "invalidate 1, nested table:sdk",
+    "fault round trip:raw",
+    "fault round trip:sdk",
 ];
 
 /// Tells of each what it executes.
@@ -53,6 +58,16 @@ pub(crate) fn stepped(case: &str) {
             let space = Space::of_mock(&iommufd);
             let memory = iommufd::DmaBuffer::memfd(4096).unwrap().share();
             between_stops(|| space.round(&memory));
+        }
+        "fault round trip:raw" => {
+            let setup = Setup::new();
+            let mut raw = faults::Raw::new(&setup);
+            between_stops(|| raw.round());
+        }
+        "fault round trip:sdk" => {
+            let setup = Setup::new();
+            let mut groups = Vec::with_capacity(1);
+            between_stops(|| faults::round(&setup, &mut groups));
         }
         _ => {
             let space = Space::of_mock(&iommufd);
