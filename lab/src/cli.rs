@@ -267,9 +267,7 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
             command,
             "`cargo lab run` needs the name of a program",
         )),
-        (Command::Run | Command::Shell | Command::Bench, _) | (Command::Demo, [_]) | (_, []) => {
-            Ok(())
-        }
+        (Command::Run | Command::Shell, _) | (Command::Demo, [_]) | (_, []) => Ok(()),
         (Command::Test, [name, ..]) => Err(misused(
             command,
             &format!(

@@ -118,7 +118,18 @@ at most twice; target/lab/stood-still has what the processors did.
 ";
 
 const BENCH: &str = "
---quick --save --against
+Measures what the SDK takes beside the same ioctls in a plain loop, side by side in one boot: on a machine whose clock
+counts instructions, whose ratios are the same on every host and are judged, and on one on which time passes, for a
+witness. Says how many instructions a program executes itself, how many of them are the ledger's, how often memory is
+allocated in a loop that goes on, and how many ioctls a batch is. Prints a table; results.json and plot.svg are in
+target/lab/bench. Fails if a ratio is worse than it was, by more than another compiler makes of it; if memory is allocated;
+if a batch is more than one ioctl. docs/performance.md has the figures, and what they mean.
+
+  --quick              only what is judged, of what does not take long, by instructions
+  --save FILE          keep the results there, too
+  --against FILE       compare with these results, not with bench/baseline.json
+
+All of it takes about half an hour, --quick two minutes; the time limit of each boot is 1800 s.
 ";
 
 const RUN: &str = "
