@@ -74,6 +74,9 @@ pub(crate) enum Bound {
     Told,
 }
 
+/// How many samples do not count: until then there has been as much at once as there will be.
+const WARM_UP: usize = 3;
+
 /// Takes the two ways in turns, so that what changes meanwhile changes for both.
 pub(crate) fn pair(
     case: &str,
@@ -83,8 +86,10 @@ pub(crate) fn pair(
     mut sdk: impl FnMut() -> Sample,
 ) {
     // What is there for the first time takes longer, or allocates.
-    raw();
-    sdk();
+    for _ in 0..WARM_UP {
+        raw();
+        sdk();
+    }
     let mut taken = [Vec::new(), Vec::new()];
     for round in 0..samples {
         if round % 2 == 0 {

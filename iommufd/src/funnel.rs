@@ -295,7 +295,7 @@ unsafe fn issue<T: SizedArg>(
         return answer;
     }
     let call = Call {
-        opcode: ioctl.request(),
+        opcode: ioctl.request() as Opcode,
         arg,
     };
     // SAFETY: the number belongs to the argument's type, as the typed description says; the
@@ -307,7 +307,7 @@ unsafe fn issue<T: SizedArg>(
 
 /// An ioctl with the number and argument of a typed description.
 struct Call<'a, T> {
-    opcode: u32,
+    opcode: Opcode,
     arg: &'a mut T,
 }
 

@@ -8,7 +8,6 @@ pub(crate) mod machine;
 use std::cell::RefCell;
 
 use rustix::io::Errno;
-use rustix::ioctl::Opcode;
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<(), Errno>>;
 
@@ -18,7 +17,7 @@ thread_local! {
 
 /// An ioctl that was issued.
 pub(crate) struct Asked<'a> {
-    pub(crate) opcode: Opcode,
+    pub(crate) opcode: u32,
     /// The argument.
     pub(crate) arg: &'a mut [u8],
 }
@@ -61,6 +60,6 @@ pub(crate) fn answering(answer: impl FnMut(Asked<'_>) -> Result<(), Errno> + 'st
 }
 
 /// The answer, if there is somebody to give it.
-pub(super) fn answer(opcode: Opcode, arg: &mut [u8]) -> Option<Result<(), Errno>> {
+pub(super) fn answer(opcode: u32, arg: &mut [u8]) -> Option<Result<(), Errno>> {
     ANSWER.with_borrow_mut(|answer| Some(answer.as_mut()?(Asked { opcode, arg })))
 }
