@@ -5,6 +5,9 @@ const WORD: u64 = u64::BITS as u64;
 /// How many words are looked at at once where nothing is expected.
 const CHUNK: usize = 32;
 
+/// How many are looked at one by one before that.
+const NEAR: usize = 4;
+
 /// How many words hold `bits` bits.
 pub(super) fn words_for(bits: u64) -> usize {
     // The crate is for 64-bit machines.
@@ -55,17 +58,28 @@ pub(super) fn is_set(words: &[u64], at: u64) -> bool {
 
 /// How many of the first `bits` bits are set.
 pub(super) fn count(words: &[u64], bits: u64) -> u64 {
-    let masked = words.iter().enumerate();
-    masked
-        .map(|(at, word)| u64::from((word & mask_of(at, bits)).count_ones()))
-        .sum()
+    let whole = ((bits / WORD) as usize).min(words.len());
+    let (whole, rest) = words.split_at(whole);
+    let ones = |word: u64| u64::from(word.count_ones());
+    let rest = rest
+        .first()
+        .map_or(0, |word| ones(word & low_bits(bits % WORD)));
+    whole.iter().map(|word| ones(*word)).sum::<u64>() + rest
 }
 
 /// Clears the first `bits` bits.
 pub(super) fn clear(words: &mut [u64], bits: u64) {
-    for (at, word) in words.iter_mut().enumerate() {
-        *word &= !mask_of(at, bits);
+    let whole = ((bits / WORD) as usize).min(words.len());
+    let (whole, rest) = words.split_at_mut(whole);
+    whole.fill(0);
+    if let Some(word) = rest.first_mut() {
+        *word &= !low_bits(bits % WORD);
     }
+}
+
+/// The lowest `count` bits, which is less than all of them.
+fn low_bits(count: u64) -> u64 {
+    !(u64::MAX << count)
 }
 
 /// Those of word number `at` that are among the first `bits` bits.
@@ -125,7 +139,19 @@ fn next_other(words: &[u64], at: u64, filler: u64) -> u64 {
 
 /// The first word from number `from` on that is not `filler`; the number of words, or `from` if
 /// that is more, if there is none.
+#[inline]
 fn first_other(words: &[u64], from: usize, filler: u64) -> usize {
+    let rest = words.get(from..).unwrap_or_default();
+    // Where something is, more is near.
+    let near = rest.iter().take(NEAR).position(|word| *word != filler);
+    near.map_or_else(
+        || first_far(words, from + NEAR.min(rest.len()), filler),
+        |at| from + at,
+    )
+}
+
+/// The same, where it is not expected to be near.
+fn first_far(words: &[u64], from: usize, filler: u64) -> usize {
     let rest = words.get(from..).unwrap_or_default();
     let (chunks, _) = rest.as_chunks::<CHUNK>();
     let same = |chunk: &&[u64; CHUNK]| chunk.iter().fold(0, |other, w| other | (w ^ filler)) == 0;
