@@ -266,4 +266,97 @@ mod tests {
             }
         }
     }
+
+    // What follows goes through every case there is within some words: a proof, as far as the words
+    // beyond them are no other.
+
+    #[test]
+    fn every_mask_has_the_bits_that_are_among_the_first() {
+        for bits in 0..=4 * WORD {
+            for at in 0..5 {
+                let mask = mask_of(at, bits);
+                let expected = |bit: u64| at as u64 * WORD + bit < bits;
+                assert!((0..WORD).all(|bit| (mask & 1 << bit != 0) == expected(bit)));
+            }
+        }
+        assert_eq!(mask_of(usize::MAX, u64::MAX), 0);
+        assert_eq!(mask_of(0, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn every_range_of_some_words_is_set_counted_and_cleared() {
+        const WORDS: usize = 3;
+        let all = WORDS as u64 * WORD;
+        for first in 0..all {
+            for last in first..all + 2 {
+                let mut words = [0; WORDS];
+                set(&mut words, first, last);
+                let within = |bit: u64| (first..=last).contains(&bit);
+                assert!((0..all).all(|bit| is_set(&words, bit) == within(bit)));
+            }
+        }
+        for bits in 0..=all {
+            let mut words = [u64::MAX; WORDS];
+            assert_eq!(count(&words, bits), bits);
+            clear(&mut words, bits);
+            assert!((0..all).all(|bit| is_set(&words, bit) == (bit >= bits)));
+            assert_eq!(count(&words, all), all - bits);
+        }
+    }
+
+    #[test]
+    fn every_pattern_across_two_words_has_its_runs() {
+        // Bits 56 to 71.
+        for pattern in 0..=u64::from(u16::MAX) {
+            let words = [pattern << 56, pattern >> 8];
+            for bits in [60, 64, 66, 72, 128] {
+                let runs = Runs::new(&words, bits);
+                let mut next = 0;
+                for (first, last) in runs {
+                    assert!(first >= next && first <= last && last < bits);
+                    assert!((next..first).all(|bit| !is_set(&words, bit)));
+                    assert!((first..=last).all(|bit| is_set(&words, bit)));
+                    next = last + 1;
+                    assert!(next == bits || !is_set(&words, next), "it could be longer");
+                    next += 1;
+                }
+                assert!((next..bits).all(|bit| !is_set(&words, bit)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_of_bits_is_taken_to_every_place() {
+        const WORDS: usize = 4;
+        for at in 0..2 * WORD {
+            for bits in 0..=2 * WORD {
+                let (mut to, mut from) = ([0; WORDS], [u64::MAX; 2]);
+                take(&mut to, at, &mut from, bits);
+                assert_eq!(from, [0; 2]);
+                let within = |bit: u64| (at..at + bits).contains(&bit);
+                assert!((0..WORDS as u64 * WORD).all(|bit| is_set(&to, bit) == within(bit)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_place_of_a_word_that_is_other_is_found_from_every_place_before_it() {
+        const WORDS: usize = 3 * CHUNK + 5;
+        for filler in [0, u64::MAX] {
+            for other in 0..=WORDS {
+                let mut words = [filler; WORDS];
+                if let Some(word) = words.get_mut(other) {
+                    *word = 7;
+                }
+                for from in 0..WORDS + 2 {
+                    let expected = if from <= other {
+                        other
+                    } else {
+                        from.max(WORDS)
+                    };
+                    assert_eq!(first_other(&words, from, filler), expected);
+                }
+            }
+        }
+    }
 }
