@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Test,
     /// Takes times.
     Bench,
+    /// Looks for undefined behaviour.
+    Verify,
     /// Runs one program.
     Run,
     /// Gives a prompt.
@@ -51,10 +53,11 @@ const CHECK: Known = ("--check", None);
 
 impl Command {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Demo,
         Self::Test,
         Self::Bench,
+        Self::Verify,
         Self::Run,
         Self::Shell,
         Self::Setup,
@@ -68,6 +71,7 @@ impl Command {
             Self::Demo => "demo",
             Self::Test => "test",
             Self::Bench => "bench",
+            Self::Verify => "verify",
             Self::Run => "run",
             Self::Shell => "shell",
             Self::Setup => "setup",
@@ -102,6 +106,7 @@ impl Command {
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
+            Self::Verify => &[],
         }
     }
 }

@@ -52,6 +52,7 @@ fn summary(command: Command) -> &'static str {
         }
         Command::Test => "run all tests: those of the host, then those that need the lab's kernel",
         Command::Bench => "measure the SDK against the same ioctls in a plain loop",
+        Command::Verify => "look for undefined behaviour in what runs without a kernel",
         Command::Run => "run one program in the lab",
         Command::Shell => "boot to a prompt",
         Command::Setup => "install and build what the lab needs, and stop there",
@@ -67,6 +68,7 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Setup | Command::Source => "[OPTIONS]",
         Command::Test => "[--filter NAME] [OPTIONS]",
         Command::Bench => "[--quick] [OPTIONS]",
+        Command::Verify => "",
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
@@ -80,6 +82,7 @@ pub(crate) fn of(command: Command) -> String {
         Command::Demo => (DEMO, true),
         Command::Test => (TEST, true),
         Command::Bench => (BENCH, true),
+        Command::Verify => (VERIFY, false),
         Command::Run => (RUN, true),
         Command::Shell => (SHELL, true),
         Command::Setup => (SETUP, false),
@@ -130,6 +133,14 @@ if a batch is more than one ioctl. docs/performance.md has the figures, and what
   --against FILE       compare with these results, not with bench/baseline.json
 
 All of it takes about half an hour, --quick two minutes; the time limit of each boot is 1800 s.
+";
+
+const VERIFY: &str = "
+Without booting anything:
+  - runs the tests that go through every case there is (their names begin with `every_`)
+  - runs what can run in Miri there, if a nightly toolchain with Miri is installed; if not, says so
+  - runs all unit tests with AddressSanitizer
+Fails if one of them fails.
 ";
 
 const RUN: &str = "

@@ -42,6 +42,7 @@ mod source;
 mod tally;
 mod test;
 mod toolchain;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
             Command::Shell => shell::run(&options),
             Command::Setup => setup::run(&options),
             Command::Codegen => codegen::run(&options),
+            Command::Verify => verify::run(&options),
             Command::Source => setup::source(&options),
         },
         Err(error) => Err(error),
