@@ -69,6 +69,10 @@ impl Process {
 
 /// A word at the start of a private page that a fork wipes.
 fn wiped_page() -> Option<&'static AtomicU64> {
+    if cfg!(miri) {
+        // It has no such pages.
+        return None;
+    }
     let len = rustix::param::page_size();
     // SAFETY: a null hint lets the kernel choose the place, so no existing mapping is touched.
     let page = unsafe {

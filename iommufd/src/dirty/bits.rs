@@ -92,49 +92,73 @@ fn mask_of(at: usize, bits: u64) -> u64 {
 }
 
 /// The runs of set bits among the first `bits`: the first and the last bit of each.
+///
+/// A word is looked at once, however many runs are in it.
 #[derive(Debug, Clone)]
 pub(super) struct Runs<'w> {
     words: &'w [u64],
     bits: u64,
-    at: u64,
+    /// The number of the word that is looked at.
+    at: usize,
+    /// What of it comes after the last run.
+    left: u64,
 }
 
 impl<'w> Runs<'w> {
     pub(super) fn new(words: &'w [u64], bits: u64) -> Self {
-        Self { words, bits, at: 0 }
+        let mut runs = Self {
+            words,
+            bits,
+            at: 0,
+            left: 0,
+        };
+        runs.left = runs.word(0);
+        runs
+    }
+
+    /// Those bits of word number `at` that there are.
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        let word = self.words.get(at);
+        word.map_or(0, |word| word & mask_of(at, self.bits))
+    }
+
+    /// The end of a run that goes on in the next word: one past its last bit.
+    fn end_elsewhere(&mut self) -> u64 {
+        self.at = first_other(self.words, self.at + 1, u64::MAX);
+        let word = self.word(self.at);
+        let ones = word.trailing_ones();
+        // Of ones there are less than a word has, as the word is another.
+        self.left = word & (u64::MAX << ones);
+        (self.at as u64 * WORD + u64::from(ones)).min(self.bits)
     }
 }
 
 impl Iterator for Runs<'_> {
     type Item = (u64, u64);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let first = next_other(self.words, self.at, 0);
-        if first >= self.bits {
-            self.at = self.bits;
-            return None;
+        if self.left == 0 {
+            self.at = first_other(self.words, self.at + 1, 0);
+            self.left = self.word(self.at);
+            if self.left == 0 {
+                return None;
+            }
         }
-        self.at = next_other(self.words, first, u64::MAX).min(self.bits);
+        let start = self.left.trailing_zeros();
+        let end = start + (self.left >> start).trailing_ones();
+        let base = self.at as u64 * WORD;
+        let end = match u64::MAX.checked_shl(end) {
+            Some(after) => {
+                self.left &= after;
+                base + u64::from(end)
+            }
+            None => self.end_elsewhere(),
+        };
         // At least the first bit is in it.
-        Some((first, self.at - 1))
+        Some((base + u64::from(start), end - 1))
     }
-}
-
-/// The first bit from `at` on that is not as all bits of `filler` are; one past the last if there
-/// is none.
-fn next_other(words: &[u64], at: u64, filler: u64) -> u64 {
-    let here = (at / WORD) as usize;
-    let rest = words
-        .get(here)
-        .map_or(0, |word| (word ^ filler) >> (at % WORD));
-    if rest != 0 {
-        return at + u64::from(rest.trailing_zeros());
-    }
-    let there = first_other(words, here + 1, filler);
-    let bit = words
-        .get(there)
-        .map_or(0, |word| (word ^ filler).trailing_zeros());
-    there as u64 * WORD + u64::from(bit)
 }
 
 /// The first word from number `from` on that is not `filler`; the number of words, or `from` if
