@@ -15,8 +15,6 @@ pub(crate) fn counted() {
     maps::of_2_mib();
     maps::of_1_gib(3);
     maps::by_file();
-    #[cfg(target_arch = "aarch64")]
-    smmuv3::invalidations();
     dirty::reads(&[256 << 20, 1 << 30]);
     dirty::walks();
     decode::all();
@@ -29,6 +27,8 @@ pub(crate) fn quick() {
     maps::copies();
     maps::calls();
     invalidations::of_mock();
+    #[cfg(target_arch = "aarch64")]
+    smmuv3::invalidations();
     faults::round_trips();
     dirty::reads(&[64 << 20]);
 }
