@@ -4,7 +4,6 @@
 // This is a program for the lab, where a failure ends it: what clippy lets a test do, it lets this program do.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "a benchmark that fails has nothing to go on with"
 )]

@@ -91,10 +91,8 @@ pub(crate) fn stepped(case: &str) {
 fn between_stops(mut work: impl FnMut()) {
     let null = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: without an address. From here on the parent sees this process stop.
-    assert_eq!(
-        unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, null, null) },
-        0
-    );
+    let answer = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, null, null) };
+    assert_eq!(answer, 0);
     for _ in 0..10 {
         work();
     }
@@ -105,7 +103,8 @@ fn between_stops(mut work: impl FnMut()) {
 
 fn stop() {
     // SAFETY: no address.
-    assert_eq!(unsafe { libc::raise(libc::SIGSTOP) }, 0);
+    let answer = unsafe { libc::raise(libc::SIGSTOP) };
+    assert_eq!(answer, 0);
 }
 
 /// Where the process was at each of its steps between its two stops. It ends.
@@ -138,7 +137,8 @@ fn request(request: libc::c_uint, process: libc::pid_t) {
 fn wait(process: libc::pid_t) -> libc::c_int {
     let mut status = 0;
     // SAFETY: the status is borrowed for the call.
-    assert_eq!(unsafe { libc::waitpid(process, &mut status, 0) }, process);
+    let stopped = unsafe { libc::waitpid(process, &mut status, 0) };
+    assert_eq!(stopped, process);
     assert!(libc::WIFSTOPPED(status), "it has ended");
     libc::WSTOPSIG(status)
 }

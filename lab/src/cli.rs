@@ -152,7 +152,7 @@ pub(crate) enum Request {
     /// Explain: all, or one command.
     Help(Option<Command>),
     /// Do it.
-    Do(Command, Options),
+    Do(Command, Box<Options>),
 }
 
 /// Reads the command line, without the program's own name.
@@ -202,7 +202,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
     }
     options.words = arguments.collect();
     check_words(command, &options.words)?;
-    Ok(Request::Do(command, options))
+    Ok(Request::Do(command, Box::new(options)))
 }
 
 /// The path of a file that is used from another directory. A name alone is looked for where programs are.
@@ -314,7 +314,7 @@ mod tests {
 
     fn options(line: &str) -> Options {
         match parsed(line).unwrap() {
-            Request::Do(_, options) => options,
+            Request::Do(_, options) => *options,
             Request::Help(_) => panic!("help was not asked for: {line}"),
         }
     }

@@ -67,7 +67,7 @@ fn every_case() -> Result<bool> {
     succeeds(&mut cargo)
 }
 
-/// All unit tests, where each access is looked at by AddressSanitizer: on this machine, with its system calls.
+/// All unit tests, where each access is looked at by `AddressSanitizer`: on this machine, with its system calls.
 fn by_sanitizer() -> Result<bool> {
     let mut cargo = programs::cargo();
     cargo
