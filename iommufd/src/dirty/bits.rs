@@ -31,6 +31,9 @@ pub(super) fn set(words: &mut [u64], first: u64, last: u64) {
 /// `from` is all zeroes after.
 pub(super) fn take(to: &mut [u64], at: u64, from: &mut [u64], bits: u64) {
     let (skip, shift) = ((at / WORD) as usize, at % WORD);
+    if shift == 0 {
+        return take_words(to.get_mut(skip..).unwrap_or_default(), from, bits);
+    }
     let mut next = 0;
     loop {
         next = first_other(from, next, 0);
@@ -41,12 +44,43 @@ pub(super) fn take(to: &mut [u64], at: u64, from: &mut [u64], bits: u64) {
         if let Some(low) = to.get_mut(skip + next) {
             *low |= found << shift;
         }
-        if shift > 0
-            && let Some(high) = to.get_mut(skip + next + 1)
-        {
+        if let Some(high) = to.get_mut(skip + next + 1) {
             *high |= found >> (WORD - shift);
         }
         next += 1;
+    }
+}
+
+/// Moves the first `bits` bits of `from` to the beginning of `to`, where set bits stay set. `from` is
+/// all zeroes after.
+fn take_words(to: &mut [u64], from: &mut [u64], bits: u64) {
+    let whole = ((bits / WORD) as usize).min(from.len());
+    let (from, rest) = from.split_at_mut(whole);
+    let shared = whole.min(to.len());
+    let (to, next) = to.split_at_mut(shared);
+    let chunks = from.chunks_mut(CHUNK).zip(to.chunks_mut(CHUNK));
+    for (from, to) in chunks {
+        // Mostly there is nothing.
+        if from.iter().fold(0, |all, word| all | word) != 0 {
+            for (from, to) in from.iter_mut().zip(to) {
+                *to |= std::mem::take(from);
+            }
+        }
+    }
+    if let (Some(from), Some(to)) = (rest.first(), next.first_mut()) {
+        *to |= from & low_bits(bits % WORD);
+    }
+    for beyond in [from.get_mut(shared..).unwrap_or_default(), rest] {
+        clear_words(beyond);
+    }
+}
+
+/// Clears what is set: hardly anything.
+fn clear_words(words: &mut [u64]) {
+    for words in words.chunks_mut(CHUNK) {
+        if words.iter().fold(0, |all, word| all | word) != 0 {
+            words.fill(0);
+        }
     }
 }
 
@@ -354,9 +388,13 @@ mod tests {
         const WORDS: usize = 4;
         for at in 0..2 * WORD {
             for bits in 0..=2 * WORD {
-                let (mut to, mut from) = ([0; WORDS], [u64::MAX; 2]);
+                let (mut to, mut from) = ([0; WORDS], [u64::MAX; 3]);
                 take(&mut to, at, &mut from, bits);
-                assert_eq!(from, [0; 2]);
+                assert_eq!(from, [0; 3]);
+                // Where there are no words for them, they are dropped.
+                let (mut short, mut from) = ([0; 1], [u64::MAX; 3]);
+                take(&mut short, at, &mut from, bits);
+                assert_eq!((short[0], from), (to[0], [0; 3]));
                 let within = |bit: u64| (at..at + bits).contains(&bit);
                 assert!((0..WORDS as u64 * WORD).all(|bit| is_set(&to, bit) == within(bit)));
             }

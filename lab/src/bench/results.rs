@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::machines::Clock;
 use crate::error::{Doing, Error, Result};
 
 /// The figures of a run.
@@ -67,7 +68,17 @@ pub(crate) struct Steps {
 impl Case {
     /// How much the SDK takes of what the loop takes.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        Some(self.sdk?.median / self.raw?.median)
+        Some(self.value(self.sdk?) / self.value(self.raw?))
+    }
+
+    /// What a figure is taken to be: where instructions are counted the median; where time passes, in which others run as
+    /// well, the least.
+    pub(crate) fn value(&self, figure: Figure) -> f64 {
+        if self.clock == Clock::Counted.name() {
+            figure.median
+        } else {
+            figure.low
+        }
     }
 
     /// Whether it is the same case, in another run.

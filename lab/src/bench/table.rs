@@ -37,7 +37,7 @@ fn heading(case: &Case) -> String {
     let unit = if case.clock == Clock::Counted.name() {
         "instructions, the kernel's and the program's"
     } else {
-        "time"
+        "time, the least of some samples"
     };
     format!(
         "\n{}: {unit}\n  {:<52} {:>12} {:>12} {:>8}   {}\n",
@@ -47,7 +47,7 @@ fn heading(case: &Case) -> String {
 
 fn row(case: &Case, old: Option<&Case>) -> String {
     let shown = |figure: Option<Figure>| {
-        figure.map_or_else(String::new, |figure| shown(&case.clock, figure.median))
+        figure.map_or_else(String::new, |figure| shown(&case.clock, case.value(figure)))
     };
     let ratio = |case: &Case| case.ratio().map(|ratio| format!("{ratio:.4}"));
     let before = match old {
