@@ -11,6 +11,7 @@
 mod cases;
 mod measure;
 mod raw;
+#[cfg(target_arch = "x86_64")]
 mod step;
 
 use tests::allocations::Counting;
@@ -25,7 +26,9 @@ fn main() {
         ["counted"] => cases::counted(),
         ["quick"] => cases::quick(),
         ["real"] => cases::real(),
+        #[cfg(target_arch = "x86_64")]
         ["steps"] => step::all(),
+        #[cfg(target_arch = "x86_64")]
         ["stepped", name] => step::stepped(name),
         _ => panic!("bench counted|quick|real|steps"),
     }

@@ -1,5 +1,5 @@
 //! The instructions that a program itself executes, each seen: the program is another process of this one's, and goes step
-//! by step.
+//! by step. On Arm a step can end between the two halves of an atomic access, which then fails for ever: so only on `x86_64`.
 
 // UNSAFETY: traces a process.
 #![expect(unsafe_code, reason = "ptrace takes addresses and numbers")]
@@ -144,7 +144,6 @@ fn wait(process: libc::pid_t) -> libc::c_int {
 }
 
 /// Where it is.
-#[cfg(target_arch = "x86_64")]
 fn place(process: libc::pid_t) -> u64 {
     let offset = std::mem::offset_of!(libc::user_regs_struct, rip);
     let at = std::ptr::without_provenance_mut::<libc::c_void>(offset);
@@ -152,12 +151,6 @@ fn place(process: libc::pid_t) -> u64 {
     // SAFETY: an offset, for an address; the answer is the word there.
     let word = unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, process, at, null) };
     word as u64
-}
-
-/// Its steps are counted; nobody asks where it is.
-#[cfg(not(target_arch = "x86_64"))]
-fn place(_: libc::pid_t) -> u64 {
-    0
 }
 
 /// Where its program begins, if that can be anywhere.
