@@ -34,13 +34,25 @@ impl Asked<'_> {
     }
 
     /// The `len` bytes at the address that is `offset` bytes into the argument.
-    pub(crate) fn data(&mut self, offset: usize, len: usize) -> &mut [u8] {
-        let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
-        let address = usize::try_from(address).unwrap();
-        let start = std::ptr::with_exposed_provenance_mut(address);
+    pub(crate) fn data(&self, offset: usize, len: usize) -> &[u8] {
+        let start = std::ptr::with_exposed_provenance(self.address(offset));
         // SAFETY: the argument's address is that of a buffer of so many bytes, which is lent to the
-        // ioctl: the kernel would read or write it.
+        // ioctl: the kernel would read it.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn data_mut(&mut self, offset: usize, len: usize) -> &mut [u8] {
+        let start = std::ptr::with_exposed_provenance_mut(self.address(offset));
+        // SAFETY: the argument's address is that of a buffer of so many bytes, which is lent to the
+        // ioctl to be written: the kernel would.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// The address that is `offset` bytes into the argument.
+    fn address(&self, offset: usize) -> usize {
+        let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
+        usize::try_from(address).unwrap()
     }
 }
 

@@ -116,7 +116,7 @@ fn tegra(
                     .iter()
                     .flat_map(|word: &u32| word.to_ne_bytes())
                     .collect();
-                asked.data(16, info.len()).copy_from_slice(&info);
+                asked.data_mut(16, info.len()).copy_from_slice(&info);
                 asked.set_u32(12, 40);
             }
             _ => {}
@@ -130,7 +130,7 @@ fn tegra(
         }
         if name == "VIOMMU_ALLOC" && asked.u32(8) == 2 {
             let answer: Vec<u8> = [PAGE, PAGE].iter().flat_map(|n| n.to_ne_bytes()).collect();
-            asked.data(32, 16).copy_from_slice(&answer);
+            asked.data_mut(32, 16).copy_from_slice(&answer);
         }
         if let Some(file_at) = match name {
             "VEVENTQ_ALLOC" => Some(24),

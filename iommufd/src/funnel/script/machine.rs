@@ -153,7 +153,9 @@ impl Kernel {
             "OPTION" => asked.arg[16..24].fill(0),
             "GET_HW_INFO" => {
                 let info = self.info.borrow();
-                asked.data(16, info.data.len()).copy_from_slice(&info.data);
+                asked
+                    .data_mut(16, info.data.len())
+                    .copy_from_slice(&info.data);
                 asked.set_u32(12, u32::try_from(info.data.len()).unwrap());
                 asked.set_u32(24, info.kind);
                 asked.arg[28] = info.pasid_bits;
