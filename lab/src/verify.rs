@@ -34,7 +34,6 @@ const PARTS: &[&str] = &[
     "mapping::",
     "memory::",
     "pasids::",
-    "smmuv3::bytes::relay",
     "space::",
     "volatile::",
     "vtd::bytes",
