@@ -43,6 +43,10 @@ const NOT_BY_MIRI: &[&str] = &[
     // Files in memory.
     "a_buffer_is_whole_zeroed_pages",
     "what_was_written_survives_sharing_and_reclaiming",
+    // What asks for the limit of locked memory.
+    "a_map_that_is_refused_holds_nothing",
+    // What goes after the kernel that is played: of the other it is asked to be destroyed.
+    "pasids_are_those_that_the_device_has_and_the_vmm_wants",
     // Threads that wait for one another: the lock's call of `futex` passes a reference where Miri wants a pointer.
     "a_reading_waits_for_an_unmap_and_lets_who_waits_go_first",
     "a_source_is_not_emptied_while_it_is_copied",
