@@ -92,7 +92,9 @@ impl DmaBuffer {
         let len = whole(len, rustix::param::page_size())?;
         let map = MmapMut::map_anon(len).map_err(|error| of_io("mmap", &error))?;
         // Only a wish: memory without huge pages works as well, and so does a kernel without them.
-        map.advise(Advice::HugePage).ok();
+        if !cfg!(miri) {
+            map.advise(Advice::HugePage).ok();
+        }
         Ok(Self::own(map.into(), None))
     }
 

@@ -131,6 +131,7 @@ impl Iommufd {
         &self.context.watch
     }
 
+    #[inline]
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
     }
@@ -264,17 +265,20 @@ impl Context {
     }
 
     /// Refuses to act in a child of the process that opened the context.
+    #[inline]
     pub(crate) fn check_process(&self) -> Result<()> {
         self.watch.check_process()
     }
 
     /// Makes one ioctl whose argument carries no pointer.
+    #[inline]
     pub(crate) fn call<T: PointerFree>(&self, ioctl: &Ioctl<T>, arg: &mut T) -> Result<()> {
         self.call_noting(ioctl, arg, &mut self.notices())
     }
 
     /// As [`call`](Self::call), while a lock is held: the observer hears of it when `notices` is
     /// dropped, after the lock.
+    #[inline]
     pub(crate) fn call_noting<T: PointerFree>(
         &self,
         ioctl: &Ioctl<T>,
@@ -285,6 +289,7 @@ impl Context {
     }
 
     /// Runs one ioctl of this context, in the process to which it belongs.
+    #[inline]
     pub(crate) fn checked<T, R>(
         &self,
         ioctl: &Ioctl<T>,
@@ -297,6 +302,7 @@ impl Context {
     }
 
     /// Runs one ioctl of this context, timed and noted if anybody wants to know.
+    #[inline]
     pub(crate) fn noted<T, R>(
         &self,
         ioctl: &Ioctl<T>,
@@ -308,10 +314,12 @@ impl Context {
 
     /// A place for what the observer shall hear. Make it *before* taking a lock: it is then
     /// dropped, and delivers, after the lock is released.
+    #[inline]
     pub(crate) fn notices(&self) -> Notices<'_> {
         self.watch.notices()
     }
 
+    #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -350,6 +358,7 @@ impl Context {
     }
 
     /// Counts memory that is kept for good.
+    #[inline]
     pub(crate) fn memories_stay(&self, count: usize) {
         self.watch.memories_stay(count);
     }

@@ -1,11 +1,11 @@
 //! The devices of a context, by the ids under which the kernel's messages speak of them.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
+use crate::by_number::ByNumber;
 use crate::device::DeviceInner;
 use crate::group::GroupIdentity;
 
@@ -31,7 +31,7 @@ impl DeviceKey {
 /// names the device that has the id.
 #[derive(Default)]
 pub(crate) struct Devices {
-    bound: RwLock<HashMap<u32, Entry>>,
+    bound: RwLock<ByNumber<u32, Entry>>,
 }
 
 struct Entry {
@@ -52,7 +52,7 @@ pub(crate) struct NamedDevice {
 ///
 /// A message that is read from the kernel meanwhile means the devices that have the ids now.
 pub(crate) struct Names<'d> {
-    bound: RwLockReadGuard<'d, HashMap<u32, Entry>>,
+    bound: RwLockReadGuard<'d, ByNumber<u32, Entry>>,
 }
 
 impl Devices {

@@ -28,6 +28,7 @@ pub(crate) struct Process(u64);
 
 impl Process {
     /// The process that is running now.
+    #[inline]
     pub(crate) fn current() -> Self {
         let Some(epoch) = EPOCH.get_or_init(wiped_page) else {
             let id = rustix::process::getpid().as_raw_nonzero().get();
@@ -40,11 +41,13 @@ impl Process {
     }
 
     /// Whether it is the process that is running now.
+    #[inline]
     pub(crate) fn is_current(self) -> bool {
         self == Self::current()
     }
 
     /// Refuses to act in another process: a child of this one.
+    #[inline]
     pub(crate) fn check(self) -> Result<()> {
         if self.is_current() {
             Ok(())
@@ -66,6 +69,10 @@ impl Process {
 
 /// A word at the start of a private page that a fork wipes.
 fn wiped_page() -> Option<&'static AtomicU64> {
+    if cfg!(miri) {
+        // It has no such pages.
+        return None;
+    }
     let len = rustix::param::page_size();
     // SAFETY: a null hint lets the kernel choose the place, so no existing mapping is touched.
     let page = unsafe {

@@ -50,6 +50,7 @@ unsafe impl PointerFree for sys::iommu_vdevice_alloc {}
 unsafe impl PointerFree for sys::iommu_hw_queue_alloc {}
 
 /// Issues an ioctl whose argument carries no address.
+#[inline]
 pub(crate) fn plain<T: PointerFree>(
     fd: BorrowedFd<'_>,
     ioctl: &Ioctl<T>,
@@ -64,6 +65,7 @@ pub(crate) fn plain<T: PointerFree>(
 /// # Safety
 /// The `arg.length` bytes at `arg.user_va` stay mapped in this process, and are not covered by a
 /// Rust reference, until the kernel has confirmed that the mapping, or its IOAS, is gone.
+#[inline]
 pub(crate) unsafe fn ioas_map(
     fd: BorrowedFd<'_>,
     arg: &mut sys::iommu_ioas_map,
@@ -281,6 +283,7 @@ fn address_of_mut<T>(slice: &mut [T]) -> u64 {
 
 /// # Safety
 /// Every address in `arg` must be good for what the kernel does with it for this ioctl.
+#[inline]
 unsafe fn issue<T: SizedArg>(
     fd: BorrowedFd<'_>,
     ioctl: &Ioctl<T>,
@@ -292,7 +295,7 @@ unsafe fn issue<T: SizedArg>(
         return answer;
     }
     let call = Call {
-        opcode: ioctl.request(),
+        opcode: ioctl.request() as Opcode,
         arg,
     };
     // SAFETY: the number belongs to the argument's type, as the typed description says; the
@@ -304,7 +307,7 @@ unsafe fn issue<T: SizedArg>(
 
 /// An ioctl with the number and argument of a typed description.
 struct Call<'a, T> {
-    opcode: u32,
+    opcode: Opcode,
     arg: &'a mut T,
 }
 

@@ -4,6 +4,7 @@ use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
 
+use crate::cause;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::funnel;
@@ -22,12 +23,15 @@ impl Object {
         for batch in commands.chunks(MOST) {
             let mut arg = sys::iommu_hwpt_invalidate::sized();
             arg.hwpt_id = self.id();
-            let answer = context.checked(&nr::HWPT_INVALIDATE, &mut context.notices(), |fd| {
-                funnel::invalidate::<F>(fd, &mut arg, batch)
+            let answer = context.noted(&nr::HWPT_INVALIDATE, &mut context.notices(), || {
+                funnel::invalidate::<F>(context.fd(), &mut arg, batch)
             });
-            match answer {
-                Ok(()) => before += batch.len(),
-                Err(Error::Kernel(reason)) => {
+            let Err(errno) = answer else {
+                before += batch.len();
+                continue;
+            };
+            match cause::refusal(nr::HWPT_INVALIDATE.describe(), errno) {
+                Error::Kernel(reason) => {
                     let refused = before + handled(arg.entry_num, batch.len());
                     let done = if F::COUNT_IS_EXACT { refused } else { before };
                     return Err(Error::InvalidationRefused {
@@ -36,7 +40,7 @@ impl Object {
                         reason,
                     });
                 }
-                Err(error) => return Err(error),
+                error => return Err(error),
             }
         }
         Ok(())

@@ -238,18 +238,22 @@ pub(crate) struct IoasInner {
 }
 
 impl IoasInner {
+    #[inline]
     pub(crate) fn id(&self) -> u32 {
         self.object.id()
     }
 
+    #[inline]
     pub(crate) fn iommufd(&self) -> &Iommufd {
         self.object.iommufd()
     }
 
+    #[inline]
     pub(crate) fn context(&self) -> &Context {
         self.iommufd().context()
     }
 
+    #[inline]
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }

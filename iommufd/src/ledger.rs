@@ -187,6 +187,7 @@ pub(crate) enum Unmap {
 impl Ledger {
     /// Records the memory of a MAP that is about to be issued: memory that devices may write, or of
     /// which nobody ever asks whether they may.
+    #[inline]
     pub(crate) fn begin_map(&self, held: Held) -> EntryKey {
         let mut state = self.begin(Exact::Map);
         state.insert_mapping(held)
@@ -200,20 +201,13 @@ impl Ledger {
     /// The kernel has mapped the entry at `range`. Returns how many memories are kept for good:
     /// they may have been copied as what was mapped there before. Without strangers that cannot be:
     /// the entry that is still there is one whose unmap has been answered, and not been recorded.
+    #[inline]
     pub(crate) fn mapped(&self, key: &EntryKey, range: IovaRange) -> usize {
         let mut state = self.state.lock();
-        let mut kept = 0;
-        if let Slot::Mapping { held, begun } = state.replace(key, Slot::Emptied) {
-            let spell = state.spell_since(begun);
-            state.replace(key, Slot::Mapped { range, held, spell });
-            if state.has_strangers
-                && state.copied_since(begun)
-                && !state.is_alone(key, range)
-                && let Some(Slot::Mapped { held, .. }) = state.slots.get(key.0)
-            {
-                kept = held.keep_for_good();
-            }
-        }
+        let kept = match state.answered(key, range) {
+            Some(begun) if state.has_strangers => state.kept_of_copied(key, begun, range),
+            _ => 0,
+        };
         self.end(state, Exact::Map);
         kept
     }
@@ -243,6 +237,7 @@ impl Ledger {
     }
 
     /// Begins the exact unmap of an entry.
+    #[inline]
     pub(crate) fn begin_unmap(&self, key: &EntryKey) -> Unmap {
         let state = self.begin(Exact::Unmap);
         match state.slots.get(key.0) {
@@ -259,6 +254,7 @@ impl Ledger {
 
     /// The kernel has confirmed the unmap that [`begin_unmap`](Self::begin_unmap) asked for: what
     /// was held is free, to be dropped with no lock held.
+    #[inline]
     pub(crate) fn unmapped(&self, key: EntryKey) -> Held {
         let mut state = self.state.lock();
         let held = state.remove(key);
@@ -340,22 +336,30 @@ impl Ledger {
     }
 
     /// Begins an exact operation, when nothing that keeps it out goes on or waits.
+    #[inline]
     fn begin(&self, exact: Exact) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         if state.is_closed_to(exact) {
-            state.waiting += 1;
-            while state.is_closed_to(exact) {
-                self.changed.wait(&mut state);
-            }
-            state.waiting -= 1;
-            if state.waiting == 0 {
-                self.changed.notify_all();
-            }
+            self.wait_for(&mut state, exact);
         }
         *state.under_way(exact) += 1;
         state
     }
 
+    /// Waits until nothing keeps such operations out.
+    #[cold]
+    fn wait_for(&self, state: &mut MutexGuard<'_, State>, exact: Exact) {
+        state.waiting += 1;
+        while state.is_closed_to(exact) {
+            self.changed.wait(state);
+        }
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    #[inline]
     fn end(&self, mut state: MutexGuard<'_, State>, exact: Exact) {
         let left = state.under_way(exact);
         *left -= 1;
@@ -464,6 +468,7 @@ impl Drop for Exclusive<'_> {
 
 impl State {
     /// Whether such operations have to wait.
+    #[inline]
     fn is_closed_to(&self, exact: Exact) -> bool {
         match exact {
             Exact::Map => self.exclusive,
@@ -471,6 +476,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn under_way(&mut self, exact: Exact) -> &mut usize {
         match exact {
             Exact::Map => &mut self.maps,
@@ -478,6 +484,40 @@ impl State {
         }
     }
 
+    /// The kernel has confirmed the MAP of an entry. Says at which version it was begun; `None` if
+    /// there is no such MAP.
+    #[inline]
+    fn answered(&mut self, key: &EntryKey, range: IovaRange) -> Option<u64> {
+        let slot = self.slots.get_mut(key.0)?;
+        let &mut Slot::Mapping { begun, .. } = slot else {
+            return None;
+        };
+        self.version = self.version.wrapping_add(1);
+        let spell = Spell {
+            begun,
+            ended: self.version,
+        };
+        let held = std::mem::replace(slot, Slot::Emptied).into_held();
+        *slot = Slot::Mapped { range, held, spell };
+        self.overlaps.added(range);
+        Some(begun)
+    }
+
+    /// Keeps for good what a copy may have been made of that was meant for what was mapped in its
+    /// place before; says how many memories that are.
+    #[cold]
+    fn kept_of_copied(&self, key: &EntryKey, begun: u64, range: IovaRange) -> usize {
+        match self.slots.get(key.0) {
+            Some(Slot::Mapped { held, .. })
+                if self.copied_since(begun) && !self.is_alone(key, range) =>
+            {
+                held.keep_for_good()
+            }
+            _ => 0,
+        }
+    }
+
+    #[inline]
     fn insert_mapping(&mut self, held: Held) -> EntryKey {
         let begun = self.version;
         let index = self.insert(Slot::Mapping { held, begun });
@@ -499,6 +539,7 @@ impl State {
     }
 
     /// Whether no other mapping is recorded over the `range` of an entry.
+    #[inline]
     fn is_alone(&self, key: &EntryKey, range: IovaRange) -> bool {
         !self.overlaps.found() || self.others_over(key, range).next().is_none()
     }
@@ -520,6 +561,7 @@ impl State {
         })
     }
 
+    #[inline]
     fn insert(&mut self, slot: Slot) -> usize {
         match self.free {
             Some(index) => {
@@ -554,11 +596,25 @@ impl State {
         std::mem::replace(place, slot)
     }
 
+    #[inline]
     fn remove(&mut self, key: EntryKey) -> Held {
-        let free = Slot::Free(self.free);
-        let held = self.replace(&key, free).into_held();
+        self.version = self.version.wrapping_add(1);
+        let Some(place) = self.slots.get_mut(key.0) else {
+            return Held::Nothing;
+        };
+        let removed = std::mem::replace(place, Slot::Free(self.free));
         self.free = Some(key.0);
-        held
+        match removed {
+            Slot::Mapped { range, held, .. } => {
+                self.overlaps.removed(range);
+                held
+            }
+            Slot::Unanswered { held, .. } => {
+                self.unanswered -= 1;
+                held
+            }
+            other => other.into_held(),
+        }
     }
 
     fn mapped_within(&self, range: IovaRange) -> impl Iterator<Item = (usize, IovaRange)> {
@@ -575,6 +631,7 @@ impl State {
 }
 
 impl Slot {
+    #[inline]
     fn into_held(self) -> Held {
         match self {
             Self::Mapping { held, .. }

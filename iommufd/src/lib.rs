@@ -76,6 +76,7 @@ pub mod amd;
 mod attachment;
 mod barrier;
 mod buffer;
+mod by_number;
 mod cause;
 mod change_process;
 mod compat;

@@ -129,11 +129,10 @@ impl Ioas {
         // SAFETY: the descriptor is lent for this one mapping, which the ledger records with the
         // memory.
         let file = unsafe { slice.file() };
-        let memory = slice.memory();
         if let Some((file, start)) = file
             && !ioas.context().lacks_map_file.load(Ordering::Relaxed)
         {
-            let held = Held::MemoryFile(Arc::clone(memory));
+            let held = Held::MemoryFile(Arc::clone(slice.memory()));
             match ioas.record(&place, holding(held, access), |notices| {
                 // SAFETY: the ledger has an entry with the memory whose pages these are, and keeps it
                 // as it keeps memory that is mapped by its address: see below. `slice` lies within it.
@@ -146,7 +145,7 @@ impl Ioas {
                 answer => return answer,
             }
         }
-        let held = Held::Memory(Arc::clone(memory));
+        let held = Held::Memory(slice.into_memory());
         ioas.record(&place, holding(held, access), |notices| {
             // SAFETY: the ledger has an entry with the memory, and keeps it until the kernel has
             // confirmed that this mapping or the address space is gone. `DmaMemory` promises that
@@ -250,6 +249,7 @@ impl Place {
 impl IoasInner {
     /// Lets `begin` record what is to be mapped, and `issue` ask the kernel; keeps the record if
     /// it agreed. What `begin` visits is visited until the kernel has answered.
+    #[inline]
     fn record<'s>(
         self: &Arc<Self>,
         place: &Place,
@@ -292,6 +292,7 @@ impl IoasInner {
 
     /// # Safety
     /// As for [`funnel::ioas_map`], for the `place.len` bytes at `address`.
+    #[inline]
     unsafe fn issue_memory(
         &self,
         place: &Place,
@@ -372,6 +373,7 @@ impl IoasInner {
 }
 
 /// Begins to map what is then to be held, and devices have this `access` to.
+#[inline]
 fn holding<'s>(held: Held, access: Access) -> impl FnOnce(&Ledger) -> Result<Begun<'s>> {
     move |ledger| {
         let key = match access {
@@ -382,6 +384,7 @@ fn holding<'s>(held: Held, access: Access) -> impl FnOnce(&Ledger) -> Result<Beg
     }
 }
 
+#[inline]
 fn answered(ioctl: Description, answer: Result<(), Errno>, iova: u64) -> Result<Iova, MapRefused> {
     match answer {
         Ok(()) => Ok(Iova::new(iova)),

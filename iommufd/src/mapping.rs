@@ -9,8 +9,10 @@ use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 
 use crate::address::{Iova, IovaRange};
+use crate::cause;
 use crate::context::Notices;
 use crate::error::{Error, Refused, Result};
+use crate::funnel;
 use crate::ioas::{Ioas, IoasInner};
 use crate::ledger::{EntryKey, Exclusive, Held, Unmap};
 
@@ -35,6 +37,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    #[inline]
     pub(crate) fn new(ioas: &Arc<IoasInner>, entry: EntryKey, range: IovaRange) -> Self {
         Self {
             ioas: Arc::clone(ioas),
@@ -101,7 +104,15 @@ impl Mapping {
         self.undo_after(|_, _| Ok(()))
     }
 
+    fn undo_in_drop(&mut self) {
+        match self.undo() {
+            Ok(()) | Err(Error::Forked) => {}
+            Err(error) => self.ioas.context().mapping_stays(&error),
+        }
+    }
+
     /// Unmaps it, when `first` has been done to what is mapped, and succeeded.
+    #[inline]
     pub(crate) fn undo_after(
         &mut self,
         first: impl FnOnce(IovaRange, &mut Notices<'_>) -> Result<()>,
@@ -118,10 +129,10 @@ impl Mapping {
 }
 
 impl Drop for Mapping {
+    #[inline]
     fn drop(&mut self) {
-        match self.undo() {
-            Ok(()) | Err(Error::Forked) => {}
-            Err(error) => self.ioas.context().mapping_stays(&error),
+        if self.entry.is_some() {
+            self.undo_in_drop();
         }
     }
 }
@@ -137,6 +148,7 @@ impl fmt::Debug for Mapping {
 impl IoasInner {
     /// Unmaps exactly one entry, and lets its memory go when the kernel has confirmed it. What
     /// comes `first` finds the entry mapped, and nobody else unmaps it.
+    #[inline]
     fn unmap_entry(
         &self,
         entry: EntryKey,
@@ -312,15 +324,22 @@ impl IoasInner {
         }
     }
 
+    #[inline]
     fn issue_unmap(&self, range: IovaRange, notices: &mut Notices<'_>) -> Result<u64> {
         let mut arg = sys::iommu_ioas_unmap::sized();
         arg.ioas_id = self.id();
         arg.iova = range.start().get();
         // The whole address space has no length; the kernel's sign for it is the largest number.
         arg.length = range.len().unwrap_or(u64::MAX);
-        self.context()
-            .call_noting(&nr::IOAS_UNMAP, &mut arg, notices)?;
-        Ok(arg.length)
+        let context = self.context();
+        // Whoever unmaps has looked whether this is the process.
+        let answer = context.noted(&nr::IOAS_UNMAP, notices, || {
+            funnel::plain(context.fd(), &nr::IOAS_UNMAP, &mut arg)
+        });
+        match answer {
+            Ok(()) => Ok(arg.length),
+            Err(errno) => Err(cause::refusal(nr::IOAS_UNMAP.describe(), errno)),
+        }
     }
 }
 

@@ -125,6 +125,7 @@ impl DmaSlice {
     }
 
     /// The address of the first byte in this process.
+    #[inline]
     pub(crate) fn address(&self) -> u64 {
         let base = self.memory.bytes().cast::<u8>().as_ptr();
         base.wrapping_add(self.offset).expose_provenance() as u64
@@ -134,14 +135,22 @@ impl DmaSlice {
     ///
     /// # Safety
     /// As for [`DmaMemory::file`].
+    #[inline]
     pub(crate) unsafe fn file(&self) -> Option<(BorrowedFd<'_>, u64)> {
         // SAFETY: the caller promises the same.
         let (file, start) = unsafe { self.memory.file() }?;
         Some((file, start.checked_add(self.offset as u64)?))
     }
 
+    #[inline]
     pub(crate) fn memory(&self) -> &Arc<dyn DmaMemory> {
         &self.memory
+    }
+
+    /// The memory that it is a part of.
+    #[inline]
+    pub(crate) fn into_memory(self) -> Arc<dyn DmaMemory> {
+        self.memory
     }
 }
 
@@ -189,6 +198,7 @@ impl From<&Arc<dyn DmaMemory>> for DmaSlice {
 }
 
 impl From<Arc<dyn DmaMemory>> for DmaSlice {
+    #[inline]
     fn from(memory: Arc<dyn DmaMemory>) -> Self {
         let len = memory.bytes().len();
         Self {

@@ -98,6 +98,7 @@ impl Object {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
@@ -107,6 +108,7 @@ impl Object {
         self.kind
     }
 
+    #[inline]
     pub(crate) fn iommufd(&self) -> &Iommufd {
         &self.iommufd
     }

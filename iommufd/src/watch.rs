@@ -40,6 +40,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Forked`] in a child of it.
+    #[inline]
     pub fn check_process(&self) -> Result<()> {
         self.process.check()
     }
@@ -72,6 +73,7 @@ impl Watch {
 
     /// A place for what the observer shall hear. Make it *before* taking a lock: it is then
     /// dropped, and delivers, after the lock is released.
+    #[inline]
     #[must_use]
     pub fn notices(&self) -> Notices<'_> {
         Notices {
@@ -81,6 +83,7 @@ impl Watch {
     }
 
     /// Runs one ioctl, timed and noted if anybody wants to know.
+    #[inline]
     pub(crate) fn noted<T, R>(
         &self,
         ioctl: &Ioctl<T>,
@@ -90,6 +93,17 @@ impl Watch {
         if self.observer.is_none() {
             return call();
         }
+        self.timed(ioctl, notices, call)
+    }
+
+    /// Runs one ioctl for the observer.
+    #[cold]
+    fn timed<T, R>(
+        &self,
+        ioctl: &Ioctl<T>,
+        notices: &mut Notices<'_>,
+        call: impl FnOnce() -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
         let begin = Instant::now();
         let result = call();
         let elapsed = begin.elapsed();
@@ -105,7 +119,11 @@ impl Watch {
     }
 
     /// Counts memory that is kept for good.
+    #[inline]
     pub(crate) fn memories_stay(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.leaks.memories.fetch_add(count, Ordering::Relaxed);
     }
@@ -157,6 +175,7 @@ impl Notices<'_> {
 }
 
 impl Drop for Notices<'_> {
+    #[inline]
     fn drop(&mut self) {
         for event in &self.events {
             self.watch.observe(event);

@@ -17,6 +17,10 @@ pub(crate) enum Command {
     Demo,
     /// Runs every test.
     Test,
+    /// Takes times.
+    Bench,
+    /// Looks for undefined behaviour.
+    Verify,
     /// Runs one program.
     Run,
     /// Gives a prompt.
@@ -44,6 +48,9 @@ const FILTER: Known = ("--filter", Some("NAME"));
 const FILE: Known = ("--file", Some("NAME"));
 const SKIP_HOST: Known = ("--skip-host", None);
 const NO_FAIL_FAST: Known = ("--no-fail-fast", None);
+const QUICK: Known = ("--quick", None);
+const SAVE: Known = ("--save", Some("FILE"));
+const AGAINST: Known = ("--against", Some("FILE"));
 const CHECK: Known = ("--check", None);
 const SECONDS: Known = ("--seconds", Some("SECONDS"));
 const INPUT: Known = ("--input", Some("FILE"));
@@ -51,9 +58,11 @@ const REPORT: Known = ("--report", None);
 
 impl Command {
     /// All of them, in the order of the help.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Demo,
         Self::Test,
+        Self::Bench,
+        Self::Verify,
         Self::Run,
         Self::Shell,
         Self::Setup,
@@ -67,6 +76,8 @@ impl Command {
         match self {
             Self::Demo => "demo",
             Self::Test => "test",
+            Self::Bench => "bench",
+            Self::Verify => "verify",
             Self::Run => "run",
             Self::Shell => "shell",
             Self::Setup => "setup",
@@ -96,10 +107,14 @@ impl Command {
                 TIMEOUT,
                 APPEND,
             ],
+            Self::Bench => &[
+                QUICK, SAVE, AGAINST, ARCH, KERNEL, QEMU, UPDATE, TIMEOUT, APPEND,
+            ],
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
             Self::Fuzz => &[SECONDS, INPUT, REPORT, QEMU],
+            Self::Verify => &[],
         }
     }
 }
@@ -127,6 +142,12 @@ pub(crate) struct Options {
     pub(crate) skip_host: bool,
     /// Whether to go on after a failure.
     pub(crate) no_fail_fast: bool,
+    /// Whether to take only the times that are judged.
+    pub(crate) quick: bool,
+    /// Where to keep the results.
+    pub(crate) save: Option<PathBuf>,
+    /// The results to compare with.
+    pub(crate) against: Option<PathBuf>,
     /// Whether to compare only.
     pub(crate) check: bool,
     /// For how long to fuzz.
@@ -256,6 +277,9 @@ impl Options {
             "--file" => self.file = Some(value),
             "--skip-host" => self.skip_host = true,
             "--no-fail-fast" => self.no_fail_fast = true,
+            "--quick" => self.quick = true,
+            "--save" => self.save = Some(from_here(value)),
+            "--against" => self.against = Some(from_here(value)),
             _ => self.check = true,
         }
         Ok(())

@@ -51,6 +51,8 @@ fn summary(command: Command) -> &'static str {
             "run an example: a DMA engine and a userspace buffer, or a guest's own tables"
         }
         Command::Test => "run all tests: those of the host, then those that need the lab's kernel",
+        Command::Bench => "measure the SDK against the same ioctls in a plain loop",
+        Command::Verify => "look for undefined behaviour in what runs without a kernel",
         Command::Run => "run one program in the lab",
         Command::Shell => "boot to a prompt",
         Command::Setup => "install and build what the lab needs, and stop there",
@@ -66,6 +68,8 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Demo => "[OPTIONS] [dma|nested]",
         Command::Setup | Command::Source => "[OPTIONS]",
         Command::Test => "[--filter NAME] [OPTIONS]",
+        Command::Bench => "[--quick] [OPTIONS]",
+        Command::Verify => "",
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
@@ -79,6 +83,8 @@ pub(crate) fn of(command: Command) -> String {
     let (text, boots) = match command {
         Command::Demo => (DEMO, true),
         Command::Test => (TEST, true),
+        Command::Bench => (BENCH, true),
+        Command::Verify => (VERIFY, false),
         Command::Run => (RUN, true),
         Command::Shell => (SHELL, true),
         Command::Setup => (SETUP, false),
@@ -116,6 +122,29 @@ does not. Most test programs run on the first two; lab/src/places.rs says which 
 The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
 at most twice; target/lab/stood-still has what the processors did.
+";
+
+const BENCH: &str = "
+Measures what the SDK takes beside the same ioctls in a plain loop, side by side in one boot: on a machine whose clock
+counts instructions, whose ratios are the same on every host and are judged, and on one on which time passes, for a
+witness. Says how many instructions a program executes itself, how many of them are the ledger's, how often memory is
+allocated in a loop that goes on, and how many ioctls a batch is. Prints a table; results.json and plot.svg are in
+target/lab/bench. Fails if a ratio is worse than it was, by more than another compiler makes of it; if memory is allocated;
+if a batch is more than one ioctl. docs/performance.md has the figures, and what they mean.
+
+  --quick              only what is judged, of what does not take long, by instructions
+  --save FILE          keep the results there, too
+  --against FILE       compare with these results, not with bench/baseline.json
+
+All of it takes about half an hour, --quick two minutes; the time limit of each boot is 1800 s.
+";
+
+const VERIFY: &str = "
+Without booting anything:
+  - runs the tests that go through every case there is (their names begin with `every_`)
+  - runs what can run in Miri there, if a nightly toolchain with Miri is installed; if not, says so
+  - runs all unit tests with AddressSanitizer
+Fails if one of them fails.
 ";
 
 const RUN: &str = "

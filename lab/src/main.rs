@@ -11,6 +11,7 @@
 
 mod apt;
 mod arch;
+mod bench;
 mod boot;
 mod busybox;
 mod cache;
@@ -43,6 +44,7 @@ mod source;
 mod tally;
 mod test;
 mod toolchain;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -60,10 +62,12 @@ fn main() -> ExitCode {
         Ok(Request::Do(command, options)) => match command {
             Command::Demo => demo::run(&options),
             Command::Test => test::run(&options),
+            Command::Bench => bench::run(&options),
             Command::Run => run::run(&options),
             Command::Shell => shell::run(&options),
             Command::Setup => setup::run(&options),
             Command::Codegen => codegen::run(&options),
+            Command::Verify => verify::run(&options),
             Command::Source => setup::source(&options),
             Command::Fuzz => fuzz::run(&options),
         },

@@ -215,6 +215,7 @@ pub struct DirtyRuns<'w> {
 impl Iterator for DirtyRuns<'_> {
     type Item = IovaRange;
 
+    #[inline]
     fn next(&mut self) -> Option<IovaRange> {
         let (first, last) = self.runs.next()?;
         self.shape.addresses(first, last)
@@ -265,6 +266,7 @@ impl Shape {
     }
 
     /// The addresses of the bits from `first` to `last`, both of which there are.
+    #[inline]
     fn addresses(self, first: u64, last: u64) -> Option<IovaRange> {
         let granule = self.granule.bytes();
         // The first byte of a granule that there is lies in the range.

@@ -5,6 +5,9 @@ const WORD: u64 = u64::BITS as u64;
 /// How many words are looked at at once where nothing is expected.
 const CHUNK: usize = 32;
 
+/// How many are looked at one by one before that.
+const NEAR: usize = 4;
+
 /// How many words hold `bits` bits.
 pub(super) fn words_for(bits: u64) -> usize {
     // The crate is for 64-bit machines.
@@ -28,6 +31,9 @@ pub(super) fn set(words: &mut [u64], first: u64, last: u64) {
 /// `from` is all zeroes after.
 pub(super) fn take(to: &mut [u64], at: u64, from: &mut [u64], bits: u64) {
     let (skip, shift) = ((at / WORD) as usize, at % WORD);
+    if shift == 0 {
+        return take_words(to.get_mut(skip..).unwrap_or_default(), from, bits);
+    }
     let mut next = 0;
     loop {
         next = first_other(from, next, 0);
@@ -38,12 +44,43 @@ pub(super) fn take(to: &mut [u64], at: u64, from: &mut [u64], bits: u64) {
         if let Some(low) = to.get_mut(skip + next) {
             *low |= found << shift;
         }
-        if shift > 0
-            && let Some(high) = to.get_mut(skip + next + 1)
-        {
+        if let Some(high) = to.get_mut(skip + next + 1) {
             *high |= found >> (WORD - shift);
         }
         next += 1;
+    }
+}
+
+/// Moves the first `bits` bits of `from` to the beginning of `to`, where set bits stay set. `from` is
+/// all zeroes after.
+fn take_words(to: &mut [u64], from: &mut [u64], bits: u64) {
+    let whole = ((bits / WORD) as usize).min(from.len());
+    let (from, rest) = from.split_at_mut(whole);
+    let shared = whole.min(to.len());
+    let (to, next) = to.split_at_mut(shared);
+    let chunks = from.chunks_mut(CHUNK).zip(to.chunks_mut(CHUNK));
+    for (from, to) in chunks {
+        // Mostly there is nothing.
+        if from.iter().fold(0, |all, word| all | word) != 0 {
+            for (from, to) in from.iter_mut().zip(to) {
+                *to |= std::mem::take(from);
+            }
+        }
+    }
+    if let (Some(from), Some(to)) = (rest.first(), next.first_mut()) {
+        *to |= from & low_bits(bits % WORD);
+    }
+    for beyond in [from.get_mut(shared..).unwrap_or_default(), rest] {
+        clear_words(beyond);
+    }
+}
+
+/// Clears what is set: hardly anything.
+fn clear_words(words: &mut [u64]) {
+    for words in words.chunks_mut(CHUNK) {
+        if words.iter().fold(0, |all, word| all | word) != 0 {
+            words.fill(0);
+        }
     }
 }
 
@@ -55,17 +92,28 @@ pub(super) fn is_set(words: &[u64], at: u64) -> bool {
 
 /// How many of the first `bits` bits are set.
 pub(super) fn count(words: &[u64], bits: u64) -> u64 {
-    let masked = words.iter().enumerate();
-    masked
-        .map(|(at, word)| u64::from((word & mask_of(at, bits)).count_ones()))
-        .sum()
+    let whole = ((bits / WORD) as usize).min(words.len());
+    let (whole, rest) = words.split_at(whole);
+    let ones = |word: u64| u64::from(word.count_ones());
+    let rest = rest
+        .first()
+        .map_or(0, |word| ones(word & low_bits(bits % WORD)));
+    whole.iter().map(|word| ones(*word)).sum::<u64>() + rest
 }
 
 /// Clears the first `bits` bits.
 pub(super) fn clear(words: &mut [u64], bits: u64) {
-    for (at, word) in words.iter_mut().enumerate() {
-        *word &= !mask_of(at, bits);
+    let whole = ((bits / WORD) as usize).min(words.len());
+    let (whole, rest) = words.split_at_mut(whole);
+    whole.fill(0);
+    if let Some(word) = rest.first_mut() {
+        *word &= !low_bits(bits % WORD);
     }
+}
+
+/// The lowest `count` bits, which is less than all of them.
+fn low_bits(count: u64) -> u64 {
+    !(u64::MAX << count)
 }
 
 /// Those of word number `at` that are among the first `bits` bits.
@@ -78,54 +126,90 @@ fn mask_of(at: usize, bits: u64) -> u64 {
 }
 
 /// The runs of set bits among the first `bits`: the first and the last bit of each.
+///
+/// A word is looked at once, however many runs are in it.
 #[derive(Debug, Clone)]
 pub(super) struct Runs<'w> {
     words: &'w [u64],
     bits: u64,
-    at: u64,
+    /// The number of the word that is looked at.
+    at: usize,
+    /// What of it comes after the last run.
+    left: u64,
 }
 
 impl<'w> Runs<'w> {
     pub(super) fn new(words: &'w [u64], bits: u64) -> Self {
-        Self { words, bits, at: 0 }
+        let mut runs = Self {
+            words,
+            bits,
+            at: 0,
+            left: 0,
+        };
+        runs.left = runs.word(0);
+        runs
+    }
+
+    /// Those bits of word number `at` that there are.
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        let word = self.words.get(at);
+        word.map_or(0, |word| word & mask_of(at, self.bits))
+    }
+
+    /// The end of a run that goes on in the next word: one past its last bit.
+    fn end_elsewhere(&mut self) -> u64 {
+        self.at = first_other(self.words, self.at + 1, u64::MAX);
+        let word = self.word(self.at);
+        let ones = word.trailing_ones();
+        // Of ones there are less than a word has, as the word is another.
+        self.left = word & (u64::MAX << ones);
+        (self.at as u64 * WORD + u64::from(ones)).min(self.bits)
     }
 }
 
 impl Iterator for Runs<'_> {
     type Item = (u64, u64);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let first = next_other(self.words, self.at, 0);
-        if first >= self.bits {
-            self.at = self.bits;
-            return None;
+        if self.left == 0 {
+            self.at = first_other(self.words, self.at + 1, 0);
+            self.left = self.word(self.at);
+            if self.left == 0 {
+                return None;
+            }
         }
-        self.at = next_other(self.words, first, u64::MAX).min(self.bits);
+        let start = self.left.trailing_zeros();
+        let end = start + (self.left >> start).trailing_ones();
+        let base = self.at as u64 * WORD;
+        let end = match u64::MAX.checked_shl(end) {
+            Some(after) => {
+                self.left &= after;
+                base + u64::from(end)
+            }
+            None => self.end_elsewhere(),
+        };
         // At least the first bit is in it.
-        Some((first, self.at - 1))
+        Some((base + u64::from(start), end - 1))
     }
-}
-
-/// The first bit from `at` on that is not as all bits of `filler` are; one past the last if there
-/// is none.
-fn next_other(words: &[u64], at: u64, filler: u64) -> u64 {
-    let here = (at / WORD) as usize;
-    let rest = words
-        .get(here)
-        .map_or(0, |word| (word ^ filler) >> (at % WORD));
-    if rest != 0 {
-        return at + u64::from(rest.trailing_zeros());
-    }
-    let there = first_other(words, here + 1, filler);
-    let bit = words
-        .get(there)
-        .map_or(0, |word| (word ^ filler).trailing_zeros());
-    there as u64 * WORD + u64::from(bit)
 }
 
 /// The first word from number `from` on that is not `filler`; the number of words, or `from` if
 /// that is more, if there is none.
+#[inline]
 fn first_other(words: &[u64], from: usize, filler: u64) -> usize {
+    let rest = words.get(from..).unwrap_or_default();
+    // Where something is, more is near.
+    let near = rest.iter().take(NEAR).position(|word| *word != filler);
+    near.map_or_else(
+        || first_far(words, from + NEAR.min(rest.len()), filler),
+        |at| from + at,
+    )
+}
+
+/// The same, where it is not expected to be near.
+fn first_far(words: &[u64], from: usize, filler: u64) -> usize {
     let rest = words.get(from..).unwrap_or_default();
     let (chunks, _) = rest.as_chunks::<CHUNK>();
     let same = |chunk: &&[u64; CHUNK]| chunk.iter().fold(0, |other, w| other | (w ^ filler)) == 0;
@@ -236,6 +320,103 @@ mod tests {
                     let moved = (at..at + bits).contains(&bit) && is_set(&given, bit - at);
                     let expected = is_set(&before, bit) || moved;
                     assert_eq!(is_set(&to, bit), expected, "bit {bit} of {bits} at {at}");
+                }
+            }
+        }
+    }
+
+    // What follows goes through every case there is within some words: a proof, as far as the words
+    // beyond them are no other.
+
+    #[test]
+    fn every_mask_has_the_bits_that_are_among_the_first() {
+        for bits in 0..=4 * WORD {
+            for at in 0..5 {
+                let mask = mask_of(at, bits);
+                let expected = |bit: u64| at as u64 * WORD + bit < bits;
+                assert!((0..WORD).all(|bit| (mask & 1 << bit != 0) == expected(bit)));
+            }
+        }
+        assert_eq!(mask_of(usize::MAX, u64::MAX), 0);
+        assert_eq!(mask_of(0, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn every_range_of_some_words_is_set_counted_and_cleared() {
+        const WORDS: usize = 3;
+        let all = WORDS as u64 * WORD;
+        for first in 0..all {
+            for last in first..all + 2 {
+                let mut words = [0; WORDS];
+                set(&mut words, first, last);
+                let within = |bit: u64| (first..=last).contains(&bit);
+                assert!((0..all).all(|bit| is_set(&words, bit) == within(bit)));
+            }
+        }
+        for bits in 0..=all {
+            let mut words = [u64::MAX; WORDS];
+            assert_eq!(count(&words, bits), bits);
+            clear(&mut words, bits);
+            assert!((0..all).all(|bit| is_set(&words, bit) == (bit >= bits)));
+            assert_eq!(count(&words, all), all - bits);
+        }
+    }
+
+    #[test]
+    fn every_pattern_across_two_words_has_its_runs() {
+        // Bits 56 to 71.
+        for pattern in 0..=u64::from(u16::MAX) {
+            let words = [pattern << 56, pattern >> 8];
+            for bits in [60, 64, 66, 72, 128] {
+                let runs = Runs::new(&words, bits);
+                let mut next = 0;
+                for (first, last) in runs {
+                    assert!(first >= next && first <= last && last < bits);
+                    assert!((next..first).all(|bit| !is_set(&words, bit)));
+                    assert!((first..=last).all(|bit| is_set(&words, bit)));
+                    next = last + 1;
+                    assert!(next == bits || !is_set(&words, next), "it could be longer");
+                    next += 1;
+                }
+                assert!((next..bits).all(|bit| !is_set(&words, bit)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_of_bits_is_taken_to_every_place() {
+        const WORDS: usize = 4;
+        for at in 0..2 * WORD {
+            for bits in 0..=2 * WORD {
+                let (mut to, mut from) = ([0; WORDS], [u64::MAX; 3]);
+                take(&mut to, at, &mut from, bits);
+                assert_eq!(from, [0; 3]);
+                // Where there are no words for them, they are dropped.
+                let (mut short, mut from) = ([0; 1], [u64::MAX; 3]);
+                take(&mut short, at, &mut from, bits);
+                assert_eq!((short[0], from), (to[0], [0; 3]));
+                let within = |bit: u64| (at..at + bits).contains(&bit);
+                assert!((0..WORDS as u64 * WORD).all(|bit| is_set(&to, bit) == within(bit)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_place_of_a_word_that_is_other_is_found_from_every_place_before_it() {
+        const WORDS: usize = 3 * CHUNK + 5;
+        for filler in [0, u64::MAX] {
+            for other in 0..=WORDS {
+                let mut words = [filler; WORDS];
+                if let Some(word) = words.get_mut(other) {
+                    *word = 7;
+                }
+                for from in 0..WORDS + 2 {
+                    let expected = if from <= other {
+                        other
+                    } else {
+                        from.max(WORDS)
+                    };
+                    assert_eq!(first_other(&words, from, filler), expected);
                 }
             }
         }

@@ -98,4 +98,52 @@ mod tests {
         assert_eq!(of(0, u64::MAX), 1 << 30);
         assert_eq!(Granule::KIB_4.dividing(IovaRange::ALL), Granule::KIB_4);
     }
+
+    /// Every number of one bit, and those beside it.
+    fn edges() -> impl Iterator<Item = u64> + Clone {
+        let around = |shift: u32| {
+            let bit = 1_u64 << shift;
+            [bit.wrapping_sub(1), bit, bit | 1]
+        };
+        (0..64).flat_map(around).chain([u64::MAX - 1, u64::MAX])
+    }
+
+    #[test]
+    fn every_granule_counts_as_division_does() {
+        for shift in 0..64 {
+            let granule = Granule::new(1 << shift).unwrap();
+            let bytes = u128::from(granule.bytes());
+            for number in edges() {
+                assert_eq!(
+                    u128::from(granule.index(number)),
+                    u128::from(number) / bytes
+                );
+                let count = u128::from(number) / bytes + 1;
+                assert_eq!(granule.count(number), u64::try_from(count).ok());
+            }
+        }
+        for bytes in edges() {
+            assert_eq!(Granule::new(bytes).is_some(), bytes.count_ones() == 1);
+        }
+    }
+
+    #[test]
+    fn every_granule_that_divides_a_run_divides_both_of_its_ends() {
+        for (start, last) in edges().flat_map(|start| edges().map(move |last| (start, last))) {
+            let Some(run) = IovaRange::new(Iova::new(start), Iova::new(last)) else {
+                continue;
+            };
+            for shift in 0..64 {
+                let wanted = Granule::new(1 << shift).unwrap();
+                let granule = wanted.dividing(run);
+                let divides = |bytes: u64| {
+                    let end = u128::from(last) + 1;
+                    start.is_multiple_of(bytes) && end.is_multiple_of(u128::from(bytes))
+                };
+                assert!(granule <= wanted && divides(granule.bytes()));
+                let coarser = granule.bytes().checked_mul(2);
+                assert!(coarser.is_none_or(|bytes| bytes > wanted.bytes() || !divides(bytes)));
+            }
+        }
+    }
 }

@@ -109,6 +109,9 @@ impl PageRequestGroup {
 
 impl Drop for PageRequestGroup {
     fn drop(&mut self) {
+        if self.ticket.is_none() {
+            return;
+        }
         match self.answer(PageResponse::Invalid) {
             // Too late is no harm: the kernel has answered the same.
             Ok(()) | Err(Error::Forked | Error::RequestGone) => {}

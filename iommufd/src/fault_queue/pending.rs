@@ -4,13 +4,12 @@
 //! groups by itself, too, when their device is detached or moved, and tells nobody. So a cookie may
 //! come again while somebody still has the value of the group that had it before.
 
-use std::collections::HashMap;
-
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::request::{PageResponse, Record, Requests, Spare};
+use crate::by_number::ByNumber;
 use crate::cause;
 use crate::error::{Error, KernelError, Result};
 
@@ -45,7 +44,7 @@ pub(crate) struct Arrival {
 /// that one is answered. So a ticket that is not in it answers nobody.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    live: HashMap<u32, u64>,
+    live: ByNumber<u32, u64>,
     /// The serial of the last ticket; none is used twice.
     last: u64,
     buffer: Vec<Record>,
@@ -57,7 +56,7 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn new() -> Self {
         Self {
-            live: HashMap::new(),
+            live: ByNumber::default(),
             last: 0,
             buffer: vec![Record::new_zeroed(); USUAL],
             spare: Spare::new(),
@@ -135,7 +134,7 @@ impl Pending {
 
 /// Makes a ticket for a cookie that the kernel has just handed out. One that another ticket had
 /// before, it has no more.
-fn admit(live: &mut HashMap<u32, u64>, last: &mut u64, cookie: u32) -> Ticket {
+fn admit(live: &mut ByNumber<u32, u64>, last: &mut u64, cookie: u32) -> Ticket {
     *last = last.wrapping_add(1);
     let serial = *last;
     live.insert(cookie, serial);
@@ -143,7 +142,7 @@ fn admit(live: &mut HashMap<u32, u64>, last: &mut u64, cookie: u32) -> Ticket {
 }
 
 fn answer(
-    live: &mut HashMap<u32, u64>,
+    live: &mut ByNumber<u32, u64>,
     ticket: &Ticket,
     response: PageResponse,
     mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,

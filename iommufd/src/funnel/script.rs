@@ -8,7 +8,6 @@ pub(crate) mod machine;
 use std::cell::RefCell;
 
 use rustix::io::Errno;
-use rustix::ioctl::Opcode;
 
 type Answer = Box<dyn FnMut(Asked<'_>) -> Result<(), Errno>>;
 
@@ -18,7 +17,7 @@ thread_local! {
 
 /// An ioctl that was issued.
 pub(crate) struct Asked<'a> {
-    pub(crate) opcode: Opcode,
+    pub(crate) opcode: u32,
     /// The argument.
     pub(crate) arg: &'a mut [u8],
 }
@@ -35,16 +34,31 @@ impl Asked<'_> {
     }
 
     /// The `len` bytes at the address that is `offset` bytes into the argument.
-    pub(crate) fn data(&mut self, offset: usize, len: usize) -> &mut [u8] {
+    pub(crate) fn data(&self, offset: usize, len: usize) -> &[u8] {
+        if len == 0 {
+            return &[];
+        }
+        let start = std::ptr::with_exposed_provenance(self.address(offset));
+        // SAFETY: the argument's address is that of a buffer of so many bytes, which is lent to the
+        // ioctl: the kernel would read it.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn data_mut(&mut self, offset: usize, len: usize) -> &mut [u8] {
         if len == 0 {
             return &mut [];
         }
-        let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
-        let address = usize::try_from(address).unwrap();
-        let start = std::ptr::with_exposed_provenance_mut(address);
+        let start = std::ptr::with_exposed_provenance_mut(self.address(offset));
         // SAFETY: the argument's address is that of a buffer of so many bytes, which is lent to the
-        // ioctl: the kernel would read or write it.
+        // ioctl to be written: the kernel would.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// The address that is `offset` bytes into the argument.
+    fn address(&self, offset: usize) -> usize {
+        let address = u64::from_ne_bytes(self.arg[offset..offset + 8].try_into().unwrap());
+        usize::try_from(address).unwrap()
     }
 }
 
@@ -64,6 +78,6 @@ pub(crate) fn answering(answer: impl FnMut(Asked<'_>) -> Result<(), Errno> + 'st
 }
 
 /// The answer, if there is somebody to give it.
-pub(super) fn answer(opcode: Opcode, arg: &mut [u8]) -> Option<Result<(), Errno>> {
+pub(super) fn answer(opcode: u32, arg: &mut [u8]) -> Option<Result<(), Errno>> {
     ANSWER.with_borrow_mut(|answer| Some(answer.as_mut()?(Asked { opcode, arg })))
 }

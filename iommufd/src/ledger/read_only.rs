@@ -1,9 +1,8 @@
 //! Memory that devices may only read, where a page table takes none.
 
-use std::collections::HashSet;
-
 use super::{EntryKey, Exact, Held, Ledger, Slot, State};
 use crate::address::IovaRange;
+use crate::by_number::Numbers;
 use crate::error::{Error, Result};
 use crate::map::Access;
 
@@ -11,7 +10,7 @@ use crate::map::Access;
 #[derive(Default)]
 pub(super) struct ReadOnly {
     /// The slots of such entries. Those of slots that are not in use any more mean nothing.
-    slots: HashSet<usize>,
+    slots: Numbers<usize>,
     /// How many page tables there are that take no such memory.
     refusing: usize,
 }
@@ -76,8 +75,12 @@ impl State {
     }
 
     /// A slot is in use for another entry.
+    #[inline]
     pub(super) fn forget_read_only(&mut self, index: usize) {
-        self.read_only.slots.remove(&index);
+        // Hardly ever is there any.
+        if !self.read_only.slots.is_empty() {
+            self.read_only.slots.remove(&index);
+        }
     }
 
     /// The first mapping, by address, that devices may only read.

@@ -171,6 +171,11 @@ impl TlbiRange {
         [first, TG.put(TTL.put(0, level), tg(range.granule))]
     }
 
+    /// Whether a command has any bit of a range or a hint.
+    pub(crate) const fn is_in([first, second]: [u64; 2]) -> bool {
+        first & (NUM.mask() | SCALE.mask()) != 0 || second & (TTL.mask() | TG.mask()) != 0
+    }
+
     /// The words of a command with this range in the place of theirs.
     pub(crate) const fn replace([first, second]: [u64; 2], range: Option<Self>) -> [u64; 2] {
         let [in_first, in_second] = Self::encode(range);

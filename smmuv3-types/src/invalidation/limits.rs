@@ -114,7 +114,17 @@ impl InvalidationLimits {
     ///
     /// One that was made for these limits, it does.
     #[must_use]
+    #[inline]
     pub fn permit(&self, invalidation: &Invalidation) -> bool {
+        match invalidation.asid_without_range() {
+            // What drivers send most: a look at a bit or two, where the rest is read and written again.
+            Some(asid) => asid <= 0xff || self.asid16,
+            None => self.permit_any(invalidation),
+        }
+    }
+
+    /// The same, of any.
+    pub(super) fn permit_any(&self, invalidation: &Invalidation) -> bool {
         Invalidation::from_command(&invalidation.command(), self)
             .is_ok_and(|taken| taken == *invalidation)
     }

@@ -123,6 +123,38 @@ fn what_is_made_of_any_words_is_taken_by_the_kernel() {
 }
 
 #[test]
+fn what_is_permitted_at_a_glance_is_what_is_permitted() {
+    let mut random = Random::new(9);
+    let hosts = every_limits();
+    let mut seen = [0; 2];
+    for made_for in &hosts {
+        for _ in 0..400 {
+            let mut words: [u64; 2] = random.words();
+            let number = FORWARDED[random.below(8) as usize];
+            words[0] = words[0] & !0xff | u64::from(number);
+            if random.below(2) == 0 {
+                // Without a range, and now and then with a short ASID.
+                words[0] &= !0x3ff_f000;
+                words[1] &= !0xf00;
+                words[0] &= u64::MAX >> (8 * random.below(2));
+            }
+            let Ok(command) = Command::decode_with(words, &features_of(made_for)) else {
+                continue;
+            };
+            let Ok(made) = Invalidation::from_command(&command, made_for) else {
+                continue;
+            };
+            for host in &hosts {
+                let permitted = host.permit(&made);
+                assert_eq!(permitted, host.permit_any(&made), "{made:?} {host:?}");
+                seen[usize::from(permitted)] += 1;
+            }
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 1000), "{seen:?}");
+}
+
+#[test]
 fn what_the_kernel_takes_is_forwarded_without_its_vmid() {
     let mut random = Random::new(2);
     for host in every_limits() {

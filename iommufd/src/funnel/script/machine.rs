@@ -244,7 +244,9 @@ impl Kernel {
         match (known.name, known.data) {
             ("OPTION", _) => asked.arg[16..24].fill(0),
             ("GET_HW_INFO", _) => {
-                asked.data(16, info.data.len()).copy_from_slice(&info.data);
+                asked
+                    .data_mut(16, info.data.len())
+                    .copy_from_slice(&info.data);
                 asked.set_u32(12, u32::try_from(info.data.len()).unwrap());
                 asked.set_u32(24, info.kind);
                 asked.arg[28] = info.pasid_bits;
@@ -253,11 +255,22 @@ impl Kernel {
             ("VIOMMU_ALLOC", Some((address, len, _))) => {
                 let len = info.viommu.len().min(asked.u32(len) as usize);
                 let answer = &info.viommu[..len];
-                asked.data(address, len).copy_from_slice(answer);
+                asked.data_mut(address, len).copy_from_slice(answer);
             }
             _ => {}
         }
     }
+}
+
+/// The file that plays `/dev/iommu`.
+fn mappable() -> OwnedFd {
+    if cfg!(miri) {
+        // It has no memfd, and runs nothing that maps the file.
+        return File::open("/dev/null").unwrap().into();
+    }
+    let file = memfd_create("iommufd", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&file, MAPPABLE).unwrap();
+    file
 }
 
 impl Machine {
@@ -273,9 +286,7 @@ impl Machine {
             id: 100,
         };
         let kernel = answering(move |asked| kernel.answer(asked));
-        let file = memfd_create("iommufd", MemfdFlags::CLOEXEC).unwrap();
-        ftruncate(&file, MAPPABLE).unwrap();
-        let iommufd = Iommufd::from_fd(file).unwrap();
+        let iommufd = Iommufd::from_fd(mappable()).unwrap();
         let driver = Arc::<Driver>::default();
         let device = bound(&iommufd, 7, GroupIdentity::Alone, &driver);
         let ioas = Ioas::new(&iommufd).unwrap();

@@ -1,0 +1,52 @@
+//! What is measured.
+
+mod decode;
+mod dirty;
+pub(crate) mod faults;
+mod guest_memory;
+pub(crate) mod invalidations;
+pub(crate) mod maps;
+#[cfg(target_arch = "aarch64")]
+mod smmuv3;
+
+/// All that makes sense where instructions are counted: one processor.
+pub(crate) fn counted() {
+    quick();
+    maps::of_2_mib();
+    maps::of_1_gib(3);
+    maps::by_file();
+    dirty::reads(&[256 << 20, 1 << 30]);
+    dirty::walks();
+    decode::all();
+}
+
+/// What tells in a minute whether the SDK has become slower.
+pub(crate) fn quick() {
+    maps::of_4_kib();
+    maps::on_hardware();
+    maps::copies();
+    maps::calls();
+    invalidations::of_mock();
+    #[cfg(target_arch = "aarch64")]
+    smmuv3::invalidations();
+    faults::round_trips();
+    dirty::reads(&[64 << 20]);
+}
+
+/// All that makes sense where time passes.
+pub(crate) fn real() {
+    maps::of_4_kib();
+    maps::on_hardware();
+    maps::copies();
+    maps::of_2_mib();
+    maps::of_1_gib(5);
+    maps::by_file();
+    invalidations::of_mock();
+    #[cfg(target_arch = "aarch64")]
+    smmuv3::invalidations();
+    faults::round_trips();
+    dirty::reads(&[64 << 20, 256 << 20, 1 << 30]);
+    dirty::walks();
+    guest_memory::on_threads();
+    decode::all();
+}
