@@ -412,8 +412,9 @@ fn a_read_does_not_wait_for_a_map_that_takes_long() {
     let tracking = space.hwpt.track_dirty().unwrap();
     // The machine can be busy with something else just then.
     let overtaken = (0..10).any(|_| {
-        // A new one: the longest is to find its pages, which are there the next time.
-        let large = DmaBuffer::new(128 << 20).unwrap().share();
+        // A new one: the longest is to find its pages, which are there the next time. And it takes longer
+        // than a machine with one thread for all processors lets one of them run.
+        let large = DmaBuffer::new(512 << 20).unwrap().share();
         space.write([2]);
         let begun = Instant::now();
         std::thread::scope(|scope| {

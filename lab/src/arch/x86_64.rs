@@ -127,7 +127,7 @@ fn pc(qemu: &Qemu) -> Vec<String> {
         // The processors take turns in one thread of QEMU's. In threads of their own they lose the end of an interrupt now and
         // then, with QEMU 10.0.2, in one boot of six on a busy host: a processor was found halted while its interrupt
         // controller said that it was in its timer's handler, and from then on no timer of that processor fired. It takes
-        // half as long again; the Arm boards have threads.
+        // twice as long; the Arm boards have threads.
         "-accel",
         "tcg,thread=single",
         "-M",
