@@ -7,8 +7,10 @@ use crate::arch::Arch;
 use crate::cache::{self, Cache, Lock};
 use crate::command::{self, command};
 use crate::error::{Doing, Error, Result};
+use crate::features;
 use crate::host::{self, Need};
 use crate::progress::{Step, Unit, say};
+use crate::series::Series;
 use crate::source::{self, Version};
 
 /// How the kernel of an architecture is built.
@@ -63,14 +65,22 @@ impl Arch {
         self.directory(source).join(self.kernel.image)
     }
 
-    /// The best kernel in the cache with this configuration, if there is one.
-    pub(crate) fn cached(&self, cache: &Cache) -> Option<PathBuf> {
-        let version = self.cached_version(cache)?;
-        Some(cache.path(self.image_of(&version.0)))
+    /// The best kernel in the cache with this configuration, if there is one; of a series, if one is wanted.
+    pub(crate) fn cached(&self, cache: &Cache, wanted: Option<Series>) -> Option<Kernel> {
+        let version = self.cached_version(cache, wanted)?;
+        Some(self.of_version(cache, &version))
+    }
+
+    /// The kernel that is built, or is to be, from a version of Debian's source.
+    fn of_version(&self, cache: &Cache, version: &Version) -> Kernel {
+        Kernel {
+            image: cache.path(self.image_of(&version.0)),
+            series: version.series(),
+        }
     }
 
     /// Its version.
-    pub(crate) fn cached_version(&self, cache: &Cache) -> Option<Version> {
+    pub(crate) fn cached_version(&self, cache: &Cache, wanted: Option<Series>) -> Option<Version> {
         let key = self.key();
         let version = |name: &String| {
             let rest = name.strip_prefix(self.name)?.strip_prefix('-')?;
@@ -84,22 +94,36 @@ impl Arch {
             .filter_map(version)
             .map(Version)
             .collect();
-        source::best(versions, Version::clone)
+        source::best(versions, wanted, Version::clone)
     }
 }
 
-/// The kernel that the user brought with `--kernel`.
+/// A kernel to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// Its image.
+    pub(crate) image: PathBuf,
+    /// Which Linux it is; of an image that a user brought nothing is known.
+    pub(crate) series: Option<Series>,
+}
+
+/// The kernel that the user asked for with `--kernel`.
 #[derive(Debug)]
 pub(crate) enum Brought {
     /// An image to boot.
     Image(PathBuf),
     /// A source tarball to build one from.
     Tarball(PathBuf),
+    /// A series, whose source Debian has.
+    Series(Series),
 }
 
 impl Brought {
     /// Looks at what `--kernel` names.
     pub(crate) fn look(path: &Path, arch: &Arch) -> Result<Self> {
+        if let Some(series) = series_of(path) {
+            return Ok(Self::Series(series));
+        }
         let path = std::path::absolute(path).doing(|| format!("cannot use {}", path.display()))?;
         let mut start = [0; 0x210];
         let mut file =
@@ -126,6 +150,11 @@ impl Brought {
     }
 }
 
+/// The series that `--kernel` names, if it names no file.
+pub(crate) fn series_of(path: &Path) -> Option<Series> {
+    path.to_str()?.parse().ok()
+}
+
 /// What the lab still needs to have a kernel.
 pub(crate) fn needs(arch: &Arch) -> Vec<Need> {
     host::missing(&arch.kernel.needs.concat())
@@ -133,14 +162,19 @@ pub(crate) fn needs(arch: &Arch) -> Vec<Need> {
 
 /// The kernel from Debian's source: from the cache, or built. The network is asked only if the cache cannot answer, or
 /// if `update` is set.
-pub(crate) fn make(lock: &Lock, arch: &Arch, update: bool) -> Result<PathBuf> {
+pub(crate) fn make(
+    lock: &Lock,
+    arch: &Arch,
+    wanted: Option<Series>,
+    update: bool,
+) -> Result<Kernel> {
     let cache = lock.cache();
-    if !update && let Some(kernel) = arch.cached(cache) {
+    if !update && let Some(kernel) = arch.cached(cache, wanted) {
         return Ok(kernel);
     }
-    let (version, tree) = source_tree(lock, update)?;
-    let kernel = cache.path(arch.image_of(&version.0));
-    if kernel.is_file() {
+    let (version, tree) = source_tree(lock, wanted, update)?;
+    let kernel = arch.of_version(cache, &version);
+    if kernel.image.is_file() {
         say(format!(
             "Linux {} is the newest, and is built already",
             version.0
@@ -151,23 +185,43 @@ pub(crate) fn make(lock: &Lock, arch: &Arch, update: bool) -> Result<PathBuf> {
 }
 
 /// The kernel from a tarball that the user brought.
-pub(crate) fn make_from_tarball(lock: &Lock, arch: &Arch, tarball: &Path) -> Result<PathBuf> {
+pub(crate) fn make_from_tarball(lock: &Lock, arch: &Arch, tarball: &Path) -> Result<Kernel> {
     let (key, tree) = source::bring(lock, tarball)?;
     build(lock, arch, &key, &tree)
 }
 
+/// The kernel from a tarball that the user brought, if it is built.
+pub(crate) fn cached_from_tarball(
+    cache: &Cache,
+    arch: &Arch,
+    tarball: &Path,
+) -> Result<Option<Kernel>> {
+    let key = source::brought_key(tarball)?;
+    let image = cache.path(arch.image_of(&key));
+    let series = || Series::of(&release(&cache.path(source::brought(&key)))?);
+    Ok(image.is_file().then(|| Kernel {
+        series: series(),
+        image,
+    }))
+}
+
 /// An unpacked source tree: from the cache, or fetched.
-pub(crate) fn source_tree(lock: &Lock, update: bool) -> Result<(Version, PathBuf)> {
+pub(crate) fn source_tree(
+    lock: &Lock,
+    wanted: Option<Series>,
+    update: bool,
+) -> Result<(Version, PathBuf)> {
     let cache = lock.cache();
     let cached = source::best(
         source::cached(cache),
+        wanted,
         |(version, _): &(Version, PathBuf)| version.clone(),
     );
     if let (Some(cached), false) = (cached, update) {
         return Ok(cached);
     }
-    let apt = source::apt(cache)?;
-    let version = source::newest(&apt)?;
+    let apt = source::apt(cache, wanted)?;
+    let version = source::newest(&apt, wanted)?;
     let tree = cache.path(source::directory(&version));
     let tree = if tree.is_dir() {
         tree
@@ -178,7 +232,7 @@ pub(crate) fn source_tree(lock: &Lock, update: bool) -> Result<(Version, PathBuf
 }
 
 /// Builds a kernel out of its source tree.
-fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
+fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<Kernel> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let place = lock.workplace("kernel")?;
     let (objects, result) = (place.join("objects"), place.join("result"));
@@ -193,6 +247,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     fs::remove_file(&log).unwrap_or_default();
 
     let shown = release(tree).unwrap_or_else(|| name.to_owned());
+    let series = Series::of(&shown);
     let step = Step::start(
         format!("building Linux {shown} for {} with {jobs} jobs", arch.name),
         Unit::About("steps"),
@@ -215,7 +270,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
         error.next("the kernel's build needs the packages that `cargo lab help setup` lists; see the log for the first error")
     };
     command::logged(&mut make(&["allnoconfig"]), &log, |_| {}).map_err(hint)?;
-    report_lost(arch, &objects.join(".config"))?;
+    check_configuration(arch, series, &objects.join(".config"))?;
     let mut lines = 0;
     command::logged(
         &mut make(&[&format!("-j{jobs}"), recipe.image]),
@@ -239,7 +294,10 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     let kept = lock.publish(&result, arch.directory(name))?;
     fs::remove_dir_all(&place).unwrap_or_default();
     step.done(format!("built Linux {shown} for {}", arch.name));
-    Ok(kept.join(recipe.image))
+    Ok(Kernel {
+        image: kept.join(recipe.image),
+        series,
+    })
 }
 
 /// Keeps nothing but what is always kept.
@@ -265,27 +323,61 @@ fn release_from(makefile: &str) -> Option<String> {
     Some(numbers.join("."))
 }
 
-/// Says which lines of the fragment a kernel did not take: another version may know them under another name.
-fn report_lost(arch: &Arch, config: &Path) -> Result<()> {
+/// Sees that a kernel took every line of the fragment that its series knows. A series that the lab is tested on fails
+/// otherwise: without an option less would be tested, and nobody would notice. Of another one the lab says so only, as it
+/// may know an option by another name.
+fn check_configuration(arch: &Arch, series: Option<Series>, config: &Path) -> Result<()> {
     let config =
         fs::read_to_string(config).doing(|| format!("cannot read {}", config.display()))?;
-    for line in lost(arch.kernel.fragment, &config) {
-        say(format!(
-            "note: this kernel's configuration did not take {line}"
-        ));
+    let lost = lost(arch.kernel.fragment, series, &config);
+    match series {
+        Some(series) if features::KERNELS.contains(&series) && !lost.is_empty() => Err(Error::new(
+            format!(
+                "the configuration of Linux {series} for {} lacks what the lab needs",
+                arch.name
+            ),
+        )
+        .because(format!("it did not take {}", lost.join(", ")))
+        .next(format!(
+            "if it is newer than this kernel, say so in front of it in lab/kernel: `{SINCE} ...`"
+        ))),
+        _ => {
+            for line in lost {
+                say(format!(
+                    "note: this kernel's configuration did not take {line}"
+                ));
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
+
+/// How a fragment says, on a line in front of an option, since which Linux there is one.
+const SINCE: &str = "# since Linux";
 
 /// The lines of a fragment that are no comments.
 fn settings(fragment: &str) -> impl Iterator<Item = &str> {
     fragment.lines().filter(|line| line.starts_with("CONFIG_"))
 }
 
-/// The lines of a fragment that a configuration does not have.
-fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
+/// The same, without those that are newer than a kernel.
+fn settings_for(fragment: &str, series: Option<Series>) -> impl Iterator<Item = &str> {
+    let before = std::iter::once("").chain(fragment.lines());
+    let lines = before.zip(fragment.lines());
+    lines
+        .filter(|(_, line)| line.starts_with("CONFIG_"))
+        .filter(move |(before, _)| {
+            let since = before.strip_prefix(SINCE).map(str::trim);
+            let since = since.and_then(|since| since.parse::<Series>().ok());
+            since.is_none_or(|since| series.is_none_or(|series| series >= since))
+        })
+        .map(|(_, line)| line)
+}
+
+/// The lines of a fragment that the configuration of a kernel does not have, though it could.
+fn lost<'a>(fragment: &'a str, series: Option<Series>, config: &str) -> Vec<&'a str> {
     let has = |line: &str| config.lines().any(|other| other == line);
-    settings(fragment)
+    settings_for(fragment, series)
         .filter(|line| match line.strip_suffix("=n") {
             Some(name) => config
                 .lines()
@@ -298,7 +390,7 @@ fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::{COVERAGE, X86_64};
+    use crate::arch::{AARCH64, COVERAGE, X86_64};
 
     #[test]
     fn finds_what_a_configuration_did_not_take() {
@@ -306,9 +398,31 @@ mod tests {
         let config =
             "CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_C is not set\nCONFIG_D=y\nCONFIG_E=8\n";
         assert_eq!(
-            lost(fragment, config),
+            lost(fragment, None, config),
             ["CONFIG_C=y", "CONFIG_D=n", "CONFIG_E=7"]
         );
+    }
+
+    #[test]
+    fn a_kernel_need_not_take_what_is_newer() {
+        let fragment = "CONFIG_A=y\n# since Linux 6.13\nCONFIG_B=y\nCONFIG_C=y\n";
+        let lost = |minor| lost(fragment, Some(Series::new(6, minor)), "");
+        assert_eq!(lost(12), ["CONFIG_A=y", "CONFIG_C=y"]);
+        assert_eq!(lost(13), ["CONFIG_A=y", "CONFIG_B=y", "CONFIG_C=y"]);
+    }
+
+    #[test]
+    fn every_note_of_a_fragment_is_on_an_option_and_can_be_read() {
+        for arch in [&X86_64, &AARCH64, &COVERAGE] {
+            let lines: Vec<&str> = arch.kernel.fragment.lines().collect();
+            for pair in lines.windows(2) {
+                if let Some(since) = pair[0].strip_prefix("# since") {
+                    let since = since.strip_prefix(" Linux ").unwrap();
+                    since.parse::<Series>().unwrap();
+                    assert!(pair[1].starts_with("CONFIG_"), "{pair:?}");
+                }
+            }
+        }
     }
 
     #[test]
