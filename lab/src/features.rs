@@ -116,10 +116,11 @@ features! {
     );
     INVALIDATION = feature("invalidation, batched", (6, 8), "mock driver, SMMUv3");
     FAULT_QUEUES = feature(
-        "fault queues: page requests answered by user space",
+        "fault queues: page requests under a guest's tables, answered by user space",
         (6, 11),
         "mock driver",
     );
+    PAGE_REQUESTS = feature("page requests under other tables", (6, 13), "mock driver").refused();
     FILES = feature(
         "memory mapped by file (memfd; a dma-buf since 6.19); before that it is mapped by address",
         (6, 13),

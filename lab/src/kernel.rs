@@ -43,26 +43,30 @@ pub(crate) struct Recipe {
 }
 
 impl Arch {
-    /// The key of the configuration. A comment changes no kernel.
-    fn key(&self) -> String {
-        let settings: Vec<&str> = settings(self.kernel.fragment).collect();
+    /// The key of the configuration for the Linux of a series. A comment changes no kernel.
+    fn key(&self, series: Option<Series>) -> String {
+        let settings: Vec<&str> = settings(self.kernel.fragment, series).collect();
         cache::key(settings.join("\n").as_bytes())
     }
 
-    /// The name in the cache of the kernel that is built from a source.
-    fn directory(&self, source: &str) -> PathBuf {
+    /// The name in the cache of the kernel that is built from a source, which is of a series.
+    fn directory(&self, source: &str, series: Option<Series>) -> PathBuf {
         let name = format!(
             "{}-{}-{}",
             self.name,
             cache::directory_name(source),
-            self.key()
+            self.key(series)
         );
         Path::new("kernel").join(name)
     }
 
-    /// The path in the cache of the image that is built from a source.
-    pub(crate) fn image_of(&self, source: &str) -> PathBuf {
-        self.directory(source).join(self.kernel.image)
+    /// The kernel that is built, or is to be, from a source.
+    fn kernel_of(&self, cache: &Cache, source: &str, series: Option<Series>) -> Kernel {
+        let directory = cache.path(self.directory(source, series));
+        Kernel {
+            image: directory.join(self.kernel.image),
+            series,
+        }
     }
 
     /// The best kernel in the cache with this configuration, if there is one; of a series, if one is wanted.
@@ -71,22 +75,17 @@ impl Arch {
         Some(self.of_version(cache, &version))
     }
 
-    /// The kernel that is built, or is to be, from a version of Debian's source.
+    /// The same from a version of Debian's source.
     fn of_version(&self, cache: &Cache, version: &Version) -> Kernel {
-        Kernel {
-            image: cache.path(self.image_of(&version.0)),
-            series: version.series(),
-        }
+        self.kernel_of(cache, &version.0, version.series())
     }
 
     /// Its version.
     pub(crate) fn cached_version(&self, cache: &Cache, wanted: Option<Series>) -> Option<Version> {
-        let key = self.key();
         let version = |name: &String| {
             let rest = name.strip_prefix(self.name)?.strip_prefix('-')?;
-            rest.strip_suffix(&key)?
-                .strip_suffix('-')
-                .map(str::to_owned)
+            let (version, key) = rest.rsplit_once('-')?;
+            (key == self.key(Series::of(version))).then(|| version.to_owned())
         };
         let versions = cache
             .names("kernel")
@@ -197,12 +196,9 @@ pub(crate) fn cached_from_tarball(
     tarball: &Path,
 ) -> Result<Option<Kernel>> {
     let key = source::brought_key(tarball)?;
-    let image = cache.path(arch.image_of(&key));
-    let series = || Series::of(&release(&cache.path(source::brought(&key)))?);
-    Ok(image.is_file().then(|| Kernel {
-        series: series(),
-        image,
-    }))
+    let tree = cache.path(source::brought(&key));
+    let kernel = arch.kernel_of(cache, &key, series_of_tree(&tree));
+    Ok(kernel.image.is_file().then_some(kernel))
 }
 
 /// An unpacked source tree: from the cache, or fetched.
@@ -240,14 +236,16 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<Kernel> {
     cache::create(&result)?;
     let fragment = result.join("fragment");
     let recipe = &arch.kernel;
-    fs::write(&fragment, recipe.fragment)
-        .doing(|| format!("cannot write {}", fragment.display()))?;
+    let series = series_of_tree(tree);
+    let lines: String = settings(recipe.fragment, series)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(&fragment, lines).doing(|| format!("cannot write {}", fragment.display()))?;
     // Outside the workplace, which the next run clears away: a user wants to read it after a failure.
     let log = lock.cache().path("kernel-build.log");
     fs::remove_file(&log).unwrap_or_default();
 
     let shown = release(tree).unwrap_or_else(|| name.to_owned());
-    let series = Series::of(&shown);
     let step = Step::start(
         format!("building Linux {shown} for {} with {jobs} jobs", arch.name),
         Unit::About("steps"),
@@ -291,7 +289,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<Kernel> {
     let config = result.join("config");
     fs::copy(objects.join(".config"), &config)
         .doing(|| format!("cannot write {}", config.display()))?;
-    let kept = lock.publish(&result, arch.directory(name))?;
+    let kept = lock.publish(&result, arch.directory(name, series))?;
     fs::remove_dir_all(&place).unwrap_or_default();
     step.done(format!("built Linux {shown} for {}", arch.name));
     Ok(Kernel {
@@ -308,6 +306,11 @@ pub(crate) fn keep_nothing_else(_: &Path, _: &Path) -> Result<()> {
 /// The release that a source tree says it is of, such as `7.3.4`.
 fn release(tree: &Path) -> Option<String> {
     release_from(&fs::read_to_string(tree.join("Makefile")).ok()?)
+}
+
+/// The series of that release.
+fn series_of_tree(tree: &Path) -> Option<Series> {
+    Series::of(&release(tree)?)
 }
 
 fn release_from(makefile: &str) -> Option<String> {
@@ -331,16 +334,16 @@ fn check_configuration(arch: &Arch, series: Option<Series>, config: &Path) -> Re
         fs::read_to_string(config).doing(|| format!("cannot read {}", config.display()))?;
     let lost = lost(arch.kernel.fragment, series, &config);
     match series {
-        Some(series) if features::KERNELS.contains(&series) && !lost.is_empty() => Err(Error::new(
-            format!(
+        Some(series) if features::KERNELS.contains(&series) && !lost.is_empty() => {
+            Err(Error::new(format!(
                 "the configuration of Linux {series} for {} lacks what the lab needs",
                 arch.name
-            ),
-        )
-        .because(format!("it did not take {}", lost.join(", ")))
-        .next(format!(
-            "if it is newer than this kernel, say so in front of it in lab/kernel: `{SINCE} ...`"
-        ))),
+            ))
+            .because(format!("it did not take {}", lost.join(", ")))
+            .next(format!(
+                "if it is newer than this kernel, say so in front of it in lab/kernel: `{SINCE}...`"
+            )))
+        }
         _ => {
             for line in lost {
                 say(format!(
@@ -353,31 +356,34 @@ fn check_configuration(arch: &Arch, series: Option<Series>, config: &Path) -> Re
 }
 
 /// How a fragment says, on a line in front of an option, since which Linux there is one.
-const SINCE: &str = "# since Linux";
+const SINCE: &str = "# since Linux ";
+/// How it says that a newer Linux has none.
+const BEFORE: &str = "# before Linux ";
 
-/// The lines of a fragment that are no comments.
-fn settings(fragment: &str) -> impl Iterator<Item = &str> {
-    fragment.lines().filter(|line| line.starts_with("CONFIG_"))
-}
-
-/// The same, without those that are newer than a kernel.
-fn settings_for(fragment: &str, series: Option<Series>) -> impl Iterator<Item = &str> {
-    let before = std::iter::once("").chain(fragment.lines());
-    let lines = before.zip(fragment.lines());
-    lines
+/// The lines of a fragment that are no comments, for the Linux of a series: without what is newer, and what is gone. Of
+/// a Linux that is not known it is thought to be new.
+fn settings(fragment: &str, series: Option<Series>) -> impl Iterator<Item = &str> {
+    let notes = std::iter::once("").chain(fragment.lines());
+    let is_there = move |note: &str| {
+        let named = |begins| Some(note.strip_prefix(begins)?.parse::<Series>());
+        let is_before = |other| series.is_some_and(|series| series < other);
+        match (named(SINCE), named(BEFORE)) {
+            (Some(Ok(since)), _) => !is_before(since),
+            (_, Some(Ok(gone))) => is_before(gone),
+            _ => true,
+        }
+    };
+    notes
+        .zip(fragment.lines())
         .filter(|(_, line)| line.starts_with("CONFIG_"))
-        .filter(move |(before, _)| {
-            let since = before.strip_prefix(SINCE).map(str::trim);
-            let since = since.and_then(|since| since.parse::<Series>().ok());
-            since.is_none_or(|since| series.is_none_or(|series| series >= since))
-        })
+        .filter(move |(note, _)| is_there(note))
         .map(|(_, line)| line)
 }
 
 /// The lines of a fragment that the configuration of a kernel does not have, though it could.
 fn lost<'a>(fragment: &'a str, series: Option<Series>, config: &str) -> Vec<&'a str> {
     let has = |line: &str| config.lines().any(|other| other == line);
-    settings_for(fragment, series)
+    settings(fragment, series)
         .filter(|line| match line.strip_suffix("=n") {
             Some(name) => config
                 .lines()
@@ -404,11 +410,15 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_need_not_take_what_is_newer() {
-        let fragment = "CONFIG_A=y\n# since Linux 6.13\nCONFIG_B=y\nCONFIG_C=y\n";
-        let lost = |minor| lost(fragment, Some(Series::new(6, minor)), "");
-        assert_eq!(lost(12), ["CONFIG_A=y", "CONFIG_C=y"]);
-        assert_eq!(lost(13), ["CONFIG_A=y", "CONFIG_B=y", "CONFIG_C=y"]);
+    fn a_kernel_takes_what_there_is_in_its_series() {
+        let fragment = "CONFIG_A=y\n# since Linux 6.13\nCONFIG_B=y\nCONFIG_C=y\n\
+                        # before Linux 6.13\nCONFIG_D=y\n";
+        let lost = |series| lost(fragment, series, "");
+        let older = lost(Some(Series::new(6, 12)));
+        assert_eq!(older, ["CONFIG_A=y", "CONFIG_C=y", "CONFIG_D=y"]);
+        for newer in [Some(Series::new(6, 13)), None] {
+            assert_eq!(lost(newer), ["CONFIG_A=y", "CONFIG_B=y", "CONFIG_C=y"]);
+        }
     }
 
     #[test]
@@ -416,9 +426,10 @@ mod tests {
         for arch in [&X86_64, &AARCH64, &COVERAGE] {
             let lines: Vec<&str> = arch.kernel.fragment.lines().collect();
             for pair in lines.windows(2) {
-                if let Some(since) = pair[0].strip_prefix("# since") {
-                    let since = since.strip_prefix(" Linux ").unwrap();
-                    since.parse::<Series>().unwrap();
+                let mut notes = [SINCE, BEFORE].into_iter();
+                let read = notes.find_map(|begins| pair[0].strip_prefix(begins));
+                if pair[0].starts_with("# since") || pair[0].starts_with("# before") {
+                    read.unwrap().parse::<Series>().unwrap();
                     assert!(pair[1].starts_with("CONFIG_"), "{pair:?}");
                 }
             }
@@ -435,9 +446,11 @@ mod tests {
 
     #[test]
     fn a_kernel_is_named_by_its_source_and_its_configuration() {
-        let name = X86_64.directory("7.3.4-1~bpo13+1");
-        let expected = format!("kernel/x86_64-7.3.4-1-bpo13-1-{}", X86_64.key());
+        let (version, series) = ("7.3.4-1~bpo13+1", Some(Series::new(7, 3)));
+        let name = X86_64.directory(version, series);
+        let expected = format!("kernel/x86_64-7.3.4-1-bpo13-1-{}", X86_64.key(series));
         assert_eq!(name, Path::new(&expected));
-        assert_ne!(name, COVERAGE.directory("7.3.4-1~bpo13+1"));
+        assert_ne!(name, COVERAGE.directory(version, series));
+        assert_ne!(X86_64.key(series), X86_64.key(Some(Series::new(6, 12))));
     }
 }
