@@ -159,6 +159,12 @@ features! {
         "VT-d, SMMUv3, real DMA",
     )
     .refused();
+    ATS = feature(
+        "hardware information that says which devices have no ATS",
+        (7, 2),
+        "mock driver",
+    )
+    .refused();
     PHYSICAL_ADDRESSES = feature(
         "physical addresses, for devices without an IOMMU (`unsafe`)",
         (7, 3),

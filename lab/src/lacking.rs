@@ -34,7 +34,7 @@ fn counts(lacks: impl Iterator<Item = Lack>) -> BTreeMap<String, usize> {
 pub(crate) fn wrong(status: &str) -> Option<&'static str> {
     match status {
         REFUSED => None,
-        "0" => Some("passes on a kernel that lacks what lab/src/needs.rs says that it needs"),
+        "0" => Some("passes on a kernel that lacks what lab/src/needs/list.rs says that it needs"),
         "101" => Some("fails for want of something, but not by the error that says what"),
         _ => Some("does not end, or dies, on a kernel that lacks what it needs"),
     }
@@ -45,7 +45,7 @@ pub(crate) fn error(count: usize) -> Error {
     Error::new(format!(
         "{count} tests did not end as they have to on a kernel that lacks what they need"
     ))
-    .because("lab/src/needs.rs lists them; what they printed is above")
+    .because("lab/src/needs/list.rs lists them; what they printed is above")
     .next("take those out that pass; where the SDK does not say what the kernel lacks, it is to")
 }
 

@@ -4,8 +4,11 @@
 //! has an error for what is missing ([`Told::Typed`]), by that. So the list is neither too short, nor longer than it need
 //! be: what began to pass has to be taken out.
 
+mod list;
+
+use self::list::NEEDS;
 use crate::error::{Error, Result};
-use crate::features::{self as f, Feature, Told};
+use crate::features::{Feature, Told};
 use crate::series::Series;
 
 /// What some tests of a program need.
@@ -55,31 +58,6 @@ impl Need {
     }
 }
 
-/// The list.
-static NEEDS: &[Need] = &[
-    // Behind a virtual IOMMU of the mock's.
-    all("viommu", &f::VIRTUAL_IOMMUS),
-    all("vdevice", &f::VIRTUAL_IOMMUS),
-    all("viommu_events", &f::VIRTUAL_IOMMUS),
-    all("vevent", &f::VIRTUAL_IOMMUS),
-    all("invalidate", &f::VIRTUAL_IOMMUS),
-    all("hw_queue", &f::VIRTUAL_IOMMUS),
-    // What an SMMUv3 nests: before, its driver takes no nesting parent.
-    all("smmuv3_events", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_invalidation", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_lifetimes", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_msi", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_once", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_relay", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_relay_devices", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_relay_interrupts", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_translation", &f::VIRTUAL_IOMMUS).refused(),
-    all("smmuv3_unplug", &f::VIRTUAL_IOMMUS).refused(),
-    // Devices beside the IOMMU, by their character device.
-    all("noiommu_device", &f::PHYSICAL_ADDRESSES).refused(),
-    all("vfio_dmabuf", &f::DMA_BUFS).refused(),
-];
-
 /// What a test lacks on a kernel: the feature that it needs, and how it has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lack {
@@ -118,13 +96,14 @@ pub(crate) fn check_tests(program: &str, tests: &[String]) -> Result<()> {
 
 fn stale(what: String) -> Error {
     Error::new(what)
-        .because(format!("{} says what it needs", file!()))
+        .because(format!("{} says what it needs", list::FILE))
         .next("correct the name there, or take the line out")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features as f;
 
     #[test]
     fn a_test_lacks_only_what_is_newer_than_the_kernel() {

@@ -399,18 +399,15 @@ fn verdict(outcome: &Outcome, ran: &Tally, expected: usize) -> Result<u8> {
         let Some([kind, status, behaviour, source]) = fields(report) else {
             continue;
         };
-        match (kind, status) {
-            (TEST, "0") => {}
-            (TEST, _) => say(format!(
-                "{source}: the test program ended with status {status}"
-            )),
-            _ => match lacking::wrong(status) {
-                Some(what) => {
-                    wrong += 1;
-                    say(format!("{source}: {what}"));
-                }
-                None => {}
-            },
+        if kind == TEST {
+            if status != "0" {
+                say(format!(
+                    "{source}: the test program ended with status {status}"
+                ));
+            }
+        } else if let Some(what) = lacking::wrong(status) {
+            wrong += 1;
+            say(format!("{source}: {what}"));
         }
         if behaviour == "misbehaved" {
             blamed = blamed.or(Some(source));
