@@ -120,9 +120,9 @@ does not. Most test programs run on the first two; lab/src/places.rs says which 
   --skip-host          leave out the tests of the host
   --no-fail-fast       go on to the kernel's tests when one of the host's failed, and to the next architecture's
 
-With an older kernel (--kernel 6.12), what lab/src/needs/list.rs says to need more than that has to fail there, by an error that
-says so where there is one; everything else has to pass, as on the lab's own. Of an image nothing is known, and all has to
-pass.
+With an older kernel (--kernel 6.12), what lab/src/needs/list.rs says to need more has to fail there, by an error that
+says so where there is one; everything else has to pass, as on the lab's own. Of an image nothing is known: on it all has
+to pass.
 
 The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
