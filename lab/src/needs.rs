@@ -16,7 +16,8 @@ use crate::series::Series;
 struct Need {
     /// The test program, by the name of its file or folder.
     program: &'static str,
-    /// The tests, by their names as the program lists them; all of its tests, if there is none.
+    /// The tests, by their names as the program lists them, in which a `*` is whatever there is; all of its tests, if none
+    /// is named.
     tests: &'static [&'static str],
     /// What they need.
     feature: &'static Feature,
@@ -54,7 +55,19 @@ impl Need {
 
     /// Whether it is one of its tests.
     fn has(&self, program: &str, test: &str) -> bool {
-        self.program == program && (self.tests.is_empty() || self.tests.contains(&test))
+        let named = || self.tests.iter().any(|name| is(name, test));
+        self.program == program && (self.tests.is_empty() || named())
+    }
+}
+
+/// Whether a name of the list is that of a test.
+fn is(name: &str, test: &str) -> bool {
+    match name.split_once('*') {
+        None => name == test,
+        Some((begins, ends)) => {
+            let rest = test.strip_prefix(begins);
+            rest.is_some_and(|rest| rest.ends_with(ends))
+        }
     }
 }
 
@@ -87,7 +100,7 @@ pub(crate) fn check_programs(programs: &[String]) -> Result<()> {
 /// Fails if the list has a test that a program, whose tests these are, has not.
 pub(crate) fn check_tests(program: &str, tests: &[String]) -> Result<()> {
     let needs = NEEDS.iter().filter(|need| need.program == program);
-    let known = |test: &&&str| tests.iter().any(|other| other == **test);
+    let known = |name: &&&str| tests.iter().any(|test| is(name, test));
     let mut listed = needs.flat_map(|need| need.tests);
     listed.find(|test| !known(test)).map_or(Ok(()), |test| {
         Err(stale(format!("{program} has no test {test}")))
@@ -114,6 +127,19 @@ mod tests {
         );
         assert_eq!(lack(Some(Series::new(6, 13))), None);
         assert_eq!(lack(None), None, "an image has to have everything");
+    }
+
+    #[test]
+    fn a_star_is_whatever_there_is() {
+        for (name, test, answer) in [
+            ("one", "one", true),
+            ("one", "one::two", false),
+            ("a::*::file", "a::b::file", true),
+            ("a::*::file", "a::file", false),
+            ("a::*::file", "a::b::memory", false),
+        ] {
+            assert_eq!(is(name, test), answer, "{name} {test}");
+        }
     }
 
     #[test]

@@ -161,6 +161,46 @@ pub(super) static NEEDS: &[Need] = &[
     )
     .refused(),
     some(
+        "kernel_selftests",
+        &[
+            "change_process::*",
+            "iommufd_mock_domain::*::one_domain_file",
+            "iommufd_mock_domain::*::one_domain_file_hugepage",
+            "fail_nth::map_file_domain",
+        ],
+        &f::FILES,
+    )
+    .refused(),
+    some(
+        "kernel_selftests",
+        &[
+            "iommufd_ioas::dmabuf_simple::*",
+            "iommufd_ioas::dmabuf_revoke::*",
+        ],
+        &f::DMA_BUFS,
+    ),
+    some(
+        "kernel_selftests",
+        &[
+            "iommufd_device_pasid::*",
+            "iommufd_dirty_tracking::pasid_set_dirty_tracking::*",
+        ],
+        &f::PASIDS,
+    ),
+    some(
+        "kernel_selftests",
+        &["iommufd_viommu::*::mock_viommu", "fail_nth::device"],
+        &f::VIRTUAL_IOMMUS,
+    )
+    .refused(),
+    // It goes through all ioctls that there are.
+    some(
+        "kernel_selftests",
+        &["iommufd::cmd_length"],
+        &f::PHYSICAL_ADDRESSES,
+    )
+    .refused(),
+    some(
         "ledger",
         &[
             "after_a_failed_unmap_and_a_dropped_guard_the_memory_is_alive",
