@@ -151,7 +151,7 @@ impl<'a> HwPtBuilder<'a> {
     /// Attaching a device then takes page requests of it: on VT-d it fails with `ENODEV` if the
     /// device has none; it fails with `EINVAL` for a virtual function of a device that has them.
     ///
-    /// Since Linux 6.11.
+    /// Since Linux 6.13; before, only [nested tables](crate::NestedHwPtBuilder::fault_queue) can.
     #[doc(alias = "IOMMU_HWPT_FAULT_ID_VALID")]
     pub fn fault_queue(mut self, queue: &'a FaultQueue) -> Self {
         self.fault_queue = Some(queue);

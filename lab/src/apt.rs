@@ -33,13 +33,15 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// A configuration that knows one foreign suite only, to download from.
-    pub(crate) fn of_suite(cache: &Cache, name: &'static str, suite: &str) -> Result<Self> {
-        let source = Source {
-            suite: suite.to_owned(),
-            ..main_archive()?
+    /// A configuration that knows some foreign suites only, to download from.
+    pub(crate) fn of_suites(cache: &Cache, name: &'static str, suites: &[&str]) -> Result<Self> {
+        let archive = main_archive()?;
+        let source = |suite: &&str| Source {
+            suite: (*suite).to_owned(),
+            ..archive.clone()
         };
-        Self::new(cache, name, &[source], None)
+        let sources: Vec<Source> = suites.iter().map(source).collect();
+        Self::new(cache, name, &sources, None)
     }
 
     /// A configuration that knows Debian's suites of this machine, and its backports, to install from.

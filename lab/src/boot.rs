@@ -134,7 +134,7 @@ fn start(lab: &Lab, files: &Files, job: &Job, on_output: &mut dyn FnMut(&[u8])) 
     qemu.current_dir(files.directory());
     let boot = Boot {
         qemu: &lab.qemu,
-        kernel: &lab.kernel,
+        kernel: &lab.kernel.image,
         files,
         append: &job.append,
         interactive: job.interactive,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::arch::{self, Arch};
 use crate::error::{Error, Result};
 use crate::help;
+use crate::kernel;
 
 /// The exit status for a command line that makes no sense.
 pub(crate) const USAGE: u8 = 2;
@@ -39,7 +40,7 @@ pub(crate) enum Command {
 type Known = (&'static str, Option<&'static str>);
 
 const ARCH: Known = ("--arch", Some("NAME"));
-const KERNEL: Known = ("--kernel", Some("FILE"));
+const KERNEL: Known = ("--kernel", Some("FILE|VERSION"));
 const QEMU: Known = ("--qemu", Some("PATH"));
 const UPDATE: Known = ("--update", None);
 const TIMEOUT: Known = ("--timeout", Some("SECONDS"));
@@ -124,7 +125,7 @@ impl Command {
 pub(crate) struct Options {
     /// The architecture, if one was named.
     pub(crate) arch: Option<&'static Arch>,
-    /// A kernel image or source tarball to use.
+    /// A kernel image or source tarball to use, or the version of Linux whose source Debian has.
     pub(crate) kernel: Option<PathBuf>,
     /// A QEMU to use.
     pub(crate) qemu: Option<PathBuf>,
@@ -235,7 +236,9 @@ impl Options {
 
     /// Those of a command that is for all. A kernel or a QEMU that the user brings is for one.
     pub(crate) fn arches(&self) -> Vec<&'static Arch> {
-        if self.arch.is_some() || self.kernel.is_some() || self.qemu.is_some() {
+        let brings = |path: &PathBuf| kernel::series_of(path).is_none();
+        let kernel = self.kernel.as_ref().is_some_and(brings);
+        if self.arch.is_some() || kernel || self.qemu.is_some() {
             vec![self.arch()]
         } else {
             arch::ALL.to_vec()
@@ -353,6 +356,7 @@ mod tests {
     fn what_is_for_all_architectures_is_for_one_that_is_named_or_brought_for() {
         assert_eq!(options("test").arches(), arch::ALL);
         assert_eq!(options("test --kernel k").arches(), [arch::ALL[0]]);
+        assert_eq!(options("test --kernel 6.12").arches(), arch::ALL);
         let other = arch::ALL[1];
         let named = options(&format!("test --arch {} --qemu q", other.name));
         assert_eq!((named.arches(), named.arch()), (vec![other], other));

@@ -1,4 +1,4 @@
-//! `cargo lab codegen`: the bindings to the kernel's headers, regenerated or checked.
+//! `cargo lab codegen`: the bindings to the kernel's headers, regenerated or checked, and the README's table of features.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use crate::headers;
 use crate::host;
 use crate::programs::{self, workspace};
 use crate::progress::say;
+use crate::readme;
 use crate::setup;
 
 /// The package whose build script has the generator, under the feature `bindgen`.
@@ -33,6 +34,7 @@ const DRIFTED: u8 = 1;
 
 /// `cargo lab codegen`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
+    readme::table(!options.check)?;
     let cache = Cache::open()?;
     let include = {
         let lock = cache.lock()?;

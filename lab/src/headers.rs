@@ -18,15 +18,15 @@ pub(crate) fn make(lock: &Lock, arch: &Arch, update: bool) -> Result<(Version, P
     let wanted = if update {
         None
     } else {
-        arch.cached_version(cache)
+        arch.cached_version(cache, None)
     };
-    let cached = source::best(cached(cache, wanted.as_ref()), |(version, _)| {
+    let cached = source::best(cached(cache, wanted.as_ref()), None, |(version, _)| {
         version.clone()
     });
     if let (Some(cached), false) = (cached, update) {
         return Ok(cached);
     }
-    let apt = source::apt(cache)?;
+    let apt = source::apt(cache, None)?;
     apt.update()?;
     let offers = apt.versions(PACKAGE)?;
     let version = choose(&offers, wanted.as_ref()).ok_or_else(|| {
@@ -75,7 +75,7 @@ fn choose(offers: &[String], wanted: Option<&Version>) -> Option<Version> {
         .iter()
         .find(|offer| wanted.is_some_and(|wanted| same(wanted, offer)))
         .cloned();
-    exact.or_else(|| source::best(offers, Version::clone))
+    exact.or_else(|| source::best(offers, None, Version::clone))
 }
 
 /// Whether two versions are one: the cache has them as names of directories.

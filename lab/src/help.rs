@@ -10,6 +10,7 @@ Options of every command that boots:
   --append PARAMETERS  more kernel parameters, in one word (`--append 'a=1 b=2'`)
   --kernel FILE        use this kernel: an image (vmlinux, bzImage; Image for aarch64), or a source tarball
                        (linux-source-*.tar.xz) to build one from
+  --kernel VERSION     use the Linux of this version, such as 6.12, built from Debian's source of it
   --qemu PATH          use this QEMU (for the architecture, version 10 or newer)
   --update             see if there is a newer kernel first
 ";
@@ -119,6 +120,10 @@ does not. Most test programs run on the first two; lab/src/places.rs says which 
   --skip-host          leave out the tests of the host
   --no-fail-fast       go on to the kernel's tests when one of the host's failed, and to the next architecture's
 
+With an older kernel (--kernel 6.12), what lab/src/needs/list.rs says to need more has to fail there, by an error that
+says so where there is one; everything else has to pass, as on the lab's own. Of an image nothing is known: on it all has
+to pass.
+
 The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,
 at most twice; target/lab/stood-still has what the processors did.
@@ -187,14 +192,16 @@ kept, as the kernel else nests nothing (lab/src/iort.rs says why).
   --arch NAME          only for this architecture: x86_64 or aarch64
   --update             fetch and build a newer kernel, if there is one
   --kernel FILE        build this source tarball, or just check for everything but a kernel if it is an image
+  --kernel VERSION     fetch and build this Linux, such as 6.12
   --qemu PATH          use this QEMU
 ";
 
 const CODEGEN: &str = "
 Regenerates iommufd-sys/src/generated from the kernel headers (linux-libc-dev) of the lab kernel's version. Installs
-libclang, which nothing else here needs.
+libclang, which nothing else here needs. Before that, it puts the table of what works on which kernel into the README, as
+lab/src/features.rs has it.
 
-  --check              change nothing; if the bindings are not what the headers give, show the difference and fail.
+  --check              change nothing; if the table or the bindings are not what they should be, show the difference and fail.
                        Then run the tests of iommufd-sys that compare it with the headers themselves
   --update             use the headers of the newest kernel that there is
 ";

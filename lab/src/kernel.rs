@@ -7,8 +7,10 @@ use crate::arch::Arch;
 use crate::cache::{self, Cache, Lock};
 use crate::command::{self, command};
 use crate::error::{Doing, Error, Result};
+use crate::features;
 use crate::host::{self, Need};
 use crate::progress::{Step, Unit, say};
+use crate::series::Series;
 use crate::source::{self, Version};
 
 /// How the kernel of an architecture is built.
@@ -41,42 +43,49 @@ pub(crate) struct Recipe {
 }
 
 impl Arch {
-    /// The key of the configuration. A comment changes no kernel.
-    fn key(&self) -> String {
-        let settings: Vec<&str> = settings(self.kernel.fragment).collect();
+    /// The key of the configuration for the Linux of a series. A comment changes no kernel.
+    fn key(&self, series: Option<Series>) -> String {
+        let settings: Vec<&str> = settings(self.kernel.fragment, series).collect();
         cache::key(settings.join("\n").as_bytes())
     }
 
-    /// The name in the cache of the kernel that is built from a source.
-    fn directory(&self, source: &str) -> PathBuf {
+    /// The name in the cache of the kernel that is built from a source, which is of a series.
+    fn directory(&self, source: &str, series: Option<Series>) -> PathBuf {
         let name = format!(
             "{}-{}-{}",
             self.name,
             cache::directory_name(source),
-            self.key()
+            self.key(series)
         );
         Path::new("kernel").join(name)
     }
 
-    /// The path in the cache of the image that is built from a source.
-    pub(crate) fn image_of(&self, source: &str) -> PathBuf {
-        self.directory(source).join(self.kernel.image)
+    /// The kernel that is built, or is to be, from a source.
+    fn kernel_of(&self, cache: &Cache, source: &str, series: Option<Series>) -> Kernel {
+        let directory = cache.path(self.directory(source, series));
+        Kernel {
+            image: directory.join(self.kernel.image),
+            series,
+        }
     }
 
-    /// The best kernel in the cache with this configuration, if there is one.
-    pub(crate) fn cached(&self, cache: &Cache) -> Option<PathBuf> {
-        let version = self.cached_version(cache)?;
-        Some(cache.path(self.image_of(&version.0)))
+    /// The best kernel in the cache with this configuration, if there is one; of a series, if one is wanted.
+    pub(crate) fn cached(&self, cache: &Cache, wanted: Option<Series>) -> Option<Kernel> {
+        let version = self.cached_version(cache, wanted)?;
+        Some(self.of_version(cache, &version))
+    }
+
+    /// The same from a version of Debian's source.
+    fn of_version(&self, cache: &Cache, version: &Version) -> Kernel {
+        self.kernel_of(cache, &version.0, version.series())
     }
 
     /// Its version.
-    pub(crate) fn cached_version(&self, cache: &Cache) -> Option<Version> {
-        let key = self.key();
+    pub(crate) fn cached_version(&self, cache: &Cache, wanted: Option<Series>) -> Option<Version> {
         let version = |name: &String| {
             let rest = name.strip_prefix(self.name)?.strip_prefix('-')?;
-            rest.strip_suffix(&key)?
-                .strip_suffix('-')
-                .map(str::to_owned)
+            let (version, key) = rest.rsplit_once('-')?;
+            (key == self.key(Series::of(version))).then(|| version.to_owned())
         };
         let versions = cache
             .names("kernel")
@@ -84,22 +93,36 @@ impl Arch {
             .filter_map(version)
             .map(Version)
             .collect();
-        source::best(versions, Version::clone)
+        source::best(versions, wanted, Version::clone)
     }
 }
 
-/// The kernel that the user brought with `--kernel`.
+/// A kernel to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// Its image.
+    pub(crate) image: PathBuf,
+    /// Which Linux it is; of an image that a user brought nothing is known.
+    pub(crate) series: Option<Series>,
+}
+
+/// The kernel that the user asked for with `--kernel`.
 #[derive(Debug)]
 pub(crate) enum Brought {
     /// An image to boot.
     Image(PathBuf),
     /// A source tarball to build one from.
     Tarball(PathBuf),
+    /// A series, whose source Debian has.
+    Series(Series),
 }
 
 impl Brought {
     /// Looks at what `--kernel` names.
     pub(crate) fn look(path: &Path, arch: &Arch) -> Result<Self> {
+        if let Some(series) = series_of(path) {
+            return Ok(Self::Series(series));
+        }
         let path = std::path::absolute(path).doing(|| format!("cannot use {}", path.display()))?;
         let mut start = [0; 0x210];
         let mut file =
@@ -126,6 +149,11 @@ impl Brought {
     }
 }
 
+/// The series that `--kernel` names, if it names no file.
+pub(crate) fn series_of(path: &Path) -> Option<Series> {
+    path.to_str()?.parse().ok()
+}
+
 /// What the lab still needs to have a kernel.
 pub(crate) fn needs(arch: &Arch) -> Vec<Need> {
     host::missing(&arch.kernel.needs.concat())
@@ -133,14 +161,19 @@ pub(crate) fn needs(arch: &Arch) -> Vec<Need> {
 
 /// The kernel from Debian's source: from the cache, or built. The network is asked only if the cache cannot answer, or
 /// if `update` is set.
-pub(crate) fn make(lock: &Lock, arch: &Arch, update: bool) -> Result<PathBuf> {
+pub(crate) fn make(
+    lock: &Lock,
+    arch: &Arch,
+    wanted: Option<Series>,
+    update: bool,
+) -> Result<Kernel> {
     let cache = lock.cache();
-    if !update && let Some(kernel) = arch.cached(cache) {
+    if !update && let Some(kernel) = arch.cached(cache, wanted) {
         return Ok(kernel);
     }
-    let (version, tree) = source_tree(lock, update)?;
-    let kernel = cache.path(arch.image_of(&version.0));
-    if kernel.is_file() {
+    let (version, tree) = source_tree(lock, wanted, update)?;
+    let kernel = arch.of_version(cache, &version);
+    if kernel.image.is_file() {
         say(format!(
             "Linux {} is the newest, and is built already",
             version.0
@@ -151,23 +184,40 @@ pub(crate) fn make(lock: &Lock, arch: &Arch, update: bool) -> Result<PathBuf> {
 }
 
 /// The kernel from a tarball that the user brought.
-pub(crate) fn make_from_tarball(lock: &Lock, arch: &Arch, tarball: &Path) -> Result<PathBuf> {
+pub(crate) fn make_from_tarball(lock: &Lock, arch: &Arch, tarball: &Path) -> Result<Kernel> {
     let (key, tree) = source::bring(lock, tarball)?;
     build(lock, arch, &key, &tree)
 }
 
+/// The kernel from a tarball that the user brought, if it is built.
+pub(crate) fn cached_from_tarball(
+    cache: &Cache,
+    arch: &Arch,
+    tarball: &Path,
+) -> Result<Option<Kernel>> {
+    let key = source::brought_key(tarball)?;
+    let tree = cache.path(source::brought(&key));
+    let kernel = arch.kernel_of(cache, &key, series_of_tree(&tree));
+    Ok(kernel.image.is_file().then_some(kernel))
+}
+
 /// An unpacked source tree: from the cache, or fetched.
-pub(crate) fn source_tree(lock: &Lock, update: bool) -> Result<(Version, PathBuf)> {
+pub(crate) fn source_tree(
+    lock: &Lock,
+    wanted: Option<Series>,
+    update: bool,
+) -> Result<(Version, PathBuf)> {
     let cache = lock.cache();
     let cached = source::best(
         source::cached(cache),
+        wanted,
         |(version, _): &(Version, PathBuf)| version.clone(),
     );
     if let (Some(cached), false) = (cached, update) {
         return Ok(cached);
     }
-    let apt = source::apt(cache)?;
-    let version = source::newest(&apt)?;
+    let apt = source::apt(cache, wanted)?;
+    let version = source::newest(&apt, wanted)?;
     let tree = cache.path(source::directory(&version));
     let tree = if tree.is_dir() {
         tree
@@ -178,7 +228,7 @@ pub(crate) fn source_tree(lock: &Lock, update: bool) -> Result<(Version, PathBuf
 }
 
 /// Builds a kernel out of its source tree.
-fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
+fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<Kernel> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let place = lock.workplace("kernel")?;
     let (objects, result) = (place.join("objects"), place.join("result"));
@@ -186,8 +236,11 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     cache::create(&result)?;
     let fragment = result.join("fragment");
     let recipe = &arch.kernel;
-    fs::write(&fragment, recipe.fragment)
-        .doing(|| format!("cannot write {}", fragment.display()))?;
+    let series = series_of_tree(tree);
+    let lines: String = settings(recipe.fragment, series)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(&fragment, lines).doing(|| format!("cannot write {}", fragment.display()))?;
     // Outside the workplace, which the next run clears away: a user wants to read it after a failure.
     let log = lock.cache().path("kernel-build.log");
     fs::remove_file(&log).unwrap_or_default();
@@ -215,7 +268,7 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
         error.next("the kernel's build needs the packages that `cargo lab help setup` lists; see the log for the first error")
     };
     command::logged(&mut make(&["allnoconfig"]), &log, |_| {}).map_err(hint)?;
-    report_lost(arch, &objects.join(".config"))?;
+    check_configuration(arch, series, &objects.join(".config"))?;
     let mut lines = 0;
     command::logged(
         &mut make(&[&format!("-j{jobs}"), recipe.image]),
@@ -236,10 +289,13 @@ fn build(lock: &Lock, arch: &Arch, name: &str, tree: &Path) -> Result<PathBuf> {
     let config = result.join("config");
     fs::copy(objects.join(".config"), &config)
         .doing(|| format!("cannot write {}", config.display()))?;
-    let kept = lock.publish(&result, arch.directory(name))?;
+    let kept = lock.publish(&result, arch.directory(name, series))?;
     fs::remove_dir_all(&place).unwrap_or_default();
     step.done(format!("built Linux {shown} for {}", arch.name));
-    Ok(kept.join(recipe.image))
+    Ok(Kernel {
+        image: kept.join(recipe.image),
+        series,
+    })
 }
 
 /// Keeps nothing but what is always kept.
@@ -250,6 +306,11 @@ pub(crate) fn keep_nothing_else(_: &Path, _: &Path) -> Result<()> {
 /// The release that a source tree says it is of, such as `7.3.4`.
 fn release(tree: &Path) -> Option<String> {
     release_from(&fs::read_to_string(tree.join("Makefile")).ok()?)
+}
+
+/// The series of that release.
+fn series_of_tree(tree: &Path) -> Option<Series> {
+    Series::of(&release(tree)?)
 }
 
 fn release_from(makefile: &str) -> Option<String> {
@@ -265,27 +326,64 @@ fn release_from(makefile: &str) -> Option<String> {
     Some(numbers.join("."))
 }
 
-/// Says which lines of the fragment a kernel did not take: another version may know them under another name.
-fn report_lost(arch: &Arch, config: &Path) -> Result<()> {
+/// Sees that a kernel took every line of the fragment that its series knows. A series that the lab is tested on fails
+/// otherwise: without an option less would be tested, and nobody would notice. Of another one the lab says so only, as it
+/// may know an option by another name.
+fn check_configuration(arch: &Arch, series: Option<Series>, config: &Path) -> Result<()> {
     let config =
         fs::read_to_string(config).doing(|| format!("cannot read {}", config.display()))?;
-    for line in lost(arch.kernel.fragment, &config) {
-        say(format!(
-            "note: this kernel's configuration did not take {line}"
-        ));
+    let lost = lost(arch.kernel.fragment, series, &config);
+    match series {
+        Some(series) if features::KERNELS.contains(&series) && !lost.is_empty() => {
+            Err(Error::new(format!(
+                "the configuration of Linux {series} for {} lacks what the lab needs",
+                arch.name
+            ))
+            .because(format!("it did not take {}", lost.join(", ")))
+            .next(format!(
+                "if it is newer than this kernel, say so in front of it in lab/kernel: `{SINCE}...`"
+            )))
+        }
+        _ => {
+            for line in lost {
+                say(format!(
+                    "note: this kernel's configuration did not take {line}"
+                ));
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
-/// The lines of a fragment that are no comments.
-fn settings(fragment: &str) -> impl Iterator<Item = &str> {
-    fragment.lines().filter(|line| line.starts_with("CONFIG_"))
+/// How a fragment says, on a line in front of an option, since which Linux there is one.
+const SINCE: &str = "# since Linux ";
+/// How it says that a newer Linux has none.
+const BEFORE: &str = "# before Linux ";
+
+/// The lines of a fragment that are no comments, for the Linux of a series: without what is newer, and what is gone. Of
+/// a Linux that is not known it is thought to be new.
+fn settings(fragment: &str, series: Option<Series>) -> impl Iterator<Item = &str> {
+    let notes = std::iter::once("").chain(fragment.lines());
+    let is_there = move |note: &str| {
+        let named = |begins| Some(note.strip_prefix(begins)?.parse::<Series>());
+        let is_before = |other| series.is_some_and(|series| series < other);
+        match (named(SINCE), named(BEFORE)) {
+            (Some(Ok(since)), _) => !is_before(since),
+            (_, Some(Ok(gone))) => is_before(gone),
+            _ => true,
+        }
+    };
+    notes
+        .zip(fragment.lines())
+        .filter(|(_, line)| line.starts_with("CONFIG_"))
+        .filter(move |(note, _)| is_there(note))
+        .map(|(_, line)| line)
 }
 
-/// The lines of a fragment that a configuration does not have.
-fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
+/// The lines of a fragment that the configuration of a kernel does not have, though it could.
+fn lost<'a>(fragment: &'a str, series: Option<Series>, config: &str) -> Vec<&'a str> {
     let has = |line: &str| config.lines().any(|other| other == line);
-    settings(fragment)
+    settings(fragment, series)
         .filter(|line| match line.strip_suffix("=n") {
             Some(name) => config
                 .lines()
@@ -298,7 +396,7 @@ fn lost<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::{COVERAGE, X86_64};
+    use crate::arch::{AARCH64, COVERAGE, X86_64};
 
     #[test]
     fn finds_what_a_configuration_did_not_take() {
@@ -306,9 +404,36 @@ mod tests {
         let config =
             "CONFIG_A=y\n# CONFIG_B is not set\n# CONFIG_C is not set\nCONFIG_D=y\nCONFIG_E=8\n";
         assert_eq!(
-            lost(fragment, config),
+            lost(fragment, None, config),
             ["CONFIG_C=y", "CONFIG_D=n", "CONFIG_E=7"]
         );
+    }
+
+    #[test]
+    fn a_kernel_takes_what_there_is_in_its_series() {
+        let fragment = "CONFIG_A=y\n# since Linux 6.13\nCONFIG_B=y\nCONFIG_C=y\n\
+                        # before Linux 6.13\nCONFIG_D=y\n";
+        let lost = |series| lost(fragment, series, "");
+        let older = lost(Some(Series::new(6, 12)));
+        assert_eq!(older, ["CONFIG_A=y", "CONFIG_C=y", "CONFIG_D=y"]);
+        for newer in [Some(Series::new(6, 13)), None] {
+            assert_eq!(lost(newer), ["CONFIG_A=y", "CONFIG_B=y", "CONFIG_C=y"]);
+        }
+    }
+
+    #[test]
+    fn every_note_of_a_fragment_is_on_an_option_and_can_be_read() {
+        for arch in [&X86_64, &AARCH64, &COVERAGE] {
+            let lines: Vec<&str> = arch.kernel.fragment.lines().collect();
+            for pair in lines.windows(2) {
+                let mut notes = [SINCE, BEFORE].into_iter();
+                let read = notes.find_map(|begins| pair[0].strip_prefix(begins));
+                if pair[0].starts_with("# since") || pair[0].starts_with("# before") {
+                    read.unwrap().parse::<Series>().unwrap();
+                    assert!(pair[1].starts_with("CONFIG_"), "{pair:?}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -321,9 +446,11 @@ mod tests {
 
     #[test]
     fn a_kernel_is_named_by_its_source_and_its_configuration() {
-        let name = X86_64.directory("7.3.4-1~bpo13+1");
-        let expected = format!("kernel/x86_64-7.3.4-1-bpo13-1-{}", X86_64.key());
+        let (version, series) = ("7.3.4-1~bpo13+1", Some(Series::new(7, 3)));
+        let name = X86_64.directory(version, series);
+        let expected = format!("kernel/x86_64-7.3.4-1-bpo13-1-{}", X86_64.key(series));
         assert_eq!(name, Path::new(&expected));
-        assert_ne!(name, COVERAGE.directory("7.3.4-1~bpo13+1"));
+        assert_ne!(name, COVERAGE.directory(version, series));
+        assert_ne!(X86_64.key(series), X86_64.key(Some(Series::new(6, 12))));
     }
 }

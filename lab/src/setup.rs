@@ -1,6 +1,6 @@
 //! Makes this machine ready: finds what is missing, says what it will install and why, and gets it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::apt::Apt;
 use crate::arch::Arch;
@@ -10,7 +10,7 @@ use crate::cli::Options;
 use crate::error::{Error, Result};
 use crate::host::{self, Need, System};
 use crate::iort;
-use crate::kernel::{self, Brought};
+use crate::kernel::{self, Brought, Kernel};
 use crate::progress::say;
 use crate::qemu::{BRING, Qemu};
 use crate::source;
@@ -23,8 +23,8 @@ pub(crate) struct Lab {
     pub(crate) arch: &'static Arch,
     /// The emulator.
     pub(crate) qemu: Qemu,
-    /// The kernel image.
-    pub(crate) kernel: PathBuf,
+    /// The kernel.
+    pub(crate) kernel: Kernel,
     /// The guest's shell and tools.
     pub(crate) busybox: PathBuf,
     /// The table for the machine that overrides its IORT, if there is one.
@@ -40,7 +40,8 @@ pub(crate) fn prepare(options: &Options, arch: &'static Arch) -> Result<Lab> {
     let look = |path| Brought::look(path, arch);
     let brought = options.kernel.as_deref().map(look).transpose()?;
     // A kernel that the user brought has no newer one.
-    let update = options.update && brought.is_none();
+    let is_debians = matches!(brought, None | Some(Brought::Series(_)));
+    let update = options.update && is_debians;
     let present = match update {
         true => None,
         false => present(options, brought.as_ref(), arch, &cache)?,
@@ -99,8 +100,12 @@ fn complete(
     if qemu.is_none() {
         needs.push(arch.emulator.need);
     }
-    let no_source =
-        brought.is_none() && kernel.is_none() && (update || source::cached(cache).is_empty());
+    let has_source = match brought {
+        None => !update && !source::cached(cache).is_empty(),
+        Some(Brought::Series(series)) => !update && source::is_cached(cache, *series),
+        Some(Brought::Image(_) | Brought::Tarball(_)) => true,
+    };
+    let no_source = kernel.is_none() && !has_source;
     Packages::of(cache, &needs, busybox.is_none(), no_source)?.install(&needs)?;
 
     let qemu = match qemu {
@@ -114,9 +119,10 @@ fn complete(
     let busybox = busybox.map_or_else(|| busybox::fetch(&lock, arch), Ok)?;
     let kernel = match (kernel, brought) {
         (Some(kernel), _) => kernel,
-        (None, Some(Brought::Image(kernel))) => kernel.clone(),
+        (None, Some(Brought::Image(image))) => of_image(image),
         (None, Some(Brought::Tarball(tarball))) => kernel::make_from_tarball(&lock, arch, tarball)?,
-        (None, None) => kernel::make(&lock, arch, update)?,
+        (None, Some(Brought::Series(series))) => kernel::make(&lock, arch, Some(*series), update)?,
+        (None, None) => kernel::make(&lock, arch, None, update)?,
     };
     Ok(Lab {
         arch,
@@ -139,7 +145,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         let lab = prepare(options, arch)?;
         toolchain::complete(arch)?;
         say(format!("this machine is ready for {}:", arch.name));
-        say(format!("  kernel   {}", lab.kernel.display()));
+        say(format!("  kernel   {}", lab.kernel.image.display()));
         say(format!("  QEMU     {}", lab.qemu.path.display()));
         say(format!("  busybox  {}", lab.busybox.display()));
     }
@@ -151,7 +157,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
 pub(crate) fn source(options: &Options) -> Result<u8> {
     let cache = Cache::open()?;
     let lock = cache.lock()?;
-    let (_, tree) = kernel::source_tree(&lock, options.update)?;
+    let (_, tree) = kernel::source_tree(&lock, None, options.update)?;
     println!("{}", tree.display());
     Ok(0)
 }
@@ -163,18 +169,20 @@ fn present_qemu(options: &Options, arch: &Arch, cache: &Cache) -> Result<Option<
     }
 }
 
-fn present_kernel(
-    brought: Option<&Brought>,
-    arch: &Arch,
-    cache: &Cache,
-) -> Result<Option<PathBuf>> {
+fn present_kernel(brought: Option<&Brought>, arch: &Arch, cache: &Cache) -> Result<Option<Kernel>> {
     match brought {
-        Some(Brought::Image(image)) => Ok(Some(image.clone())),
-        Some(Brought::Tarball(tarball)) => {
-            let kernel = cache.path(arch.image_of(&source::brought_key(tarball)?));
-            Ok(kernel.is_file().then_some(kernel))
-        }
-        None => Ok(arch.cached(cache)),
+        Some(Brought::Image(image)) => Ok(Some(of_image(image))),
+        Some(Brought::Tarball(tarball)) => kernel::cached_from_tarball(cache, arch, tarball),
+        Some(Brought::Series(series)) => Ok(arch.cached(cache, Some(*series))),
+        None => Ok(arch.cached(cache, None)),
+    }
+}
+
+/// An image that the user brought.
+fn of_image(image: &Path) -> Kernel {
+    Kernel {
+        image: image.to_owned(),
+        series: None,
     }
 }
 

@@ -10,13 +10,16 @@ use crate::cache::{self, Cache, Lock};
 use crate::command::command;
 use crate::error::{Doing, Error, Result};
 use crate::progress::{Step, Unit, say};
+use crate::series::Series;
 
 /// The series the lab is written for.
-pub(crate) const SERIES: &str = "7.3";
+pub(crate) const SERIES: Series = Series::new(7, 3);
 /// What takes its place when it is gone: the newest of these.
 const MAJOR: &str = "7.";
 /// The Debian suite that has it, whatever the release of this machine.
 pub(crate) const SUITE: &str = "trixie-backports";
+/// Those that have another series, if one is asked for.
+const SUITES: [&str; 2] = [SUITE, "trixie"];
 /// The package of a series' source, without the series.
 const PACKAGE: &str = "linux-source-";
 
@@ -25,14 +28,9 @@ const PACKAGE: &str = "linux-source-";
 pub(crate) struct Version(pub(crate) String);
 
 impl Version {
-    /// The series that a version belongs to, such as `7.3`.
-    pub(crate) fn series(&self) -> &str {
-        let mut dots = self.0.match_indices('.').map(|(position, _)| position);
-        let end = dots
-            .nth(1)
-            .or_else(|| self.0.find('-'))
-            .unwrap_or(self.0.len());
-        &self.0[..end]
+    /// The series that a version belongs to.
+    pub(crate) fn series(&self) -> Option<Series> {
+        Series::of(&self.0)
     }
 
     /// The numbers in it, which order the versions of one suite.
@@ -44,31 +42,42 @@ impl Version {
     }
 }
 
-/// The best of some versions: the newest of the lab's series, else the newest of its major version.
-pub(crate) fn best<T>(candidates: Vec<T>, version: impl Fn(&T) -> Version) -> Option<T> {
+/// The best of some versions: the newest of the series that is wanted. Without one, it is the newest of the lab's, else of
+/// its major version.
+pub(crate) fn best<T>(
+    candidates: Vec<T>,
+    wanted: Option<Series>,
+    version: impl Fn(&T) -> Version,
+) -> Option<T> {
     candidates
         .into_iter()
-        .filter(|candidate| version(candidate).0.starts_with(MAJOR))
+        .filter(|candidate| match wanted {
+            Some(series) => version(candidate).series() == Some(series),
+            None => version(candidate).0.starts_with(MAJOR),
+        })
         .max_by_key(|candidate| {
             let version = version(candidate);
-            (version.series() == SERIES, version.numbers())
+            (version.series() == Some(SERIES), version.numbers())
         })
 }
 
-/// The version that the suite offers now. Asks the network.
-pub(crate) fn newest(apt: &Apt) -> Result<Version> {
+/// The version that the suites offer now. Asks the network.
+pub(crate) fn newest(apt: &Apt, wanted: Option<Series>) -> Result<Version> {
     apt.update()?;
+    if let Some(series) = wanted {
+        return newest_of(apt, series);
+    }
     let mut offers = Vec::new();
     for package in apt.search(&format!("^{PACKAGE}[0-9.]+$"))? {
         offers.extend(apt.versions(&package)?.into_iter().map(Version));
     }
     let seen: Vec<String> = offers.iter().map(|version| version.0.clone()).collect();
-    let version = best(offers, Version::clone).ok_or_else(|| {
+    let version = best(offers, None, Version::clone).ok_or_else(|| {
         Error::new(format!("{SUITE} has no Linux {MAJOR}x source"))
             .because(format!("it has: {}", if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }))
             .next("bring a kernel: --kernel FILE takes an image or a source tarball (linux-source-*.tar.xz)")
     })?;
-    if version.series() != SERIES {
+    if version.series() != Some(SERIES) {
         say(format!(
             "{SUITE} no longer has Linux {SERIES}; taking the newest {MAJOR}x instead: {}",
             version.0
@@ -77,9 +86,23 @@ pub(crate) fn newest(apt: &Apt) -> Result<Version> {
     Ok(version)
 }
 
+/// The same of one series, whose package has its name.
+fn newest_of(apt: &Apt, series: Series) -> Result<Version> {
+    let offers = apt.versions(&format!("{PACKAGE}{series}"))?;
+    let offers = offers.into_iter().map(Version).collect();
+    best(offers, Some(series), Version::clone).ok_or_else(|| {
+        Error::new(format!("Debian has no Linux {series} source"))
+            .because(format!("the package {PACKAGE}{series} was looked for in {}", SUITES.join(" and ")))
+            .next("see which there are, https://packages.debian.org/linux-source, or bring a source tarball: --kernel FILE")
+    })
+}
+
 /// The apt configuration that has the source.
-pub(crate) fn apt(cache: &Cache) -> Result<Apt> {
-    Apt::of_suite(cache, "kernel", SUITE)
+pub(crate) fn apt(cache: &Cache, wanted: Option<Series>) -> Result<Apt> {
+    match wanted {
+        None => Apt::of_suites(cache, "kernel", &[SUITE]),
+        Some(_) => Apt::of_suites(cache, "kernels", &SUITES),
+    }
 }
 
 /// The directory of an unpacked source.
@@ -96,10 +119,19 @@ pub(crate) fn cached(cache: &Cache) -> Vec<(Version, PathBuf)> {
         .collect()
 }
 
+/// Whether the source of a series is in the cache.
+pub(crate) fn is_cached(cache: &Cache, series: Series) -> bool {
+    let mut versions = cached(cache).into_iter();
+    versions.any(|(version, _)| version.series() == Some(series))
+}
+
 /// Fetches and unpacks the source of a version that the suite has.
 pub(crate) fn fetch(lock: &Lock, apt: &Apt, version: &Version) -> Result<PathBuf> {
     let place = lock.workplace("source")?;
-    let package = format!("{PACKAGE}{}", version.series());
+    let series = version
+        .series()
+        .ok_or_else(|| Error::new(format!("cannot tell which Linux {} is", version.0)))?;
+    let package = format!("{PACKAGE}{series}");
     let root = apt.unpacked(&package, Some(&version.0), &place)?;
     let tarball = root.join("usr/src").join(format!("{package}.tar.xz"));
     let tree = unpack(&tarball, &place)?;
@@ -118,10 +150,15 @@ pub(crate) fn brought_key(tarball: &Path) -> Result<String> {
     ))
 }
 
+/// The directory of a source that the user brought, unpacked.
+pub(crate) fn brought(key: &str) -> PathBuf {
+    Path::new("brought").join(key)
+}
+
 /// Unpacks a source tarball that the user brought.
 pub(crate) fn bring(lock: &Lock, tarball: &Path) -> Result<(String, PathBuf)> {
     let key = brought_key(tarball)?;
-    let brought = Path::new("brought").join(&key);
+    let brought = brought(&key);
     let there = lock.cache().path(&brought);
     if there.is_dir() {
         return Ok((key, there));
@@ -196,7 +233,16 @@ mod tests {
             .iter()
             .map(|version| Version((*version).to_owned()))
             .collect();
-        best(offers, Version::clone).map(|version| version.0)
+        best(offers, None, Version::clone).map(|version| version.0)
+    }
+
+    #[test]
+    fn takes_the_newest_of_the_series_that_is_asked_for() {
+        let offers = ["6.12.95-1", "6.12.107-1", "6.1.190-1", "7.3.4-1~bpo13+1"];
+        let offers = offers.map(|version| Version(version.to_owned())).to_vec();
+        let of = |series| best(offers.clone(), Some(series), Version::clone);
+        assert_eq!(of(Series::new(6, 12)).unwrap().0, "6.12.107-1");
+        assert_eq!(of(Series::new(6, 13)), None);
     }
 
     #[test]
@@ -220,7 +266,8 @@ mod tests {
     #[test]
     fn a_version_knows_its_series() {
         let version = Version("7.3.4-1~bpo13+1".to_owned());
-        assert_eq!(version.series(), "7.3");
-        assert_eq!(Version("7.4-1".to_owned()).series(), "7.4");
+        assert_eq!(version.series(), Some(SERIES));
+        let other = Version("7.4-1".to_owned());
+        assert_eq!(other.series(), Some(Series::new(7, 4)));
     }
 }

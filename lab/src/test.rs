@@ -12,11 +12,15 @@ use crate::cli::Options;
 use crate::codegen::TESTS_SOURCE;
 use crate::command;
 use crate::error::{Doing, Error, Result};
+use crate::features::Told;
+use crate::lacking;
 use crate::machine::Machine;
+use crate::needs::{self, Lack};
 use crate::places;
 use crate::programs::{self, Executable};
 use crate::progress::{say, span};
 use crate::run::hand_on;
+use crate::series::Series;
 use crate::setup::{self, Lab};
 use crate::tally::Tally;
 
@@ -30,6 +34,8 @@ const SILENCE: Duration = Duration::from_secs(480);
 const RESTARTS: usize = 2;
 /// The package of the integration tests.
 const TESTS: &str = "tests";
+/// What the report of a test program begins with.
+const TEST: &str = "test";
 /// The exit status of a test runner with a test that failed.
 const TESTS_FAILED: u8 = 101;
 
@@ -55,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             ));
             continue;
         }
-        let all = runners(lab.arch, filter, options.file.as_deref())?;
+        let all = runners(lab, filter, options.file.as_deref())?;
         for &machine in lab.arch.machines {
             let here = |runner: &&Runner| places::runs_on(&stem(&runner.source), machine);
             let runners: Vec<Runner> = all.iter().filter(here).cloned().collect();
@@ -104,6 +110,10 @@ fn in_the_lab(
         expected(runners),
         runners.len()
     ));
+    if let Some(series) = lab.kernel.series {
+        let lacks = runners.iter().flat_map(|runner| &runner.lacks);
+        lacking::announce(series, lacks.map(|(_, lack)| *lack));
+    }
     let mut left = runners;
     let mut restarts = 0;
     let mut status = 0;
@@ -122,7 +132,8 @@ fn in_the_lab(
             machine.name,
             span(outcome.elapsed)
         ));
-        let ended = outcome.reports.iter().filter_map(|report| fields(report));
+        let reports = outcome.reports.iter().filter_map(|report| fields(report));
+        let ended = reports.filter(|[kind, ..]| *kind == TEST);
         let (done, rest) = left.split_at(left.len().min(ended.count()));
         let Some(state) = &outcome.stood_still else {
             let verdict = verdict(&outcome, &ran, expected(left))?;
@@ -164,10 +175,10 @@ fn expected(runners: &[Runner]) -> usize {
 
 /// The status of the first test program that failed.
 fn failed(outcome: &Outcome) -> u8 {
-    let mut statuses = outcome
-        .reports
-        .iter()
-        .filter_map(|report| fields(report)?[1].parse().ok());
+    let reports = outcome.reports.iter().filter_map(|report| fields(report));
+    let mut statuses = reports
+        .filter(|[kind, ..]| *kind == TEST)
+        .filter_map(|[_, status, ..]| status.parse().ok());
     statuses.find(|status| *status != 0).unwrap_or(0)
 }
 
@@ -221,27 +232,39 @@ struct Runner {
     tests: usize,
     /// What to call it with.
     arguments: Vec<String>,
+    /// Its tests for which this kernel lacks something.
+    lacks: Vec<(String, Lack)>,
 }
 
 /// The workspace's test programs that have tests for the lab.
-fn runners(arch: &Arch, filter: Option<&str>, file: Option<&str>) -> Result<Vec<Runner>> {
+fn runners(lab: &Lab, filter: Option<&str>, file: Option<&str>) -> Result<Vec<Runner>> {
     let mut runners = Vec::new();
-    for executable in test_programs(arch, file)? {
+    for executable in test_programs(lab.arch, file)? {
         // What this needs is no kernel, but its headers: `cargo lab codegen --check` runs it.
         if !executable.is_test || executable.source == TESTS_SOURCE {
             continue;
         }
+        let program = stem(&executable.source);
         // A name that is the program's own means all of it.
-        let filter = filter.filter(|name| !stem(&executable.source).contains(name));
-        let tests = count(&executable, arch, filter)?;
-        if tests == 0 {
+        let filter = filter.filter(|name| !program.contains(name));
+        let tests = list(&executable, lab.arch, filter)?;
+        if tests.is_empty() {
             continue;
         }
+        if filter.is_none() {
+            needs::check_tests(&program, &tests)?;
+        }
+        let (tests, lacks) = apart(&program, tests, lab.kernel.series);
         let paint = if colour() { "always" } else { "never" };
         let mut arguments: Vec<String> = ["--ignored", "--test-threads=1", "--color", paint]
             .map(str::to_owned)
             .into();
-        arguments.extend(filter.map(str::to_owned));
+        if lacks.is_empty() {
+            arguments.extend(filter.map(str::to_owned));
+        } else {
+            arguments.push("--exact".to_owned());
+            arguments.extend(tests.iter().cloned());
+        }
         runners.push(Runner {
             name: executable
                 .path
@@ -251,8 +274,9 @@ fn runners(arch: &Arch, filter: Option<&str>, file: Option<&str>) -> Result<Vec<
                 .into_owned(),
             path: executable.path,
             source: executable.source,
-            tests,
+            tests: tests.len(),
             arguments,
+            lacks,
         });
     }
     runners.sort_by(|one, other| one.source.cmp(&other.source));
@@ -272,6 +296,7 @@ fn test_programs(arch: &Arch, file: Option<&str>) -> Result<Vec<Executable>> {
         .map(|executable| stem(&executable.source))
         .collect();
     places::check(&names)?;
+    needs::check_programs(&names)?;
     Ok(executables)
 }
 
@@ -286,8 +311,8 @@ fn stem(source: &str) -> String {
     stem.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// How many tests of a program are for the lab.
-fn count(executable: &Executable, arch: &Arch, filter: Option<&str>) -> Result<usize> {
+/// The tests of a program that are for the lab.
+fn list(executable: &Executable, arch: &Arch, filter: Option<&str>) -> Result<Vec<String>> {
     let list = command::output(
         arch.target
             .run(&executable.path)
@@ -295,19 +320,28 @@ fn count(executable: &Executable, arch: &Arch, filter: Option<&str>) -> Result<u
             .args(filter),
     )
     .map_err(|error| error.because(format!("that is the test program of {}", executable.source)))?;
-    Ok(list.lines().filter(|line| line.ends_with(": test")).count())
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Parts a program's tests: those that are to pass on the kernel, and those for which it lacks something.
+fn apart(
+    program: &str,
+    tests: Vec<String>,
+    series: Option<Series>,
+) -> (Vec<String>, Vec<(String, Lack)>) {
+    let mut pass = Vec::new();
+    let mut lacks = Vec::new();
+    for test in tests {
+        match needs::lack(program, &test, series) {
+            Some(lack) => lacks.push((test, lack)),
+            None => pass.push(test),
+        }
+    }
+    (pass, lacks)
 }
 
 fn job(options: &Options, machine: &'static Machine, runners: &[Runner]) -> Job {
-    let line = |runner: &Runner| {
-        let program = format!("/lab/bin/{}", runner.name);
-        let words: Vec<String> = [&runner.source, &program]
-            .into_iter()
-            .chain(&runner.arguments)
-            .map(|word| quoted(word))
-            .collect();
-        format!("lab_test {}\n", words.join(" "))
-    };
     Job {
         machine,
         programs: runners
@@ -315,7 +349,7 @@ fn job(options: &Options, machine: &'static Machine, runners: &[Runner]) -> Job 
             .map(|runner| (runner.name.clone(), runner.path.clone()))
             .collect(),
         script: std::iter::once(format!("patience={}\n", PATIENCE.as_secs()))
-            .chain(runners.iter().map(line))
+            .chain(runners.iter().map(lines))
             .collect(),
         interactive: false,
         timeout: options.timeout.unwrap_or(LIMIT),
@@ -325,17 +359,55 @@ fn job(options: &Options, machine: &'static Machine, runners: &[Runner]) -> Job 
     }
 }
 
+/// What the guest is to do with a program: the tests for which the kernel lacks something each by itself, then the others.
+fn lines(runner: &Runner) -> String {
+    let program = format!("/lab/bin/{}", runner.name);
+    let line = |words: &[&str]| -> String {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        format!("{}\n", words.join(" "))
+    };
+    let mut lines = String::new();
+    for (test, lack) in &runner.lacks {
+        let told = match lack.told {
+            Told::Typed => lacking::TYPED,
+            Told::Refused => "",
+        };
+        let name = format!("{} {test}", runner.source);
+        let arguments = ["--ignored", "--exact", "--color", "never", test];
+        lines.push_str("lab_lacks ");
+        lines.push_str(&line(&[&[&*name, told, &program], &arguments[..]].concat()));
+    }
+    if runner.tests == 0 {
+        // Nothing is left to run; it has ended.
+        lines.push_str(&format!(
+            "report {}",
+            line(&[TEST, "0", "fine", &runner.source])
+        ));
+        return lines;
+    }
+    let arguments: Vec<&str> = runner.arguments.iter().map(String::as_str).collect();
+    lines.push_str("lab_test ");
+    lines.push_str(&line(&[&[&*runner.source, &program], &*arguments].concat()));
+    lines
+}
+
 /// The status of a boot for tests. A kernel that has complained is no success, and neither are tests that did not run.
 fn verdict(outcome: &Outcome, ran: &Tally, expected: usize) -> Result<u8> {
     let mut blamed = None;
+    let mut wrong = 0;
     for report in &outcome.reports {
-        let Some(["test", status, behaviour, source]) = fields(report) else {
+        let Some([kind, status, behaviour, source]) = fields(report) else {
             continue;
         };
-        if status != "0" {
-            say(format!(
-                "{source}: the test program ended with status {status}"
-            ));
+        if kind == TEST {
+            if status != "0" {
+                say(format!(
+                    "{source}: the test program ended with status {status}"
+                ));
+            }
+        } else if let Some(what) = lacking::wrong(status) {
+            wrong += 1;
+            say(format!("{source}: {what}"));
         }
         if behaviour == "misbehaved" {
             blamed = blamed.or(Some(source));
@@ -361,6 +433,9 @@ fn verdict(outcome: &Outcome, ran: &Tally, expected: usize) -> Result<u8> {
                 .because("the test programs ended well, but did not run what they had listed"),
         );
     }
+    if wrong > 0 {
+        return Err(lacking::error(wrong).status(TESTS_FAILED));
+    }
     Ok(outcome.status)
 }
 
@@ -373,6 +448,7 @@ fn fields(report: &str) -> Option<[&str; 4]> {
 mod tests {
     use super::*;
     use crate::arch::X86_64;
+    use crate::features;
 
     fn outcome(status: u8, reports: &[&str], splats: &[&str]) -> Outcome {
         let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
@@ -438,11 +514,57 @@ mod tests {
             source: "tests/src/ioas.rs".to_owned(),
             tests: 1,
             arguments: vec!["--ignored".to_owned(), "a b".to_owned()],
+            lacks: Vec::new(),
         };
         let job = job(&Options::default(), X86_64.machine(), &[runner]);
         assert_eq!(
             job.script,
             "patience=420\nlab_test 'tests/src/ioas.rs' '/lab/bin/ioas-1' '--ignored' 'a b'\n"
         );
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_asked_for_test_by_test() {
+        let lack = |told| Lack {
+            feature: &features::PASIDS,
+            told,
+        };
+        let runner = |tests| Runner {
+            name: "a-1".to_owned(),
+            path: "/t/a-1".into(),
+            source: "a.rs".to_owned(),
+            tests,
+            arguments: vec!["--exact".to_owned(), "m::one".to_owned()],
+            lacks: vec![
+                ("two".to_owned(), lack(Told::Typed)),
+                ("three".to_owned(), lack(Told::Refused)),
+            ],
+        };
+        let typed = lacking::TYPED;
+        let lacks = format!(
+            "lab_lacks 'a.rs two' '{typed}' '/lab/bin/a-1' '--ignored' '--exact' '--color' 'never' 'two'\n\
+             lab_lacks 'a.rs three' '' '/lab/bin/a-1' '--ignored' '--exact' '--color' 'never' 'three'\n"
+        );
+        assert_eq!(
+            lines(&runner(1)),
+            format!("{lacks}lab_test 'a.rs' '/lab/bin/a-1' '--exact' 'm::one'\n")
+        );
+        assert_eq!(
+            lines(&runner(0)),
+            format!("{lacks}report 'test' '0' 'fine' 'a.rs'\n")
+        );
+    }
+
+    #[test]
+    fn a_test_that_does_what_it_should_not_be_able_to_is_never_green() {
+        let reports = ["lacks refused fine a.rs one", "test 0 fine a.rs"];
+        assert_eq!(verdict(&outcome(0, &reports, &[]), &ran(2), 2).unwrap(), 0);
+        for status in ["0", "101", "137"] {
+            let report = format!("lacks {status} fine a.rs one");
+            let outcome = outcome(0, &[&report, reports[1]], &[]);
+            assert!(verdict(&outcome, &ran(2), 2).is_err());
+        }
+        let misbehaved = ["lacks refused misbehaved a.rs one", reports[1]];
+        assert!(verdict(&outcome(0, &misbehaved, &[]), &ran(2), 2).is_err());
     }
 }

@@ -33,7 +33,6 @@ fn entry(tables: Tables) -> u32 {
 fn config(tables: Tables) -> Stage1 {
     Stage1 {
         iotlb: value(tables),
-        pagetable_type: 0,
     }
 }
 

@@ -34,7 +34,7 @@ type Reached = BTreeSet<u64>;
 /// `cargo lab fuzz --report`.
 pub(super) fn run(options: &Options) -> Result<u8> {
     let lab = guest::lab(options)?;
-    let points = coverage::points(&lab.kernel)?;
+    let points = coverage::points(&lab.kernel.image)?;
     let preload = build::preload()?;
     let mut guest = Guest::new("report")?;
     let preload = guest.bring(&preload)?;
@@ -146,7 +146,7 @@ fn print(points: &Points, columns: &[(&str, Reached)]) {
 /// The kernel's own tests of iommufd, built in the cache from its source.
 fn selftests() -> Result<Vec<PathBuf>> {
     let cache = Cache::open()?;
-    let version = COVERAGE.cached_version(&cache);
+    let version = COVERAGE.cached_version(&cache, None);
     let version = version.ok_or_else(|| Error::new("the lab's kernel is gone from its cache"))?;
     let name = Path::new("selftests").join(directory_name(&version.0));
     let built = cache.path(&name);
@@ -158,7 +158,7 @@ fn selftests() -> Result<Vec<PathBuf>> {
 
 fn build_selftests(lock: &Lock, name: &Path) -> Result<PathBuf> {
     setup::install(lock, SELFTESTS)?;
-    let (_, tree) = kernel::source_tree(lock, false)?;
+    let (_, tree) = kernel::source_tree(lock, None, false)?;
     let (_, headers) = headers::make(lock, &COVERAGE, false)?;
     say("building the kernel's own tests of iommufd");
     let place = lock.workplace("selftests")?;

@@ -33,15 +33,23 @@ pub enum OnViommuInBatches {}
 pub struct Stage1 {
     /// What all entries of its cache hold, until they are invalidated.
     pub iotlb: u32,
-    /// For page tables that are not nested: how they are built.
-    pub pagetable_type: u32,
 }
 
 /// A nested table with nothing of its own.
 pub const CONFIG: Stage1 = Stage1 {
     iotlb: abi::IOTLB_DEFAULT,
-    pagetable_type: 0,
 };
+
+/// What a table of the mock's that is not nested can be configured with, since there are two ways to build one. An older
+/// mock takes nothing of this length, so a nested table's is no more than it needs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoBytes, Immutable)]
+pub struct Unnested {
+    /// Means nothing here.
+    pub iotlb: u32,
+    /// How it is built.
+    pub pagetable_type: u32,
+}
 
 /// An invalidation of a table that is nested in its parent.
 #[repr(C)]
@@ -102,8 +110,8 @@ impl DeviceInvalidation {
     }
 }
 
-// SAFETY: with the mock driver the kernel takes eight bytes each, two numbers, for these types; without it, it refuses
-// the types.
+// SAFETY: with the mock driver the kernel takes numbers for these types, one for a table and two for an invalidation;
+// without it, it refuses the types.
 unsafe impl Format for OnParent {
     type NestsOn = InParent;
     type Config = Stage1;
@@ -188,7 +196,8 @@ pub struct Loopback {
 }
 
 const _: () = {
-    assert!(size_of::<Stage1>() == 8 && offset_of!(Stage1, pagetable_type) == 4);
+    assert!(size_of::<Stage1>() == 4);
+    assert!(size_of::<Unnested>() == 8 && offset_of!(Unnested, pagetable_type) == 4);
     assert!(size_of::<TableInvalidation>() == 8 && offset_of!(TableInvalidation, iotlb_id) == 4);
     assert!(size_of::<DeviceInvalidation>() == 12 && offset_of!(DeviceInvalidation, cache_id) == 8);
     assert!(size_of::<Loopback>() == 24 && offset_of!(Loopback, out_mmap_offset) == 8);

@@ -3,7 +3,7 @@
 use iommufd::{Error, Leaks, NestParent, NestedHwPt, PasidSlot, PasidTarget, Target};
 use rustix::io::Errno;
 use tests::ids;
-use tests::mock::nesting::{CONFIG, OnParent, Stage1, TableInvalidation};
+use tests::mock::nesting::{OnParent, Stage1, TableInvalidation};
 use tests::mock::{abi, check_iotlb};
 use tests::pasids::pasid;
 
@@ -11,7 +11,7 @@ use super::Rig;
 
 /// A guest's tables, each told from the others by what it has cached.
 fn table(rig: &Rig, parent: &NestParent, iotlb: u32) -> NestedHwPt<OnParent> {
-    let config = Stage1 { iotlb, ..CONFIG };
+    let config = Stage1 { iotlb };
     let table = NestedHwPt::builder(parent, &rig.device, &config).pasid(true);
     let table = table.allocate().unwrap();
     assert_eq!(*table.config(), config);

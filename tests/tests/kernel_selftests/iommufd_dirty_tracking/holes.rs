@@ -4,7 +4,7 @@ use iommufd::{Access, DirtyTracking, DmaSlice, Iova, IovaRange, Mapping};
 use iommufd_sys::iommufd as sys;
 use tests::at::{page, range};
 use tests::dirty::{Space, write_at};
-use tests::mock::nesting::{CONFIG, Stage1};
+use tests::mock::nesting::Unnested;
 use tests::mock::{self, abi};
 use tests::raw::dirty::{Request, track_dirty};
 use tests::{ids, raw};
@@ -101,9 +101,9 @@ fn map(fixture: &Fixture) -> Vec<Mapping> {
 /// page has two of them.
 fn in_a_table_of_another_kind(fixture: &Fixture, huge: IovaRange) {
     const HALF: u64 = MIB as u64;
-    let config = Stage1 {
+    let config = Unnested {
+        iotlb: 0,
         pagetable_type: abi::PAGE_TABLE_HUGE,
-        ..CONFIG
     };
     let Space {
         ioas,

@@ -6,7 +6,7 @@ use iommufd::{
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use tests::at::page;
-use tests::mock::nesting::{CONFIG, INVALIDATE_ALL, OnParent, Stage1, TableInvalidation};
+use tests::mock::nesting::{CONFIG, INVALIDATE_ALL, OnParent, TableInvalidation, Unnested};
 use tests::mock::{self, MockDevice, abi, check_iotlb, trigger_iopf};
 use tests::page_requests::{NO_PASID, ask, is_gone, one};
 use tests::raw;
@@ -65,9 +65,9 @@ fn refuses_options(fixture: &Fixture, device: &MockDevice) {
     assert_eq!(paging(sys::IOMMU_HWPT_FAULT_ID_VALID), Err(Errno::NOENT));
     // The mock builds tables in two ways. Data of more than it knows it does not take.
     for (kind, answer) in [(0, Ok(())), (1, Ok(())), (2, Err(Errno::OPNOTSUPP))] {
-        let config = Stage1 {
+        let config = Unnested {
+            iotlb: 0,
             pagetable_type: kind,
-            ..CONFIG
         };
         let made = table_with(
             fd,

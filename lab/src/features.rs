@@ -1,0 +1,214 @@
+//! What the SDK offers, and since which Linux there is it: the one place that says so for the lab and for the README.
+
+use crate::series::Series;
+use crate::source::SERIES;
+
+/// The series that the lab is tested on: the one that it is written for, and an older one beside it.
+pub(crate) const KERNELS: [Series; 2] = [SERIES, Series::new(6, 12)];
+
+/// Something that Linux has since some release.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Feature {
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// The first release that has it.
+    pub(crate) since: Series,
+    /// What there is to say beside the release.
+    note: &'static str,
+    /// On what it is tested with the lab's own kernel.
+    tested: &'static str,
+    /// How a kernel that lacks it is told of.
+    pub(crate) told: Told,
+}
+
+/// How the SDK tells of a kernel that lacks a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// By the error for that, `Unsupported`: it is an ioctl, or a part of one that the kernel says not to know.
+    Typed,
+    /// Like what the hardware has not: to the kernel it is an option as any other, or it is not to be seen at all.
+    Refused,
+}
+
+const fn feature(what: &'static str, since: (u16, u16), tested: &'static str) -> Feature {
+    Feature {
+        what,
+        since: Series::new(since.0, since.1),
+        note: "",
+        tested,
+        told: Told::Typed,
+    }
+}
+
+impl Feature {
+    const fn note(self, note: &'static str) -> Self {
+        Self { note, ..self }
+    }
+
+    const fn refused(self) -> Self {
+        Self {
+            told: Told::Refused,
+            ..self
+        }
+    }
+}
+
+macro_rules! features {
+    ($($name:ident = $feature:expr;)+) => {
+        $(pub(crate) static $name: Feature = $feature;)+
+
+        /// All of them, in the order of the README.
+        static ALL: &[&Feature] = &[$(&$name),+];
+    };
+}
+
+features! {
+    ADDRESS_SPACES = feature(
+        "address spaces: map, unmap, copy, IOVA ranges, allow list, options",
+        (6, 2),
+        "mock driver, VT-d, SMMUv3",
+    );
+    COMPAT = feature("the address space that stands in for a VFIO container", (6, 2), "mock driver");
+    PAGE_TABLES = feature(
+        "page tables, hardware information (of VT-d, SMMUv3, Tegra241 CMDQ-V and AMD, as registers)",
+        (6, 6),
+        "mock driver, VT-d, SMMUv3",
+    );
+    CHARACTER_DEVICES = feature(
+        "devices by VFIO's character device: bind, attach, replace, detach",
+        (6, 6),
+        "VT-d, SMMUv3, real DMA",
+    )
+    .refused();
+    GROUPS_OF_DEVICES = feature(
+        "several devices in one IOMMU group",
+        (6, 6),
+        "VT-d, SMMUv3, real DMA",
+    )
+    .refused();
+    REGISTERS = feature(
+        "registers, configuration space, INTx, MSI, MSI-X, function and hot reset",
+        (6, 6),
+        "emulated `edu`, `igb`",
+    )
+    .note("as used here")
+    .refused();
+    CONTAINERS = feature(
+        "groups and containers, VFIO's own and iommufd's",
+        (6, 2),
+        "VT-d, SMMUv3, real DMA",
+    )
+    .note("VFIO's own are older")
+    .refused();
+    MIGRATION = feature(
+        "migration, a device's own log of its DMA",
+        (6, 2),
+        "sample driver `mtty`",
+    )
+    .refused();
+    MEDIATED = feature("mediated devices", (6, 6), "sample drivers `mtty`, `mbochs`").refused();
+    KVM = feature("files lent to KVM", (6, 6), "a KVM guest in the lab").refused();
+    DIRTY_TRACKING = feature("dirty tracking", (6, 7), "mock driver");
+    NESTING_ON_PARENTS = feature(
+        "nesting parents, tables nested on them: VT-d's format",
+        (6, 7),
+        "byte by byte: emulated VT-d does not nest",
+    );
+    INVALIDATION = feature("invalidation, batched", (6, 8), "mock driver, SMMUv3");
+    FAULT_QUEUES = feature(
+        "fault queues: page requests under a guest's tables, answered by user space",
+        (6, 11),
+        "mock driver",
+    );
+    PAGE_REQUESTS = feature("page requests under other tables", (6, 13), "mock driver").refused();
+    FILES = feature(
+        "memory mapped by file (memfd; a dma-buf since 6.19); before that it is mapped by address",
+        (6, 13),
+        "mock driver, VT-d, SMMUv3",
+    );
+    VIRTUAL_IOMMUS = feature(
+        "virtual IOMMUs and devices, tables nested through them: SMMUv3's format",
+        (6, 13),
+        "SMMUv3, real two-stage translation",
+    );
+    CHANGE_OF_PROCESS = feature(
+        "accounting moved to the calling process",
+        (6, 14),
+        "mock driver",
+    );
+    PASIDS = feature("PASIDs", (6, 15), "mock driver").refused();
+    EVENT_QUEUES = feature(
+        "queues of a virtual IOMMU's events",
+        (6, 15),
+        "mock driver, SMMUv3",
+    );
+    HARDWARE_QUEUES = feature(
+        "hardware queues, pages of virtual IOMMUs, hardware information by type",
+        (6, 17),
+        "mock driver",
+    );
+    VF_TOKENS = feature(
+        "tokens of physical and virtual functions, at the bind of a character device",
+        (6, 17),
+        "`igb` with SR-IOV",
+    )
+    .refused();
+    DMA_BUFS = feature(
+        "BARs as dma-bufs, mapped for other devices",
+        (6, 19),
+        "VT-d, SMMUv3, real DMA",
+    )
+    .refused();
+    ATS = feature(
+        "hardware information that says which devices have no ATS",
+        (7, 2),
+        "mock driver",
+    )
+    .refused();
+    PHYSICAL_ADDRESSES = feature(
+        "physical addresses, for devices without an IOMMU (`unsafe`)",
+        (7, 3),
+        "real DMA past the IOMMU",
+    );
+}
+
+/// The README's table.
+pub(crate) fn table() -> String {
+    let mut table = format!("| | since Linux | tested on {SERIES} |\n|---|---|---|\n");
+    for feature in ALL {
+        let note = match feature.note {
+            "" => String::new(),
+            note => format!(" ({note})"),
+        };
+        let Feature {
+            what,
+            since,
+            tested,
+            ..
+        } = feature;
+        table.push_str(&format!("| {what} | {since}{note} | {tested} |\n"));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_there_once_and_the_lab_has_all_of_them() {
+        for (number, feature) in ALL.iter().enumerate() {
+            assert!(feature.since <= SERIES, "{feature:?}");
+            assert!(!ALL[..number].contains(feature), "{feature:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_since_when_and_on_what() {
+        let table = table();
+        let rows: Vec<&str> = table.lines().collect();
+        assert_eq!(rows.len(), ALL.len() + 2);
+        assert!(rows.contains(&"| dirty tracking | 6.7 | mock driver |"));
+        assert!(table.contains("| 6.6 (as used here) | emulated"));
+    }
+}
