@@ -2,6 +2,7 @@
 
 mod port;
 mod report;
+pub(crate) mod requests;
 mod token;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use port::Port;
 pub(crate) use port::PortNumber;
 pub(crate) use report::Reports;
-pub use token::{Flushed, Pending, WrongToken};
+pub use token::{Flushed, NotFlushed, Pending, WrongToken};
 
 /// Which relay it is: no two of a process have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -104,17 +104,23 @@ pub fn address() -> PciAddress {
 /// Gives the engine to `vfio-pci`, if that has not got it yet, and says where its character device is.
 #[must_use]
 pub fn node() -> PathBuf {
+    offered(&function(), "pci", "vfio-pci")
+}
+
+/// Gives the device of that folder in sysfs to `driver`, a VFIO driver of `bus`, if that has not got it yet, and says where
+/// its character device is.
+pub(crate) fn offered(folder: &Path, bus: &str, driver: &str) -> PathBuf {
     // Nothing is offered without an IOMMU unless that is asked for. The kernel is tainted by it, and says so.
     fs::write(
         "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
         "Y",
     )
     .unwrap();
-    let folder = function();
     let offered = folder.join("vfio-dev");
     if !offered.exists() {
-        fs::write(folder.join("driver_override"), "vfio-pci").unwrap();
-        fs::write("/sys/bus/pci/drivers_probe", address().to_string()).unwrap();
+        fs::write(folder.join("driver_override"), driver).unwrap();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        fs::write(format!("/sys/bus/{bus}/drivers_probe"), name).unwrap();
     }
     let name = fs::read_dir(offered).unwrap().next().unwrap();
     let name = name.unwrap().file_name();

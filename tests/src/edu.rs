@@ -226,15 +226,9 @@ impl Rig {
         contents(&memory)
     }
 
-    /// Copies the first page of `memory`, which is mapped at `at`, to its second, by the engine.
+    /// As [`copies_through`].
     pub fn copies_through(&self, memory: &SharedBuffer, at: Iova) {
-        memory.write_bytes(0, &pattern(7)).unwrap();
-        self.edu.fetch(at, BUFFER_LEN).unwrap();
-        let second = at.checked_add(BUFFER_LEN as u64).unwrap();
-        self.edu.store(second, BUFFER_LEN).unwrap();
-        let mut copy = vec![0; BUFFER_LEN];
-        memory.read_bytes(BUFFER_LEN, &mut copy).unwrap();
-        assert_eq!(copy, pattern(7));
+        copies_through(&self.edu, memory, at);
     }
 
     /// Whether the engine can write to `memory` at `to`, where it may or may not be mapped.
@@ -248,6 +242,17 @@ impl Default for Rig {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Copies the first page of `memory`, which is mapped at `at`, to its second, by the engine.
+pub fn copies_through(edu: &Edu, memory: &SharedBuffer, at: Iova) {
+    memory.write_bytes(0, &pattern(7)).unwrap();
+    edu.fetch(at, BUFFER_LEN).unwrap();
+    let second = at.checked_add(BUFFER_LEN as u64).unwrap();
+    edu.store(second, BUFFER_LEN).unwrap();
+    let mut copy = vec![0; BUFFER_LEN];
+    memory.read_bytes(BUFFER_LEN, &mut copy).unwrap();
+    assert_eq!(copy, pattern(7));
 }
 
 /// Whether `edu` can write to `memory` at `to`: writes 8 bytes there, and compares with what was

@@ -9,7 +9,7 @@ use iommufd::{Access, Ioas, Iova, SharedBuffer};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use vfio::{Container, GroupDevice, MemberGroup, PciAddress, VfioGroup};
 
-use crate::edu::{self, lone, memory_with, pattern};
+use crate::edu::{self, lone, memory_with};
 use crate::observe::Recorder;
 
 /// The kernel's own container.
@@ -74,15 +74,9 @@ impl Rig {
         }
     }
 
-    /// Copies the first page of `memory`, which is mapped at `at`, to its second, by the engine.
+    /// As [`edu::copies_through`].
     pub fn copies_through(&self, memory: &SharedBuffer, at: Iova) {
-        memory.write_bytes(0, &pattern(7)).unwrap();
-        self.edu.fetch(at, BUFFER_LEN).unwrap();
-        let second = at.checked_add(BUFFER_LEN as u64).unwrap();
-        self.edu.store(second, BUFFER_LEN).unwrap();
-        let mut copy = vec![0; BUFFER_LEN];
-        memory.read_bytes(BUFFER_LEN, &mut copy).unwrap();
-        assert_eq!(copy, pattern(7));
+        edu::copies_through(&self.edu, memory, at);
     }
 
     /// Whether the engine can write where memory was mapped for `access` at `at`.

@@ -1,5 +1,22 @@
 //! Orders in which things can be done.
 
+use crate::observe::Recorder;
+
+/// One thing to be dropped, whatever it is.
+pub type Droppable = Option<Box<dyn Send>>;
+
+/// Drops `graph` in this order: the kernel refuses nothing, and nothing is told to be kept.
+pub fn drop_in<const N: usize>(order: &[usize; N], mut graph: [Droppable; N], recorder: &Recorder) {
+    recorder.clear();
+    for which in order {
+        graph[*which] = None;
+    }
+    for (name, answer) in recorder.answers() {
+        assert_eq!(answer, Ok(()), "{name} in the order {order:?}");
+    }
+    assert_eq!(recorder.refusals(), [], "{order:?}");
+}
+
 /// All orders of the numbers below `N`, by Heap's algorithm.
 pub fn orders<const N: usize>(mut visit: impl FnMut(&[usize; N])) {
     let mut order = std::array::from_fn(|n| n);

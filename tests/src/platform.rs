@@ -4,7 +4,6 @@
 // UNSAFETY: lets a device do DMA by physical address.
 #![expect(unsafe_code, reason = "there is no IOMMU")]
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +13,7 @@ use iommufd::{Access, DmaBuffer, Ioas, Iommufd, Mapping, SharedBuffer};
 use vfio::{IoasAttachment, NoIommuDevice, Region, RegionIndex};
 
 use crate::at::PAGE;
-use crate::bare::physical;
+use crate::bare::{offered, physical};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -157,22 +156,7 @@ impl Platform {
 /// Gives the device to `vfio-platform`, if that has not got it yet, and says where its character device is.
 #[must_use]
 pub fn node() -> PathBuf {
-    // Nothing is offered without an IOMMU unless that is asked for.
-    fs::write(
-        "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
-        "Y",
-    )
-    .unwrap();
     // The first of those that the board has, behind which there is something.
     let folder = Path::new("/sys/bus/platform/devices/LNRO0005:00");
-    let offered = folder.join("vfio-dev");
-    if !offered.exists() {
-        fs::write(folder.join("driver_override"), "vfio-platform").unwrap();
-        let name = folder.file_name().unwrap().to_str().unwrap();
-        fs::write("/sys/bus/platform/drivers_probe", name).unwrap();
-    }
-    let name = fs::read_dir(offered).unwrap().next().unwrap();
-    let name = name.unwrap().file_name();
-    assert!(name.to_str().unwrap().starts_with("noiommu-"), "{name:?}");
-    Path::new("/dev/vfio/devices").join(name)
+    offered(folder, "platform", "vfio-platform")
 }

@@ -16,7 +16,7 @@ use tests::mock::nesting::{
     CONFIG, Loopback, MockEvent, MockViommuWithPage, OnParent, OnViommu, VirtualNumber,
 };
 use tests::observe::Recorder;
-use tests::orders::{orders, some_orders};
+use tests::orders::{Droppable, drop_in, orders, some_orders};
 use tests::raw;
 use tests::within::within;
 
@@ -74,9 +74,6 @@ impl Graph {
     }
 }
 
-/// One thing to be dropped, whatever it is.
-type Droppable = Option<Box<dyn Send>>;
-
 fn any(value: impl Send + 'static) -> Droppable {
     Some(Box::new(value))
 }
@@ -119,7 +116,7 @@ fn what_a_device_is_attached_by_can_be_dropped_in_every_order() {
         let vdevice = VDevice::new(&viommu, &device, VirtualNumber(1)).unwrap();
         let attachment = device.attach(vdevice.through(&table, ())).unwrap();
         drop(iommufd);
-        let mut graph: [Droppable; 7] = [
+        let graph: [Droppable; 7] = [
             any(ioas),
             any(parent),
             any(viommu),
@@ -128,10 +125,7 @@ fn what_a_device_is_attached_by_can_be_dropped_in_every_order() {
             any(device),
             any(attachment),
         ];
-        watched.recorder.clear();
-        for which in order {
-            graph[*which] = None;
-        }
+        drop_in(order, graph, &watched.recorder);
         watched.is_empty_after(order);
     });
     assert_eq!(count, 5040);
@@ -145,7 +139,7 @@ fn the_whole_graph_can_be_dropped_in_many_orders() {
         let living = Living::new();
         let graph = Graph::new(iommufd, &living);
         let [first, second] = graph.queues;
-        let mut all: [Droppable; 15] = [
+        let all: [Droppable; 15] = [
             any(graph.iommufd),
             any(graph.device),
             any(graph.ioas),
@@ -162,10 +156,7 @@ fn the_whole_graph_can_be_dropped_in_many_orders() {
             any(graph.requests),
             any(watched.witness.try_clone().unwrap()),
         ];
-        watched.recorder.clear();
-        for which in order {
-            all[*which] = None;
-        }
+        drop_in(order, all, &watched.recorder);
         drop(graph.mapping);
         watched.is_empty_after(order);
         assert_eq!(living.count(), 0, "{order:?}");

@@ -312,36 +312,17 @@ impl Bound {
         reset
     }
 
-    fn attach_as(
+    /// Makes an ioctl that attaches or detaches. These answer 0 or an error.
+    fn move_by<T: PointerFree>(
         &self,
-        mut arg: sys::vfio_device_attach_iommufd_pt,
+        ioctl: &Ioctl<T>,
+        mut arg: T,
         notices: &mut Notices<'_>,
     ) -> Result<(), KernelError> {
-        let ioctl = &nr::DEVICE_ATTACH_IOMMUFD_PT;
-        ioctl::fixed(
-            self.file.as_fd(),
-            Audience::Notices(notices),
-            ioctl,
-            &mut arg,
-        )
-        .map(drop_answer)
-        .map_err(|errno| refusal(ioctl.describe(), errno))
-    }
-
-    fn detach_as(
-        &self,
-        mut arg: sys::vfio_device_detach_iommufd_pt,
-        notices: &mut Notices<'_>,
-    ) -> Result<(), KernelError> {
-        let ioctl = &nr::DEVICE_DETACH_IOMMUFD_PT;
-        ioctl::fixed(
-            self.file.as_fd(),
-            Audience::Notices(notices),
-            ioctl,
-            &mut arg,
-        )
-        .map(drop_answer)
-        .map_err(|errno| refusal(ioctl.describe(), errno))
+        let audience = Audience::Notices(notices);
+        ioctl::fixed(self.file.as_fd(), audience, ioctl, &mut arg)
+            .map(drop)
+            .map_err(|errno| refusal(ioctl.describe(), errno))
     }
 }
 
@@ -360,11 +341,12 @@ unsafe impl DeviceDriver for Bound {
     ) -> Result<(), KernelError> {
         let mut arg = sys::vfio_device_attach_iommufd_pt::sized();
         arg.pt_id = target.get();
-        self.attach_as(arg, notices)
+        self.move_by(&nr::DEVICE_ATTACH_IOMMUFD_PT, arg, notices)
     }
 
     unsafe fn detach(&self, notices: &mut Notices<'_>) -> Result<(), KernelError> {
-        self.detach_as(sys::vfio_device_detach_iommufd_pt::sized(), notices)
+        let arg = sys::vfio_device_detach_iommufd_pt::sized();
+        self.move_by(&nr::DEVICE_DETACH_IOMMUFD_PT, arg, notices)
     }
 
     unsafe fn attach_pasid(
@@ -377,7 +359,7 @@ unsafe impl DeviceDriver for Bound {
         arg.flags = sys::VFIO_DEVICE_ATTACH_PASID;
         arg.pt_id = target.get();
         arg.pasid = pasid.get();
-        self.attach_as(arg, notices)
+        self.move_by(&nr::DEVICE_ATTACH_IOMMUFD_PT, arg, notices)
     }
 
     unsafe fn detach_pasid(
@@ -388,7 +370,7 @@ unsafe impl DeviceDriver for Bound {
         let mut arg = sys::vfio_device_detach_iommufd_pt::sized();
         arg.flags = sys::VFIO_DEVICE_DETACH_PASID;
         arg.pasid = pasid.get();
-        self.detach_as(arg, notices)
+        self.move_by(&nr::DEVICE_DETACH_IOMMUFD_PT, arg, notices)
     }
 
     fn keep(&self, kept: Kept) {
@@ -399,6 +381,3 @@ unsafe impl DeviceDriver for Bound {
         self.tally.all()
     }
 }
-
-/// These ioctls answer 0 or an error.
-fn drop_answer(_: c_int) {}

@@ -21,6 +21,15 @@ impl Flushed {
     }
 }
 
+/// Some devices cannot be taken off tables that the guest takes for left, so what it has asked for is
+/// not done. The relay's reports say which devices (`Report::NotBlocked`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{devices} devices cannot be taken off tables that the guest takes for left")]
+pub struct NotFlushed {
+    /// How many devices.
+    pub devices: usize,
+}
+
 /// Something that the guest waits for, and how it is to be told.
 ///
 /// The token of a flush completes it; there is no other way to learn how the guest wants to be

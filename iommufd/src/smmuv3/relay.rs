@@ -189,7 +189,6 @@ use smmuv3_types::{EventRecord, Features, Invalidation, InvalidationLimits, Stre
 
 pub use commands::Taken;
 pub use devices::PortError;
-pub use flush::NotFlushed;
 pub use host::{Host, PageRequests, Place, RequestName, RequestedPage};
 pub use kernel::{Kernel, Smmuv3Kind};
 pub use memory::GuestMemory;
@@ -201,7 +200,7 @@ pub use requests::ForGuest;
 pub use state::{BadState, State};
 pub use sync::PendingSync;
 
-pub use crate::relay::{Flushed, Pending, Port, Unreadable, WrongToken};
+pub use crate::relay::{Flushed, NotFlushed, Pending, Port, Unreadable, WrongToken};
 
 use self::devices::Plugged;
 use self::registers::Registers;

@@ -206,7 +206,6 @@ use vtd_types::{FaultRecord, Features, Invalidation, SourceId};
 
 pub use self::descriptors::Taken;
 pub use self::devices::PortError;
-pub use self::flush::NotFlushed;
 pub use self::host::{Host, PageRequests, Place, RequestedPage};
 pub use self::kernel::Kernel;
 pub use self::memory::GuestMemory;
@@ -217,7 +216,7 @@ pub use self::report::Report;
 pub use self::requests::ForGuest;
 pub use self::state::{BadState, State};
 pub use self::wait::{PendingWait, WaitSignal};
-pub use crate::relay::{Flushed, Pending, Port, Unreadable, WrongToken};
+pub use crate::relay::{Flushed, NotFlushed, Pending, Port, Unreadable, WrongToken};
 
 use self::devices::{Plugged, SpaceName};
 use self::registers::Registers;

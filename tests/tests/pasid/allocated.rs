@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use tests::fork::in_child;
 use tests::ids;
 use tests::mock::MockDevice;
-use tests::orders::orders;
+use tests::orders::{Droppable, drop_in, orders};
 use tests::pasids::pasid;
 use tests::within::within;
 
@@ -147,21 +147,14 @@ fn a_device_its_table_and_what_was_handed_out_can_be_dropped_in_every_order() {
             recorder,
         } = rig;
         drop(ioas);
-        let mut graph: [Option<Box<dyn Send>>; 5] = [
+        let graph: [Droppable; 5] = [
             Some(Box::new(device.into_device())),
             Some(Box::new(table)),
             Some(Box::new(pasids)),
             Some(Box::new(of_pasid)),
             Some(Box::new(allocated)),
         ];
-        recorder.clear();
-        for which in order {
-            graph[*which] = None;
-        }
-        for (name, answer) in recorder.answers() {
-            assert_eq!(answer, Ok(()), "{name} in the order {order:?}");
-        }
-        assert_eq!(recorder.refusals(), [], "{order:?}");
+        drop_in(order, graph, &recorder);
         assert_eq!(iommufd.leaks(), Leaks::default());
     });
 }

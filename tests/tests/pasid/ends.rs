@@ -9,7 +9,7 @@ use tests::fork::in_child;
 use tests::memory::Living;
 use tests::mock::{MockDevice, check_pins};
 use tests::observe::Recorder;
-use tests::orders::orders;
+use tests::orders::{Droppable, drop_in, orders};
 use tests::pasids::{pasid, table};
 use tests::{ids, raw};
 
@@ -32,7 +32,7 @@ fn a_device_its_tables_and_its_pasids_can_be_dropped_in_every_order() {
             recorder,
         } = rig;
         drop((ioas, iommufd));
-        let mut graph: [Option<Box<dyn Send>>; 6] = [
+        let graph: [Droppable; 6] = [
             Some(Box::new(device.into_device())),
             Some(Box::new(own)),
             Some(Box::new(of_pasids)),
@@ -40,14 +40,7 @@ fn a_device_its_tables_and_its_pasids_can_be_dropped_in_every_order() {
             Some(Box::new(first)),
             Some(Box::new(second)),
         ];
-        recorder.clear();
-        for which in order {
-            graph[*which] = None;
-        }
-        for (name, answer) in recorder.answers() {
-            assert_eq!(answer, Ok(()), "{name} in the order {order:?}");
-        }
-        assert_eq!(recorder.refusals(), [], "{order:?}");
+        drop_in(order, graph, &recorder);
         assert_eq!(Arc::strong_count(&recorder), 1, "the context is gone");
         assert_eq!(raw::objects(&witness), 0, "{order:?}");
     });

@@ -2,17 +2,8 @@
 
 use smmuv3_types::{AtcSpan, Command, InputAddress, Invalidation, StreamId, SubstreamId};
 
-use super::{Flushed, Host, Place, Relay, Report};
+use super::{Flushed, Host, NotFlushed, Place, Relay, Report};
 use crate::relay::PortNumber;
-
-/// Some devices cannot be taken off tables that the guest takes for left, so its commands are not
-/// done. The reports say which devices ([`Report::NotBlocked`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{devices} devices cannot be taken off tables that the guest takes for left")]
-pub struct NotFlushed {
-    /// How many devices.
-    pub devices: usize,
-}
 
 impl<H: Host> Relay<H> {
     /// Carries out everything that was taken.

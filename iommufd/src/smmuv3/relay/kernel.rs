@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::fault_queue::{PageRequestGroup, PageResponse};
 use crate::format::ViommuKind;
 use crate::nested::NestedHwPt;
+use crate::relay::requests;
 use crate::smmuv3::{Smmuv3, Smmuv3Demands, StaleAsids};
 use crate::target::Target;
 use crate::vdevice::VDevice;
@@ -193,17 +194,11 @@ impl<V: Smmuv3Kind> Host for Kernel<V> {
     }
 
     fn is_of(&self, device: &Self::Device, requests: &PageRequestGroup) -> bool {
-        requests.device_key() == Some(device.device.key())
+        requests::is_of(&device.device, requests)
     }
 
     fn answer(&mut self, requests: PageRequestGroup, response: PageResponse) -> Result<()> {
-        match requests.respond(response) {
-            Ok(()) => Ok(()),
-            Err(refused) => match refused.into_error() {
-                Error::RequestGone => Ok(()),
-                error => Err(error),
-            },
-        }
+        requests::answer(requests, response)
     }
 }
 

@@ -3,16 +3,7 @@
 use vtd_types::Invalidation;
 
 use super::devices::SpaceName;
-use super::{Flushed, Host, Relay, Report};
-
-/// Some devices cannot be taken off tables that the guest takes for left, so its descriptors are not
-/// done. The reports say which ([`Report::NotBlocked`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{devices} devices cannot be taken off tables that the guest takes for left")]
-pub struct NotFlushed {
-    /// How many devices.
-    pub devices: usize,
-}
+use super::{Flushed, Host, NotFlushed, Relay, Report};
 
 impl<H: Host> Relay<H> {
     /// Carries out everything that was taken. (What a [`run`](Self::run) has left to do of its last

@@ -11,6 +11,7 @@ use crate::hwpt::HwPt;
 use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
 use crate::nested::NestedHwPt;
+use crate::relay::requests;
 use crate::target::Target;
 use crate::vtd::Vtd;
 
@@ -155,17 +156,11 @@ impl Host for Kernel {
     }
 
     fn is_of(&self, device: &Self::Device, requests: &PageRequestGroup) -> bool {
-        requests.device_key() == Some(device.device.key())
+        requests::is_of(&device.device, requests)
     }
 
     fn answer(&mut self, requests: PageRequestGroup, response: PageResponse) -> Result<()> {
-        match requests.respond(response) {
-            Ok(()) => Ok(()),
-            Err(refused) => match refused.into_error() {
-                Error::RequestGone => Ok(()),
-                error => Err(error),
-            },
-        }
+        requests::answer(requests, response)
     }
 }
 
