@@ -90,6 +90,33 @@ pub(crate) unsafe fn ioas_copy(
     unsafe { issue(fd, &nr::IOAS_COPY, arg) }
 }
 
+/// Whether something is mapped at `iova`: asked by way of `IOMMU_IOAS_COPY`, of a byte to where it is. That is refused
+/// because nothing is there, or because something is. What else it is refused for says neither.
+pub(crate) fn is_mapped_at(fd: BorrowedFd<'_>, ioas: u32, iova: u64) -> Result<bool, Errno> {
+    let mut arg = sys::iommu_ioas_copy::sized();
+    arg.flags = sys::IOMMU_IOAS_MAP_FIXED_IOVA | sys::IOMMU_IOAS_MAP_READABLE;
+    arg.src_ioas_id = ioas;
+    arg.src_iova = iova;
+    arg.dst_ioas_id = ioas;
+    arg.dst_iova = iova;
+    arg.length = 1;
+    // SAFETY: the place of the copy is taken by its source. If somebody else unmaps that in between, it is as if he had
+    // not, for one byte, until the next lines: what is read by devices is the memory that was mapped there.
+    match unsafe { issue(fd, &nr::IOAS_COPY, &mut arg) } {
+        Ok(()) => {
+            let mut undo = sys::iommu_ioas_unmap::sized();
+            undo.ioas_id = ioas;
+            undo.iova = iova;
+            undo.length = 1;
+            plain(fd, &nr::IOAS_UNMAP, &mut undo).map(|()| false)
+        }
+        // A byte is less than what is mapped at once, or its place is taken.
+        Err(Errno::INVAL | Errno::EXIST) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// `IOMMU_IOAS_IOVA_RANGES` into `ranges`, as many as fit.
 pub(crate) fn iova_ranges(
     fd: BorrowedFd<'_>,

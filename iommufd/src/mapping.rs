@@ -319,9 +319,21 @@ impl IoasInner {
             answer => return answer.map(drop),
         }
         match self.issue_unmap(range, notices) {
-            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) if is_missing(&error) && !self.is_mapped_across(range, notices) => Ok(()),
             answer => answer.map(drop),
         }
+    }
+
+    /// Whether something that begins before `range` may reach into it, when the kernel has just not
+    /// found anything to unmap there: it looks no further than that, and what lies behind stays.
+    /// Somebody else has mapped it, after a container of the first type had cut a mapping. What
+    /// reaches out of the range at its end is found after all that lies before.
+    fn is_mapped_across(&self, range: IovaRange, notices: &mut Notices<'_>) -> bool {
+        let context = self.context();
+        let answer = context.noted(&nr::IOAS_COPY, notices, || {
+            funnel::is_mapped_at(context.fd(), self.id(), range.start().get())
+        });
+        answer.unwrap_or(true)
     }
 
     #[inline]

@@ -160,6 +160,57 @@ fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_mapping_across_an_edge_of_which_somebody_else_has_mapped_is_unmapped_or_held() {
+    let iommufd = Iommufd::open().unwrap();
+    let device = MockDevice::new(&iommufd).unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    let (living, size) = (Living::new(), 2 * PAGE as u64);
+    let mut strangers = Vec::new();
+    // Of four pages a container unmaps the first or the last two, and maps two over that edge.
+    let mut cut = |first: u64, hole: u64, over: u64| {
+        let memory = living.memory(4 * PAGE);
+        let mapping = ioas.map_at(page(first), &memory, Access::Read).unwrap();
+        let cut = unmap_dma(&iommufd, 24, 0, page(hole).get(), size);
+        assert_eq!(cut, Ok(size));
+        let theirs = DmaBuffer::new(2 * PAGE).unwrap().share();
+        map_dma(
+            &iommufd,
+            32,
+            VFIO_DMA_MAP_FLAG_READ,
+            &theirs,
+            page(over).get(),
+        )
+        .unwrap();
+        strangers.push(theirs);
+        (memory, mapping.unmap())
+    };
+    // What is left of the mapping is unmapped before the kernel comes to the edge.
+    let (memory, done) = cut(4, 6, 7);
+    done.unwrap();
+    check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    drop(memory);
+    assert_eq!(living.count(), 0);
+    // The kernel looks no further than the edge: it answers as if nothing were mapped, and much is.
+    let (memory, done) = cut(14, 14, 13);
+    let (mapping, error) = done.unwrap_err().into_parts();
+    assert_eq!(error.errno(), Some(Errno::NOENT), "{error}");
+    let last = memory.bytes().cast::<u8>();
+    let last = last.map_addr(|first| first.checked_add(2 * PAGE).unwrap());
+    check_pins(&iommufd, NonNull::slice_from_raw_parts(last, 2 * PAGE), 1).unwrap();
+    drop((mapping, memory));
+    assert_eq!(living.count(), 1, "devices reach it");
+    ioas.unmap_all().unwrap();
+    assert_eq!(living.count(), 0);
+    for theirs in &strangers {
+        check_pins(&iommufd, theirs.bytes(), 0).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_mapping_whose_place_another_has_taken_is_not_copied() {
     let iommufd = Iommufd::open().unwrap();
     let (ioas, window) = (Ioas::new(&iommufd).unwrap(), Ioas::new(&iommufd).unwrap());
