@@ -22,7 +22,9 @@ use crate::viommu::{Viommu, ViommuInner};
 /// By that number the guest invalidates what the device has cached, and is told what it did. There
 /// is one for a device at most. Make it before the device is attached to the guest's tables; of a
 /// group of devices, one for each, before the first is attached: the kernel attaches the group
-/// (SMMUv3's driver answers `ENOENT` while one has none).
+/// (SMMUv3's driver answers `ENOENT` while one has none). An attachment holds that of its own device:
+/// keep that of a device which shares the group and is not attached itself, or what the guest
+/// invalidates by its number is refused, and stays in the device's cache.
 ///
 /// ```no_run
 /// # use iommufd::format::ViommuKind;
