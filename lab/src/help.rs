@@ -66,7 +66,7 @@ fn summary(command: Command) -> &'static str {
 /// How a command is called.
 pub(crate) fn usage(command: Command) -> String {
     let rest = match command {
-        Command::Demo => "[OPTIONS] [dma|nested]",
+        Command::Demo => "[OPTIONS] [dma|nested|vtd]",
         Command::Setup | Command::Source => "[OPTIONS]",
         Command::Test => "[--filter NAME] [OPTIONS]",
         Command::Bench => "[--quick] [OPTIONS]",
