@@ -123,6 +123,8 @@ struct State {
     copied: u64,
     /// Counts what comes and goes.
     version: u64,
+    /// Counts what goes.
+    gone: u64,
 }
 
 enum Slot {
@@ -315,11 +317,16 @@ impl Ledger {
         stays.min_by_key(|range| range.start())
     }
 
-    /// Where something is mapped, in no order.
-    pub(crate) fn ranges(&self) -> Vec<IovaRange> {
+    /// What of `range` is mapped, in no order: whole mappings.
+    pub(crate) fn ranges_within(&self, range: IovaRange) -> Vec<IovaRange> {
         let state = self.state.lock();
-        let mapped = state.mapped_within(IovaRange::ALL);
+        let mapped = state.mapped_within(range);
         mapped.map(|(_, range)| range).collect()
+    }
+
+    /// Another number after any entry has gone.
+    pub(crate) fn gone(&self) -> u64 {
+        self.state.lock().gone
     }
 
     /// How many entries are recorded, and how many bytes are mapped.
@@ -580,6 +587,7 @@ impl State {
 
     fn replace(&mut self, key: &EntryKey, slot: Slot) -> Slot {
         self.version = self.version.wrapping_add(1);
+        self.gone = self.gone.wrapping_add(1);
         let Some(place) = self.slots.get_mut(key.0) else {
             return Slot::Emptied;
         };
@@ -599,6 +607,7 @@ impl State {
     #[inline]
     fn remove(&mut self, key: EntryKey) -> Held {
         self.version = self.version.wrapping_add(1);
+        self.gone = self.gone.wrapping_add(1);
         let Some(place) = self.slots.get_mut(key.0) else {
             return Held::Nothing;
         };
