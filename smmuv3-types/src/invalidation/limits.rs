@@ -143,15 +143,26 @@ impl InvalidationLimits {
     ///
     /// It is one pass with hardly more than a look at each, where they are what drivers send most.
     #[must_use]
+    #[inline]
     pub fn first_refused(&self, invalidations: &[Invalidation]) -> Option<usize> {
+        match invalidations.len() {
+            0..=FEW => invalidations.iter().position(|one| !self.permit(one)),
+            _ => self.first_refused_of_many(invalidations),
+        }
+    }
+
+    /// The same, with a look at what some have in common, and at each only if that is in question.
+    fn first_refused_of_many(&self, invalidations: &[Invalidation]) -> Option<usize> {
         let [in_first, in_second] = self.in_question();
         let mut before = 0;
         for some in invalidations.chunks(AT_ONCE) {
-            let all = some.iter().fold([0; 2], |all: [u64; 2], one| {
-                let [first, second] = one.words();
-                [all[0] | first, all[1] | second]
-            });
-            if all[0] & in_first != 0 || all[1] & in_second != 0 {
+            let [mut first, mut second] = [0; 2];
+            for one in some {
+                let words = one.words();
+                first |= words[0];
+                second |= words[1];
+            }
+            if first & in_first != 0 || second & in_second != 0 {
                 let refused = some.iter().position(|one| !self.permit(one));
                 if let Some(index) = refused {
                     return Some(before + index);
@@ -185,7 +196,9 @@ impl InvalidationLimits {
     }
 }
 
-/// How many invalidations are looked at at once.
+/// So few are looked at one by one.
+const FEW: usize = 4;
+/// How many of more are looked at at once.
 const AT_ONCE: usize = 64;
 
 /// What an ASID of 8 bits has not.
