@@ -16,12 +16,19 @@ const MOST: usize = 1 << 19;
 
 impl Object {
     /// Has the kernel carry out `commands`, of this nested table or virtual IOMMU, in their order.
+    #[inline]
     pub(crate) fn invalidate<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
         // Also where nothing is to be done, and so the kernel is not asked.
         self.iommufd().context().check_process()?;
         if commands.len() <= MOST {
             return self.invalidate_at_once::<F>(commands, 0);
         }
+        self.invalidate_many::<F>(commands)
+    }
+
+    /// The same in as many calls as it takes.
+    #[cold]
+    fn invalidate_many<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
         let batches = commands.chunks(MOST).zip((0..).step_by(MOST));
         for (batch, before) in batches {
             self.invalidate_at_once::<F>(batch, before)?;
@@ -30,7 +37,8 @@ impl Object {
     }
 
     /// The same in one call, in the process to which the context belongs, when those `before` are done.
-    #[inline]
+    // In a function of its own what is kept for the error would be saved and restored each time.
+    #[inline(always)]
     fn invalidate_at_once<F: Format>(
         &self,
         commands: &[F::Invalidation],
