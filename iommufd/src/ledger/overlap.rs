@@ -140,9 +140,18 @@ impl Overlaps {
         }
     }
 
-    /// Makes two blocks of a full one, and inserts.
+    /// Inserts where a block is full: of which two are made, unless it fits before the next one.
     #[cold]
     fn split(&mut self, at: usize, place: usize, span: Span) {
+        if place == ROOM
+            && let Some(next) = self.blocks.get_mut(at + 1)
+            && next.spans.len() < FEW
+        {
+            // With a block of its own there would be two that have few.
+            next.spans.insert(0, span);
+            next.start = span.start;
+            return;
+        }
         let mut upper = self.room();
         let Some(block) = self.blocks.get_mut(at) else {
             return;
@@ -166,7 +175,7 @@ impl Overlaps {
     }
 
     /// Makes one of a block with few ranges and a neighbour, if that has few as well; of a block with
-    /// none, nothing.
+    /// none, nothing, and then of its neighbours one.
     fn merge(&mut self, at: usize) {
         if self
             .blocks
@@ -174,7 +183,6 @@ impl Overlaps {
             .is_some_and(|block| block.spans.is_empty())
         {
             self.spare.push(self.blocks.remove(at).spans);
-            return;
         }
         for lower in [Some(at), at.checked_sub(1)].into_iter().flatten() {
             let together = self.blocks.get(lower..lower + 2);
