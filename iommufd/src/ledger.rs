@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::address::IovaRange;
+use crate::address::{Iova, IovaRange};
 use crate::file::WriteClaim;
 use crate::memory::DmaMemory;
 
@@ -317,11 +317,23 @@ impl Ledger {
         stays.min_by_key(|range| range.start())
     }
 
-    /// What of `range` is mapped, in no order: whole mappings.
-    pub(crate) fn ranges_within(&self, range: IovaRange) -> Vec<IovaRange> {
+    /// Lets `look` see what is mapped from `from` on, in the order of its addresses, as ranges that do
+    /// not overlap.
+    pub(crate) fn in_order<R>(
+        &self,
+        from: Iova,
+        look: impl FnOnce(&mut dyn Iterator<Item = IovaRange>) -> R,
+    ) -> R {
         let state = self.state.lock();
-        let mapped = state.mapped_within(range);
-        mapped.map(|(_, range)| range).collect()
+        match state.overlaps.in_order(from) {
+            Some(mut ranges) => look(&mut ranges),
+            None => {
+                let mapped = state.mapped_within(IovaRange::ALL);
+                let ranges = overlap::apart(mapped.map(|(_, range)| range).collect());
+                let behind = |range: &IovaRange| range.last() >= from;
+                look(&mut ranges.into_iter().filter(behind))
+            }
+        }
     }
 
     /// Another number after any entry has gone.

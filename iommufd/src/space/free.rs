@@ -45,12 +45,17 @@ impl Space {
             // What is under way is recorded before it ends: so it is in the one or in the other.
             let place = inner.under_way.where_it_fits(|under_way, searched| {
                 let ledger = &inner.ledger;
+                let in_the_way = |place: IovaRange| {
+                    let mut others = under_way.iter().chain(&refused);
+                    others.find(|other| other.overlaps(place)).copied()
+                };
                 searched.search(len, align, ledger.gone(), |from| {
-                    let behind = IovaRange::new(from, IovaRange::ALL.last())?;
-                    let mut taken = ledger.ranges_within(behind);
-                    taken.extend_from_slice(under_way);
-                    taken.extend_from_slice(&refused);
-                    first_fit(usable, taken, from, len, align)
+                    usable.iter().find_map(|usable| {
+                        let within = IovaRange::new(usable.start().max(from), usable.last())?;
+                        ledger.in_order(within.start(), |mapped| {
+                            first_fit(within, mapped, in_the_way, len, align)
+                        })
+                    })
                 })
             });
             let Some(place) = place else {
@@ -100,50 +105,30 @@ impl Searched {
     }
 }
 
-/// The first place of `len` bytes at a multiple of `align`, in `usable`, not before `from`, and beside
-/// `taken`: all that is taken from there on.
+/// The first place of `len` bytes at a multiple of `align`, in `within`, beside what is `mapped` there,
+/// in the order of its addresses, and what is otherwise in the way.
 fn first_fit(
-    usable: &[IovaRange],
-    taken: Vec<IovaRange>,
-    from: Iova,
+    within: IovaRange,
+    mapped: &mut dyn Iterator<Item = IovaRange>,
+    in_the_way: impl Fn(IovaRange) -> Option<IovaRange>,
     len: u64,
     align: u64,
 ) -> Option<IovaRange> {
-    let taken = apart(taken);
-    let fit = |usable: &IovaRange| {
-        let mut next = usable.start().max(from).get().max(align);
-        let before = taken.partition_point(|range| range.last().get() < next);
-        let mut taken = taken.iter().skip(before).peekable();
-        loop {
-            let start = Iova::new(next.checked_next_multiple_of(align)?);
-            let place = IovaRange::with_len(start, len)?;
-            if !usable.contains(place) {
-                return None;
-            }
-            while taken.next_if(|other| other.last() < start).is_some() {}
-            match taken.peek() {
-                Some(other) if other.overlaps(place) => next = other.last().get().checked_add(1)?,
-                _ => return Some(place),
-            }
+    let mut mapped = mapped.peekable();
+    let mut next = within.start().get().max(align);
+    loop {
+        let start = Iova::new(next.checked_next_multiple_of(align)?);
+        let place = IovaRange::with_len(start, len)?;
+        if !within.contains(place) {
+            return None;
         }
-    };
-    usable.iter().find_map(fit)
-}
-
-/// The same addresses in ranges that do not overlap, by address.
-fn apart(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
-    ranges.sort_unstable_by_key(|range| range.start());
-    let mut apart: Vec<IovaRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match apart.last_mut() {
-            Some(before) if before.overlaps(range) => {
-                let last = before.last().max(range.last());
-                *before = IovaRange::new(before.start(), last).unwrap_or(*before);
-            }
-            _ => apart.push(range),
+        while mapped.next_if(|other| other.last() < start).is_some() {}
+        let other = mapped.peek().filter(|other| other.overlaps(place));
+        match other.copied().or_else(|| in_the_way(place)) {
+            Some(other) => next = other.last().get().checked_add(1)?,
+            None => return Some(place),
         }
     }
-    apart
 }
 
 #[cfg(test)]
@@ -151,14 +136,37 @@ mod tests {
     use hardware_records::testing::Random;
 
     use super::*;
+    use crate::ledger::{Held, Ledger};
 
     fn range(start: u64, last: u64) -> IovaRange {
         IovaRange::new(Iova::new(start), Iova::new(last)).unwrap()
     }
 
+    /// Beside ranges that are mapped, and others that are under way.
+    fn search(
+        usable: &[IovaRange],
+        from: u64,
+        [mapped, others]: [&[IovaRange]; 2],
+        len: u64,
+        align: u64,
+    ) -> Option<IovaRange> {
+        let ledger = Ledger::default();
+        for range in mapped {
+            ledger.mapped(&ledger.begin_map(Held::Nothing), *range);
+        }
+        let in_the_way = |place| others.iter().copied().find(|other| other.overlaps(place));
+        usable.iter().find_map(|usable| {
+            let within = IovaRange::new(usable.start().max(Iova::new(from)), usable.last())?;
+            ledger.in_order(within.start(), |mapped| {
+                first_fit(within, mapped, in_the_way, len, align)
+            })
+        })
+    }
+
     fn fit(taken: &[IovaRange], len: u64) -> Option<u64> {
         let usable = [range(0, 0xffff), range(0x2_0000, u64::MAX)];
-        let place = first_fit(&usable, taken.to_vec(), Iova::default(), len, 0x1000)?;
+        let place = search(&usable, 0, [taken, &[]], len, 0x1000)?;
+        assert_eq!(search(&usable, 0, [&[], taken], len, 0x1000), Some(place));
         assert_eq!(place.len(), Some(len));
         Some(place.start().get())
     }
@@ -230,7 +238,10 @@ mod tests {
                     usable.iter().any(|usable| usable.contains(*place))
                         && !taken.iter().any(|other| other.overlaps(*place))
                 });
-            let found = first_fit(&usable, taken, Iova::new(from), len, align);
+            let taken = taken
+                .split_at(random.below(1 + taken.len() as u64) as usize)
+                .into();
+            let found = search(&usable, from, taken, len, align);
             assert_eq!(found, naive);
         }
     }
