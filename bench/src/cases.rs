@@ -15,7 +15,7 @@ pub(crate) fn counted() {
     maps::of_1_gib(3);
     maps::by_file();
     dirty::reads(&[256 << 20, 1 << 30]);
-    dirty::walks();
+    dirty::walks(64 << 30);
     decode::all();
 }
 
@@ -30,6 +30,7 @@ pub(crate) fn quick() {
     smmuv3::invalidations();
     faults::round_trips();
     dirty::reads(&[64 << 20]);
+    dirty::walks(4 << 30);
 }
 
 /// What makes sense where time passes: a witness.
@@ -43,5 +44,5 @@ pub(crate) fn real() {
     smmuv3::invalidations();
     faults::round_trips();
     dirty::reads(&[1 << 30]);
-    dirty::walks();
+    dirty::walks(64 << 30);
 }

@@ -112,12 +112,11 @@ pub(crate) fn reads(lengths: &[u64]) {
     }
 }
 
-/// Walking over what was read, which takes no kernel: of 64 GiB. Both ways give ranges of addresses.
-pub(crate) fn walks() {
-    const LEN: u64 = 64 << 30;
+/// Walking over what was read, which takes no kernel. Both ways give ranges of addresses.
+pub(crate) fn walks(len: u64) {
     const START: u64 = 1 << 40;
-    let range = IovaRange::with_len(Iova::new(START), LEN).unwrap();
-    let bits = LEN / 4096;
+    let range = IovaRange::with_len(Iova::new(START), len).unwrap();
+    let bits = len / 4096;
     let blocks = |words: &mut [u64]| {
         // As where memory is mapped by pages of 2 MiB: 8 words of which all bits are set.
         for block in words.chunks_mut(8).step_by(2) {
@@ -133,8 +132,8 @@ pub(crate) fn walks() {
         let bitmap = DirtyBitmap::over(range, Granule::KIB_4, &mut words).unwrap();
         let (mut found, mut there) = (0, 0);
         loops(
-            &format!("walk over 64 GiB, {share}"),
-            Bound::Told,
+            &format!("walk over {} GiB, {share}", len >> 30),
+            Bound::Gate,
             Plan::new(9, 1),
             || {
                 found = 0;
