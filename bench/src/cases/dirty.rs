@@ -117,14 +117,11 @@ pub(crate) fn walks(len: u64) {
     const START: u64 = 1 << 40;
     let range = IovaRange::with_len(Iova::new(START), len).unwrap();
     let bits = len / 4096;
-    let blocks = |words: &mut [u64]| {
-        // As where memory is mapped by pages of 2 MiB: 8 words of which all bits are set.
-        for block in words.chunks_mut(8).step_by(2) {
-            block.fill(u64::MAX);
-        }
-    };
+    // As where memory is mapped by pages of 2 MiB: 8 words of which all bits are set.
     let mut large = every(0, bits);
-    blocks(&mut large);
+    for block in large.chunks_mut(8).step_by(2) {
+        block.fill(u64::MAX);
+    }
     let small = SHARES.map(|(share, step)| (share, every(step, bits)));
     let large = [("50 % dirty, by 2 MiB", large)];
     for (share, mut words) in small.into_iter().chain(large) {
