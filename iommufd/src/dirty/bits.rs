@@ -1,6 +1,5 @@
 //! Bits in words: bit `i` is bit `i % 64` of word `i / 64`, as the kernel's bitmaps have it.
 
-use std::iter::FusedIterator;
 use std::num::NonZeroU64;
 
 const WORD: u64 = u64::BITS as u64;
@@ -203,8 +202,6 @@ impl Iterator for Runs<'_> {
         Some((first, self.take(end) - 1))
     }
 }
-
-impl FusedIterator for Runs<'_> {}
 
 /// Which bits of a word are other than the one before them; before the lowest there is `before`.
 #[inline]
