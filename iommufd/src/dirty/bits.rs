@@ -7,8 +7,8 @@ const WORD: u64 = u64::BITS as u64;
 /// How many words are looked at at once where nothing is expected.
 const CHUNK: usize = 32;
 
-/// How many are looked at one by one before that.
-const NEAR: usize = 4;
+/// How many are looked at one by one before that: a large page of 2 MiB has bits in 8.
+const NEAR: usize = 8;
 
 /// How many words hold `bits` bits.
 pub(super) fn words_for(bits: u64) -> usize {
@@ -163,15 +163,17 @@ impl<'w> Runs<'w> {
     /// Goes on to the first word from number `from` on that is not `filler`, and says what it is.
     #[inline]
     fn go_on(&mut self, from: usize, filler: u64) -> u64 {
-        let words = self.whole.get(from..).unwrap_or_default();
         // Where something is, more is near.
-        for (at, word) in words.iter().take(NEAR).enumerate() {
-            if *word != filler {
-                self.at = from + at;
+        let near = self.whole.len().min(from + NEAR);
+        for at in from..near {
+            if let Some(word) = self.whole.get(at)
+                && *word != filler
+            {
+                self.at = at;
                 return *word;
             }
         }
-        self.at = first_far(self.whole, from + NEAR.min(words.len()), filler);
+        self.at = first_far(self.whole, from.max(near), filler);
         match self.whole.get(self.at) {
             Some(word) => *word,
             None if self.at == self.whole.len() => self.rest,
