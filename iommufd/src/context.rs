@@ -312,6 +312,16 @@ impl Context {
         self.watch.noted(ioctl, notices, call)
     }
 
+    /// Runs one ioctl of this context with no lock held, and tells of it at once.
+    #[inline]
+    pub(crate) fn told<T, R>(
+        &self,
+        ioctl: &Ioctl<T>,
+        call: impl FnOnce() -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        self.watch.told(ioctl, call)
+    }
+
     /// A place for what the observer shall hear. Make it *before* taking a lock: it is then
     /// dropped, and delivers, after the lock is released.
     #[inline]

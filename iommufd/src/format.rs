@@ -233,6 +233,11 @@ pub trait Demands<I>: Copy + fmt::Debug + Send + Sync + 'static {
     /// one of many, it can be unknown which of the others were carried out.
     fn has(&self, invalidation: &I) -> bool;
 
+    /// The number of the first that it has not; `None` if it has all of them.
+    fn first_lacking(&self, invalidations: &[I]) -> Option<usize> {
+        invalidations.iter().position(|one| !self.has(one))
+    }
+
     /// Whether all of it is to be issued twice, for an erratum.
     fn twice(&self) -> bool;
 }

@@ -3,6 +3,7 @@
 use iommufd_sys::ioctl::SizedArg;
 use iommufd_sys::ioctl::iommufd as nr;
 use iommufd_sys::iommufd as sys;
+use rustix::io::Errno;
 
 use crate::cause;
 use crate::error::{Error, Result};
@@ -15,35 +16,63 @@ const MOST: usize = 1 << 19;
 
 impl Object {
     /// Has the kernel carry out `commands`, of this nested table or virtual IOMMU, in their order.
+    #[inline]
     pub(crate) fn invalidate<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
-        let context = self.iommufd().context();
         // Also where nothing is to be done, and so the kernel is not asked.
-        context.check_process()?;
-        let mut before = 0;
-        for batch in commands.chunks(MOST) {
-            let mut arg = sys::iommu_hwpt_invalidate::sized();
-            arg.hwpt_id = self.id();
-            let answer = context.noted(&nr::HWPT_INVALIDATE, &mut context.notices(), || {
-                funnel::invalidate::<F>(context.fd(), &mut arg, batch)
-            });
-            let Err(errno) = answer else {
-                before += batch.len();
-                continue;
-            };
-            match cause::refusal(nr::HWPT_INVALIDATE.describe(), errno) {
-                Error::Kernel(reason) => {
-                    let refused = before + handled(arg.entry_num, batch.len());
-                    let done = if F::COUNT_IS_EXACT { refused } else { before };
-                    return Err(Error::InvalidationRefused {
-                        done,
-                        refused,
-                        reason,
-                    });
-                }
-                error => return Err(error),
-            }
+        self.iommufd().context().check_process()?;
+        if commands.len() <= MOST {
+            return self.invalidate_at_once::<F>(commands, 0);
+        }
+        self.invalidate_many::<F>(commands)
+    }
+
+    /// The same in as many calls as it takes.
+    #[cold]
+    fn invalidate_many<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
+        let batches = commands.chunks(MOST).zip((0..).step_by(MOST));
+        for (batch, before) in batches {
+            self.invalidate_at_once::<F>(batch, before)?;
         }
         Ok(())
+    }
+
+    /// The same in one call, in the process to which the context belongs, when those `before` are done.
+    // In a function of its own what is kept for the error would be saved and restored each time.
+    #[inline(always)]
+    fn invalidate_at_once<F: Format>(
+        &self,
+        commands: &[F::Invalidation],
+        before: usize,
+    ) -> Result<()> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let mut arg = sys::iommu_hwpt_invalidate::sized();
+        arg.hwpt_id = self.id();
+        let context = self.iommufd().context();
+        let answer = context.told(&nr::HWPT_INVALIDATE, || {
+            funnel::invalidate::<F>(context.fd(), &mut arg, commands)
+        });
+        match answer {
+            Ok(()) => Ok(()),
+            Err(errno) => {
+                let handled = before + handled(arg.entry_num, commands.len());
+                Err(refused::<F>(errno, before, handled))
+            }
+        }
+    }
+}
+
+/// What is known when the kernel has handled so many in all, and those `before` in earlier calls.
+#[cold]
+fn refused<F: Format>(errno: Errno, before: usize, handled: usize) -> Error {
+    match cause::refusal(nr::HWPT_INVALIDATE.describe(), errno) {
+        Error::Kernel(reason) => Error::InvalidationRefused {
+            done: if F::COUNT_IS_EXACT { handled } else { before },
+            refused: handled,
+            reason,
+        },
+        error => error,
     }
 }
 

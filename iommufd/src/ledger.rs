@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::address::IovaRange;
+use crate::address::{Iova, IovaRange};
 use crate::file::WriteClaim;
 use crate::memory::DmaMemory;
 
@@ -123,6 +123,8 @@ struct State {
     copied: u64,
     /// Counts what comes and goes.
     version: u64,
+    /// Counts what goes.
+    gone: u64,
 }
 
 enum Slot {
@@ -315,11 +317,28 @@ impl Ledger {
         stays.min_by_key(|range| range.start())
     }
 
-    /// Where something is mapped, in no order.
-    pub(crate) fn ranges(&self) -> Vec<IovaRange> {
+    /// Lets `look` see what is mapped from `from` on, in the order of its addresses, as ranges that do
+    /// not overlap.
+    pub(crate) fn in_order<R>(
+        &self,
+        from: Iova,
+        look: impl FnOnce(&mut dyn Iterator<Item = IovaRange>) -> R,
+    ) -> R {
         let state = self.state.lock();
-        let mapped = state.mapped_within(IovaRange::ALL);
-        mapped.map(|(_, range)| range).collect()
+        match state.overlaps.in_order(from) {
+            Some(mut ranges) => look(&mut ranges),
+            None => {
+                let mapped = state.mapped_within(IovaRange::ALL);
+                let ranges = overlap::apart(mapped.map(|(_, range)| range).collect());
+                let behind = |range: &IovaRange| range.last() >= from;
+                look(&mut ranges.into_iter().filter(behind))
+            }
+        }
+    }
+
+    /// Another number after any entry has gone.
+    pub(crate) fn gone(&self) -> u64 {
+        self.state.lock().gone
     }
 
     /// How many entries are recorded, and how many bytes are mapped.
@@ -580,6 +599,7 @@ impl State {
 
     fn replace(&mut self, key: &EntryKey, slot: Slot) -> Slot {
         self.version = self.version.wrapping_add(1);
+        self.gone = self.gone.wrapping_add(1);
         let Some(place) = self.slots.get_mut(key.0) else {
             return Slot::Emptied;
         };
@@ -599,6 +619,7 @@ impl State {
     #[inline]
     fn remove(&mut self, key: EntryKey) -> Held {
         self.version = self.version.wrapping_add(1);
+        self.gone = self.gone.wrapping_add(1);
         let Some(place) = self.slots.get_mut(key.0) else {
             return Held::Nothing;
         };

@@ -207,7 +207,7 @@ impl ViommuInner {
         demands: &V::Demands,
         commands: &[<V::Format as Format>::Invalidation],
     ) -> Result<()> {
-        if let Some(index) = commands.iter().position(|command| !demands.has(command)) {
+        if let Some(index) = demands.first_lacking(commands) {
             return Err(Error::InvalidationNotThere { index });
         }
         self.object.invalidate::<V::Format>(commands)?;

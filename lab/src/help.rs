@@ -141,7 +141,7 @@ if a batch is more than one ioctl. docs/performance.md has the figures, and what
   --save FILE          keep the results there, too
   --against FILE       compare with these results, not with bench/baseline.json
 
-All of it takes about half an hour, --quick two minutes; the time limit of each boot is 1800 s.
+All of it takes about a quarter of an hour, --quick two minutes; the time limit of each boot is 1800 s.
 ";
 
 const VERIFY: &str = "

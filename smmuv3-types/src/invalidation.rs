@@ -261,19 +261,6 @@ impl Invalidation {
         [self.0[0].get(), self.0[1].get()]
     }
 
-    /// The ASID of a `TLBI_NH_ASID`, or of a `TLBI_NH_VA` that has no range and no hint; 0 for a
-    /// `TLBI_NH_VAA` without these. All else that is in them every SMMU has.
-    #[inline]
-    const fn asid_without_range(&self) -> Option<u64> {
-        let [first, second] = self.words();
-        match entry::ID.get(first) {
-            0x11 => Some(fields::ASID.get(first)),
-            0x12 if !TlbiRange::is_in([first, second]) => Some(fields::ASID.get(first)),
-            0x13 if !TlbiRange::is_in([first, second]) => Some(0),
-            _ => None,
-        }
-    }
-
     /// The command that it is. Its VMID is 0.
     #[must_use]
     pub const fn command(&self) -> Command {

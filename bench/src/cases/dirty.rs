@@ -1,5 +1,7 @@
 //! Dirty bits: reading them, and walking over them.
 
+use std::hint::black_box;
+
 use iommufd::{Access, DirtyBitmap, Granule, Ioas, Iommufd, Iova, IovaRange, Mapping};
 use tests::at::page;
 use tests::memory::Living;
@@ -110,37 +112,72 @@ pub(crate) fn reads(lengths: &[u64]) {
     }
 }
 
-/// Walking over what was read, which takes no kernel: of 64 GiB.
-pub(crate) fn walks() {
-    const LEN: u64 = 64 << 30;
-    let range = IovaRange::with_len(Iova::new(0), LEN).unwrap();
-    for (share, step) in SHARES {
-        let mut words = every(step, LEN / 4096);
+/// Walking over what was read, which takes no kernel. Both ways give ranges of addresses.
+pub(crate) fn walks(len: u64) {
+    const START: u64 = 1 << 40;
+    let range = IovaRange::with_len(Iova::new(START), len).unwrap();
+    let bits = len / 4096;
+    // As where memory is mapped by pages of 2 MiB: 8 words of which all bits are set.
+    let mut large = every(0, bits);
+    for block in large.chunks_mut(8).step_by(2) {
+        block.fill(u64::MAX);
+    }
+    let small = SHARES.map(|(share, step)| (share, every(step, bits)));
+    let large = [("50 % dirty, by 2 MiB", large)];
+    for (share, mut words) in small.into_iter().chain(large) {
         let plain = words.clone();
         let bitmap = DirtyBitmap::over(range, Granule::KIB_4, &mut words).unwrap();
+        let (mut found, mut there) = (0, 0);
         loops(
-            &format!("walk over 64 GiB, {share}"),
-            Bound::Told,
+            &format!("walk over {} GiB, {share}", len >> 30),
+            Bound::Gate,
             Plan::new(9, 1),
             || {
-                std::hint::black_box(bit_by_bit(&plain));
+                found = 0;
+                plain_runs(black_box(&plain), START, |first, last| {
+                    found ^= first ^ last
+                });
             },
             || {
-                std::hint::black_box(bitmap.runs().count());
+                there = 0;
+                for run in black_box(&bitmap).runs() {
+                    there ^= run.start().get() ^ run.last().get();
+                }
             },
         );
+        assert_eq!(found, there);
     }
 }
 
-/// What a program does that has nothing else: word by word, and bit by bit where a word has any.
-fn bit_by_bit(words: &[u64]) -> u64 {
-    let mut found = 0;
-    for (n, word) in words.iter().enumerate() {
-        let mut left = *word;
-        while left != 0 {
-            found += n as u64 * 64 + u64::from(left.trailing_zeros());
-            left &= left - 1;
+/// What a program does that has nothing else: word by word, from where a run begins to where it ends.
+fn plain_runs(words: &[u64], start: u64, mut each: impl FnMut(u64, u64)) {
+    let mut begun = None;
+    let mut address = start;
+    for word in words {
+        // Mostly there is nothing.
+        let mut at = if *word == 0 && begun.is_none() { 64 } else { 0 };
+        while at < 64 {
+            match begun {
+                None => {
+                    at += (word >> at).trailing_zeros();
+                    if at >= 64 {
+                        break;
+                    }
+                    begun = Some(address + 4096 * u64::from(at));
+                }
+                Some(first) => {
+                    at += (word >> at).trailing_ones();
+                    if at >= 64 {
+                        break;
+                    }
+                    each(first, address + 4096 * u64::from(at) - 1);
+                    begun = None;
+                }
+            }
         }
+        address += 64 * 4096;
     }
-    found
+    if let Some(first) = begun {
+        each(first, address - 1);
+    }
 }

@@ -14,8 +14,6 @@ use crate::raw::Raw;
 
 /// From one command to as many as a queue has.
 const BATCHES: [usize; 4] = [1, 16, 256, 4096];
-/// What an ioctl costs by itself is of no weight beside so many commands.
-const MANY: usize = 256;
 /// The number by which a guest knows its device.
 const NUMBER: u32 = 7;
 
@@ -36,16 +34,11 @@ impl<C: IntoBytes + Immutable> Taker<C> {
     pub(crate) fn compare(&self, invalidate: impl Fn(&[C])) {
         for batch in BATCHES {
             let commands = &self.commands[..batch];
-            let bound = if batch >= MANY {
-                Bound::Gate
-            } else {
-                Bound::Told
-            };
             // About as many commands in a sample, whatever is in a batch.
             let times = u32::try_from(8192 / batch).unwrap().clamp(4, 1000);
             loops(
                 &format!("invalidate {batch}, {}", self.what),
-                bound,
+                Bound::Gate,
                 Plan::new(15, times),
                 || self.raw.invalidate(self.kind, commands),
                 || invalidate(commands),

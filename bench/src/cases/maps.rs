@@ -90,7 +90,7 @@ pub(crate) fn of_4_kib() {
         mapping.unmap().unwrap();
     };
     let case = "map+unmap 4 KiB, no page table";
-    loops(case, Bound::Told, PLAN, || raw.round(), sdk);
+    loops(case, Bound::Gate, PLAN, || raw.round(), sdk);
 
     let space = Space::of_mock(&iommufd);
     rounds("map+unmap 4 KiB", &space, &memory, PLAN);

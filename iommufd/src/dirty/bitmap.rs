@@ -268,12 +268,13 @@ impl Shape {
     /// The addresses of the bits from `first` to `last`, both of which there are.
     #[inline]
     fn addresses(self, first: u64, last: u64) -> Option<IovaRange> {
-        let granule = self.granule.bytes();
         // The first byte of a granule that there is lies in the range.
-        let start = self.range.start().get() + first * granule;
-        let end = self.range.start().get() + last * granule;
-        let last = end.saturating_add(granule - 1);
-        let last = Iova::new(last).min(self.range.last());
+        let base = self.range.start().get();
+        let start = base + self.granule.offset(first);
+        let last = match last + 1 {
+            end if end == self.bits => self.range.last(),
+            next => Iova::new(base + self.granule.offset(next) - 1),
+        };
         IovaRange::new(Iova::new(start), last)
     }
 }

@@ -1,12 +1,14 @@
 //! Bits in words: bit `i` is bit `i % 64` of word `i / 64`, as the kernel's bitmaps have it.
 
+use std::num::NonZeroU64;
+
 const WORD: u64 = u64::BITS as u64;
 
 /// How many words are looked at at once where nothing is expected.
 const CHUNK: usize = 32;
 
-/// How many are looked at one by one before that.
-const NEAR: usize = 4;
+/// How many are looked at one by one before that: a large page of 2 MiB has bits in 8.
+const NEAR: usize = 8;
 
 /// How many words hold `bits` bits.
 pub(super) fn words_for(bits: u64) -> usize {
@@ -127,44 +129,63 @@ fn mask_of(at: usize, bits: u64) -> u64 {
 
 /// The runs of set bits among the first `bits`: the first and the last bit of each.
 ///
-/// A word is looked at once, however many runs are in it.
+/// A word is looked at once, however many runs are in it: for its *edges*, the bits that differ from
+/// the one before them. They are by turns the first bit of a run, and the first after one.
+///
+/// # Invariants
+/// `rest` has a bit that is not set. The lowest of `edges` is the first bit of a run, or there is none.
 #[derive(Debug, Clone)]
 pub(super) struct Runs<'w> {
-    words: &'w [u64],
-    bits: u64,
+    /// The words of which all bits count.
+    whole: &'w [u64],
+    /// Those bits that count of the word that follows.
+    rest: u64,
     /// The number of the word that is looked at.
     at: usize,
-    /// What of it comes after the last run.
-    left: u64,
+    /// Its edges after the last run.
+    edges: u64,
 }
 
 impl<'w> Runs<'w> {
     pub(super) fn new(words: &'w [u64], bits: u64) -> Self {
-        let mut runs = Self {
-            words,
-            bits,
+        let whole = ((bits / WORD) as usize).min(words.len());
+        let (whole, rest) = words.split_at(whole);
+        let rest = rest.first().map_or(0, |word| word & low_bits(bits % WORD));
+        let first = whole.first().map_or(rest, |word| *word);
+        Self {
+            whole,
+            rest,
             at: 0,
-            left: 0,
-        };
-        runs.left = runs.word(0);
-        runs
+            edges: edges(first, 0),
+        }
     }
 
-    /// Those bits of word number `at` that there are.
+    /// Goes on to the first word from number `from` on that is not `filler`, and says what it is.
     #[inline]
-    fn word(&self, at: usize) -> u64 {
-        let word = self.words.get(at);
-        word.map_or(0, |word| word & mask_of(at, self.bits))
+    fn go_on(&mut self, from: usize, filler: u64) -> u64 {
+        // Where something is, more is near.
+        let near = self.whole.len().min(from + NEAR);
+        for at in from..near {
+            if let Some(word) = self.whole.get(at)
+                && *word != filler
+            {
+                self.at = at;
+                return *word;
+            }
+        }
+        self.at = first_far(self.whole, from.max(near), filler);
+        match self.whole.get(self.at) {
+            Some(word) => *word,
+            None if self.at == self.whole.len() => self.rest,
+            None => 0,
+        }
     }
 
-    /// The end of a run that goes on in the next word: one past its last bit.
-    fn end_elsewhere(&mut self) -> u64 {
-        self.at = first_other(self.words, self.at + 1, u64::MAX);
-        let word = self.word(self.at);
-        let ones = word.trailing_ones();
-        // Of ones there are less than a word has, as the word is another.
-        self.left = word & (u64::MAX << ones);
-        (self.at as u64 * WORD + u64::from(ones)).min(self.bits)
+    /// The number of the lowest of `edges`. The others stay.
+    #[inline]
+    fn take(&mut self, edges: NonZeroU64) -> u64 {
+        self.edges = edges.get() & (edges.get() - 1);
+        self.at as u64 * WORD + u64::from(edges.trailing_zeros())
     }
 }
 
@@ -173,26 +194,21 @@ impl Iterator for Runs<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            self.at = first_other(self.words, self.at + 1, 0);
-            self.left = self.word(self.at);
-            if self.left == 0 {
-                return None;
-            }
-        }
-        let start = self.left.trailing_zeros();
-        let end = start + (self.left >> start).trailing_ones();
-        let base = self.at as u64 * WORD;
-        let end = match u64::MAX.checked_shl(end) {
-            Some(after) => {
-                self.left &= after;
-                base + u64::from(end)
-            }
-            None => self.end_elsewhere(),
-        };
+        let begin = NonZeroU64::new(self.edges)
+            .or_else(|| NonZeroU64::new(edges(self.go_on(self.at + 1, 0), 0)))?;
+        let first = self.take(begin);
+        // If it goes on to the end of the word, the next that is not all ones has an edge.
+        let end = NonZeroU64::new(self.edges)
+            .or_else(|| NonZeroU64::new(edges(self.go_on(self.at + 1, u64::MAX), 1)))?;
         // At least the first bit is in it.
-        Some((base + u64::from(start), end - 1))
+        Some((first, self.take(end) - 1))
     }
+}
+
+/// Which bits of a word are other than the one before them; before the lowest there is `before`.
+#[inline]
+fn edges(word: u64, before: u64) -> u64 {
+    word ^ (word << 1 | before)
 }
 
 /// The first word from number `from` on that is not `filler`; the number of words, or `from` if

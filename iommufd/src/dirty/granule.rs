@@ -49,6 +49,11 @@ impl Granule {
         offset >> self.shift
     }
 
+    /// Where granule number `index` begins, which there is.
+    pub(super) const fn offset(self, index: u64) -> u64 {
+        index << self.shift
+    }
+
     /// How many granules there are from a first to a last byte that are `span` apart; `None` if
     /// that is more than a number can say.
     pub(super) const fn count(self, span: u64) -> Option<u64> {

@@ -4,6 +4,8 @@
 //! groups by itself, too, when their device is detached or moved, and tells nobody. So a cookie may
 //! come again while somebody still has the value of the group that had it before.
 
+use std::collections::hash_map::Entry;
+
 use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use zerocopy::{FromZeros, IntoBytes};
@@ -147,7 +149,10 @@ fn answer(
     response: PageResponse,
     mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
 ) -> Result<()> {
-    if live.get(&ticket.cookie) != Some(&ticket.serial) {
+    let Entry::Occupied(entry) = live.entry(ticket.cookie) else {
+        return Err(Error::RequestGone);
+    };
+    if *entry.get() != ticket.serial {
         return Err(Error::RequestGone);
     }
     let message = sys::iommu_hwpt_page_response {
@@ -156,12 +161,12 @@ fn answer(
     };
     let refused = match write(message.as_bytes()) {
         Ok(len) if len == size_of_val(&message) => {
-            live.remove(&ticket.cookie);
+            entry.remove();
             return Ok(());
         }
         // The code is one that the kernel knows, so it is the cookie that it does not.
         Err(Errno::INVAL) => {
-            live.remove(&ticket.cookie);
+            entry.remove();
             return Err(Error::RequestGone);
         }
         Ok(_) => Errno::IO,

@@ -1,6 +1,6 @@
 //! Whether mappings overlap, known without looking at each of them.
 
-use crate::address::IovaRange;
+use crate::address::{Iova, IovaRange};
 
 /// The ranges that are mapped, as long as no two of them overlap. From then on it is only known
 /// that two did: hardly ever is there a reason to look.
@@ -42,6 +42,17 @@ impl Overlaps {
     #[inline]
     pub(super) fn found(&self) -> bool {
         self.found
+    }
+
+    /// The ranges that end at `from` or later, in the order of their addresses; `None` if two of all
+    /// may overlap.
+    pub(super) fn in_order(&self, from: Iova) -> Option<impl Iterator<Item = IovaRange>> {
+        let blocks = self.blocks.get(self.block_of(from.get())..);
+        let spans = blocks.into_iter().flatten().flat_map(|block| &block.spans);
+        let ranges =
+            spans.filter_map(|span| IovaRange::new(Iova::new(span.start), Iova::new(span.last)));
+        let behind = ranges.skip_while(move |range| range.last() < from);
+        (!self.found).then_some(behind)
     }
 
     #[inline]
@@ -140,9 +151,18 @@ impl Overlaps {
         }
     }
 
-    /// Makes two blocks of a full one, and inserts.
+    /// Inserts where a block is full: of which two are made, unless it fits before the next one.
     #[cold]
     fn split(&mut self, at: usize, place: usize, span: Span) {
+        if place == ROOM
+            && let Some(next) = self.blocks.get_mut(at + 1)
+            && next.spans.len() < FEW
+        {
+            // With a block of its own there would be two that have few.
+            next.spans.insert(0, span);
+            next.start = span.start;
+            return;
+        }
         let mut upper = self.room();
         let Some(block) = self.blocks.get_mut(at) else {
             return;
@@ -166,7 +186,7 @@ impl Overlaps {
     }
 
     /// Makes one of a block with few ranges and a neighbour, if that has few as well; of a block with
-    /// none, nothing.
+    /// none, nothing, and then of its neighbours one.
     fn merge(&mut self, at: usize) {
         if self
             .blocks
@@ -174,7 +194,6 @@ impl Overlaps {
             .is_some_and(|block| block.spans.is_empty())
         {
             self.spare.push(self.blocks.remove(at).spans);
-            return;
         }
         for lower in [Some(at), at.checked_sub(1)].into_iter().flatten() {
             let together = self.blocks.get(lower..lower + 2);
@@ -198,6 +217,22 @@ impl Overlaps {
     }
 }
 
+/// The same addresses in ranges that do not overlap, by address.
+pub(super) fn apart(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
+    ranges.sort_unstable_by_key(|range| range.start());
+    let mut apart: Vec<IovaRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match apart.last_mut() {
+            Some(before) if before.overlaps(range) => {
+                let last = before.last().max(range.last());
+                *before = IovaRange::new(before.start(), last).unwrap_or(*before);
+            }
+            _ => apart.push(range),
+        }
+    }
+    apart
+}
+
 impl Block {
     /// How many of its ranges begin at `start` or before.
     #[inline]
@@ -211,7 +246,6 @@ mod tests {
     use hardware_records::testing::Random;
 
     use super::*;
-    use crate::address::Iova;
 
     fn range(start: u64, last: u64) -> IovaRange {
         IovaRange::new(Iova::new(start), Iova::new(last)).unwrap()
@@ -303,6 +337,18 @@ mod tests {
                     overlaps.removed(range(start, last));
                 }
                 check(&overlaps);
+                if random.below(64) == 0 {
+                    let from = random.below(space);
+                    let seen = overlaps.in_order(Iova::new(from)).unwrap();
+                    let mut expected: Vec<_> =
+                        model.iter().filter(|(_, last)| *last >= from).collect();
+                    expected.sort_unstable();
+                    assert!(
+                        seen.eq(expected
+                            .into_iter()
+                            .map(|(start, last)| range(*start, *last)))
+                    );
+                }
                 let count: usize = overlaps.blocks.iter().map(|block| block.spans.len()).sum();
                 assert_eq!(count, model.len());
             }

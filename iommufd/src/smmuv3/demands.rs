@@ -65,6 +65,10 @@ impl Demands<Invalidation> for Smmuv3Demands {
         self.limits.permit(invalidation)
     }
 
+    fn first_lacking(&self, invalidations: &[Invalidation]) -> Option<usize> {
+        self.limits.first_refused(invalidations)
+    }
+
     /// For erratum T264-SMMU-3 (`REPEAT_TLBI_CFGI`).
     fn twice(&self) -> bool {
         self.twice

@@ -43,11 +43,20 @@ impl Space {
         let mut refused = Vec::new();
         for _ in 0..TRIES {
             // What is under way is recorded before it ends: so it is in the one or in the other.
-            let place = inner.under_way.where_it_fits(|under_way| {
-                let mut taken = inner.ledger.ranges();
-                taken.extend_from_slice(under_way);
-                taken.extend_from_slice(&refused);
-                first_fit(usable, taken, len, align)
+            let place = inner.under_way.where_it_fits(|under_way, searched| {
+                let ledger = &inner.ledger;
+                let in_the_way = |place: IovaRange| {
+                    let mut others = under_way.iter().chain(&refused);
+                    others.find(|other| other.overlaps(place)).copied()
+                };
+                searched.search(len, align, ledger.gone(), |from| {
+                    usable.iter().find_map(|usable| {
+                        let within = IovaRange::new(usable.start().max(from), usable.last())?;
+                        ledger.in_order(within.start(), |mapped| {
+                            first_fit(within, mapped, in_the_way, len, align)
+                        })
+                    })
+                })
             });
             let Some(place) = place else {
                 break;
@@ -62,60 +71,102 @@ impl Space {
     }
 }
 
-/// The first place of `len` bytes at a multiple of `align`, in `usable` and beside `taken`.
+/// How far was searched: so that who maps much does not begin at the beginning each time.
+#[derive(Default)]
+pub(super) struct Searched {
+    /// What there was no place for before `next`, as long as nothing has gone.
+    len: u64,
+    align: u64,
+    next: Iova,
+    /// Of the ledger, what had gone before the search.
+    gone: u64,
+}
+
+impl Searched {
+    /// Searches from where it may make sense, and if there is nothing from the beginning.
+    fn search(
+        &mut self,
+        len: u64,
+        align: u64,
+        gone: u64,
+        search: impl Fn(Iova) -> Option<IovaRange>,
+    ) -> Option<IovaRange> {
+        let same = self.gone == gone && self.len <= len && self.align <= align;
+        let near = same.then(|| search(self.next)).flatten();
+        // What is usable may be more than it was.
+        let place = near.or_else(|| search(Iova::default()))?;
+        *self = Self {
+            len,
+            align,
+            next: place.last(),
+            gone,
+        };
+        Some(place)
+    }
+}
+
+/// The first place of `len` bytes at a multiple of `align`, in `within`, beside what is `mapped` there,
+/// in the order of its addresses, and what is otherwise in the way.
 fn first_fit(
-    usable: &[IovaRange],
-    taken: Vec<IovaRange>,
+    within: IovaRange,
+    mapped: &mut dyn Iterator<Item = IovaRange>,
+    in_the_way: impl Fn(IovaRange) -> Option<IovaRange>,
     len: u64,
     align: u64,
 ) -> Option<IovaRange> {
-    let taken = apart(taken);
-    let fit = |usable: &IovaRange| {
-        let mut next = usable.start().get().max(align);
-        loop {
-            let start = Iova::new(next.checked_next_multiple_of(align)?);
-            let place = IovaRange::with_len(start, len)?;
-            if !usable.contains(place) {
-                return None;
-            }
-            // They do not overlap: those that begin earlier end earlier as well.
-            let behind = taken.partition_point(|range| range.start() <= place.last());
-            match taken.get(..behind)?.last() {
-                Some(other) if other.overlaps(place) => next = other.last().get().checked_add(1)?,
-                _ => return Some(place),
-            }
+    let mut mapped = mapped.peekable();
+    let mut next = within.start().get().max(align);
+    loop {
+        let start = Iova::new(next.checked_next_multiple_of(align)?);
+        let place = IovaRange::with_len(start, len)?;
+        if !within.contains(place) {
+            return None;
         }
-    };
-    usable.iter().find_map(fit)
-}
-
-/// The same addresses in ranges that do not overlap, by address.
-fn apart(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
-    ranges.sort_unstable_by_key(|range| range.start());
-    let mut apart: Vec<IovaRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match apart.last_mut() {
-            Some(before) if before.overlaps(range) => {
-                let last = before.last().max(range.last());
-                *before = IovaRange::new(before.start(), last).unwrap_or(*before);
-            }
-            _ => apart.push(range),
+        while mapped.next_if(|other| other.last() < start).is_some() {}
+        let other = mapped.peek().filter(|other| other.overlaps(place));
+        match other.copied().or_else(|| in_the_way(place)) {
+            Some(other) => next = other.last().get().checked_add(1)?,
+            None => return Some(place),
         }
     }
-    apart
 }
 
 #[cfg(test)]
 mod tests {
+    use hardware_records::testing::Random;
+
     use super::*;
+    use crate::ledger::{Held, Ledger};
 
     fn range(start: u64, last: u64) -> IovaRange {
         IovaRange::new(Iova::new(start), Iova::new(last)).unwrap()
     }
 
+    /// Beside ranges that are mapped, and others that are under way.
+    fn search(
+        usable: &[IovaRange],
+        from: u64,
+        [mapped, others]: [&[IovaRange]; 2],
+        len: u64,
+        align: u64,
+    ) -> Option<IovaRange> {
+        let ledger = Ledger::default();
+        for range in mapped {
+            ledger.mapped(&ledger.begin_map(Held::Nothing), *range);
+        }
+        let in_the_way = |place| others.iter().copied().find(|other| other.overlaps(place));
+        usable.iter().find_map(|usable| {
+            let within = IovaRange::new(usable.start().max(Iova::new(from)), usable.last())?;
+            ledger.in_order(within.start(), |mapped| {
+                first_fit(within, mapped, in_the_way, len, align)
+            })
+        })
+    }
+
     fn fit(taken: &[IovaRange], len: u64) -> Option<u64> {
         let usable = [range(0, 0xffff), range(0x2_0000, u64::MAX)];
-        let place = first_fit(&usable, taken.to_vec(), len, 0x1000)?;
+        let place = search(&usable, 0, [taken, &[]], len, 0x1000)?;
+        assert_eq!(search(&usable, 0, [&[], taken], len, 0x1000), Some(place));
         assert_eq!(place.len(), Some(len));
         Some(place.start().get())
     }
@@ -139,5 +190,59 @@ mod tests {
             range(0x1000, 0x1fff),
         ];
         assert_eq!(fit(&nested, 0x1000), Some(0x5000));
+    }
+
+    #[test]
+    fn what_is_searched_again_is_as_much_or_more_while_nothing_has_gone() {
+        let mut searched = Searched::default();
+        let mut search = |len, align, gone, end: u64| {
+            let mut begun = Vec::new();
+            let seen = std::cell::RefCell::new(&mut begun);
+            let found = searched.search(len, align, gone, |from| {
+                seen.borrow_mut().push(from.get());
+                let start = from.get().checked_next_multiple_of(0x1000)?;
+                (start < end).then(|| range(start, start + 0xfff))
+            });
+            (found.is_some(), begun)
+        };
+        let end = 0x3000;
+        assert_eq!(search(0x1000, 0x1000, 7, end), (true, vec![0]));
+        assert_eq!(search(0x1000, 0x1000, 7, end), (true, vec![0xfff]));
+        assert_eq!(search(0x2000, 0x2000, 7, end), (true, vec![0x1fff]));
+        let again = (true, vec![0]);
+        assert_eq!(search(0x1000, 0x2000, 7, end), again, "less");
+        assert_eq!(search(0x1000, 0x1000, 7, end), again, "less aligned");
+        assert_eq!(search(0x1000, 0x1000, 8, end), again, "something has gone");
+        // There is nothing behind, and then it is tried before.
+        assert_eq!(search(0x1000, 0x1000, 8, 0x1000), (true, vec![0xfff, 0]));
+        assert_eq!(search(0x1000, 0x1000, 8, 0), (false, vec![0xfff, 0]));
+    }
+
+    #[test]
+    fn a_place_is_that_of_a_naive_search() {
+        let mut random = Random::new(3);
+        let usable = [range(0, 0x2f), range(0x38, 0xff)];
+        for _ in 0..20_000 {
+            let taken: Vec<_> = (0..random.below(12))
+                .map(|_| {
+                    let start = random.below(0x100);
+                    range(start, start + random.below(20))
+                })
+                .collect();
+            let (len, align) = (1 + random.below(24), 1 << random.below(4));
+            let from = random.below(0x80);
+            let naive = (from.max(align)..0x100)
+                .filter(|start| start.is_multiple_of(align))
+                .map(|start| range(start, start + len - 1))
+                .find(|place| {
+                    usable.iter().any(|usable| usable.contains(*place))
+                        && !taken.iter().any(|other| other.overlaps(*place))
+                });
+            let taken = taken
+                .split_at(random.below(1 + taken.len() as u64) as usize)
+                .into();
+            let found = search(&usable, from, taken, len, align);
+            assert_eq!(found, naive);
+        }
     }
 }

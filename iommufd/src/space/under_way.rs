@@ -2,12 +2,21 @@
 
 use parking_lot::Mutex;
 
+use super::free::Searched;
 use crate::address::IovaRange;
 
-/// The ranges of maps that have got no answer yet.
+/// Where maps are under way.
 #[derive(Default)]
 pub(super) struct UnderWay {
-    ranges: Mutex<Vec<IovaRange>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    /// The ranges of maps that have got no answer yet.
+    ranges: Vec<IovaRange>,
+    /// For the next that is to be where it fits.
+    searched: Searched,
 }
 
 /// A map that is under way: drop it when it is recorded what became of it.
@@ -20,19 +29,20 @@ pub(super) struct Place<'u> {
 impl UnderWay {
     /// A map of `range` begins, whatever else does there.
     pub(super) fn at(&self, range: IovaRange) -> Place<'_> {
-        self.ranges.lock().push(range);
+        self.places.lock().ranges.push(range);
         Place { all: self, range }
     }
 
-    /// A map begins where `choose` says, which is told where others are under way; nobody begins
-    /// meanwhile.
+    /// A map begins where `choose` says, which is told where others are under way, and how far was
+    /// searched before; nobody begins meanwhile.
     pub(super) fn where_it_fits(
         &self,
-        choose: impl FnOnce(&[IovaRange]) -> Option<IovaRange>,
+        choose: impl FnOnce(&[IovaRange], &mut Searched) -> Option<IovaRange>,
     ) -> Option<Place<'_>> {
-        let mut ranges = self.ranges.lock();
-        let range = choose(&ranges)?;
-        ranges.push(range);
+        let mut places = self.places.lock();
+        let places = &mut *places;
+        let range = choose(&places.ranges, &mut places.searched)?;
+        places.ranges.push(range);
         Some(Place { all: self, range })
     }
 }
@@ -45,7 +55,7 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut ranges = self.all.ranges.lock();
+        let ranges = &mut self.all.places.lock().ranges;
         if let Some(index) = ranges.iter().position(|range| *range == self.range) {
             ranges.swap_remove(index);
         }

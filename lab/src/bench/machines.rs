@@ -27,7 +27,7 @@ static COUNTED: [Machine; 2] = [
     },
 ];
 
-/// Two processors, on which time passes as it does here.
+/// Two processors, on which time passes as it does here. On the PC they take turns on one thread, as in the tests.
 static REAL: [Machine; 2] = [
     Machine {
         name: "x86_64 with more memory",

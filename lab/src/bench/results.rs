@@ -46,6 +46,9 @@ pub(crate) struct Figure {
     pub(crate) allocations: u64,
 }
 
+/// By how much a median may be more than the least, where time passes.
+const STEADY: f64 = 1.2;
+
 /// How many there were of something.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Count {
@@ -66,15 +69,21 @@ pub(crate) struct Steps {
 }
 
 impl Case {
-    /// How much the SDK takes of what the loop takes.
+    /// How much the SDK takes of what the loop takes; `None` if one of the two was now this and now that.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        Some(self.value(self.sdk?) / self.value(self.raw?))
+        let (raw, sdk) = (self.raw?, self.sdk?);
+        let steady = self.is_counted() || [raw, sdk].iter().all(Figure::is_steady);
+        steady.then(|| self.value(sdk) / self.value(raw))
+    }
+
+    fn is_counted(&self) -> bool {
+        self.clock == Clock::Counted.name()
     }
 
     /// What a figure is taken to be: where instructions are counted the median; where time passes, in which others run as
     /// well, the least.
     pub(crate) fn value(&self, figure: Figure) -> f64 {
-        if self.clock == Clock::Counted.name() {
+        if self.is_counted() {
             figure.median
         } else {
             figure.low
@@ -84,6 +93,13 @@ impl Case {
     /// Whether it is the same case, in another run.
     pub(crate) fn is(&self, other: &Self) -> bool {
         (&self.arch, &self.clock, &self.name) == (&other.arch, &other.clock, &other.name)
+    }
+}
+
+impl Figure {
+    /// Whether most samples are hardly more than the least.
+    fn is_steady(&self) -> bool {
+        self.median <= STEADY * self.low
     }
 }
 
@@ -281,6 +297,18 @@ mod tests {
         results.write(&path).unwrap();
         assert_eq!(Results::read(&path).unwrap(), results);
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn time_that_is_not_steady_makes_no_ratio() {
+        let mut results = Results::default();
+        results.add("x86_64", "real", PRINTED).unwrap();
+        let case = &mut results.cases[0];
+        assert_eq!(case.ratio(), Some(200.0 / 99.0), "of the least");
+        case.raw = case.raw.map(|raw| Figure { low: 80.0, ..raw });
+        assert_eq!(case.ratio(), None);
+        case.clock = "counted".to_owned();
+        assert_eq!(case.ratio(), Some(2.0), "of the medians");
     }
 
     #[test]

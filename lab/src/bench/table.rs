@@ -37,7 +37,7 @@ fn heading(case: &Case) -> String {
     let unit = if case.clock == Clock::Counted.name() {
         "instructions, the kernel's and the program's"
     } else {
-        "time, the least of some samples"
+        "time, the least of some samples; no ratio where they differ much"
     };
     format!(
         "\n{}: {unit}\n  {:<52} {:>12} {:>12} {:>8}   {}\n",

@@ -171,9 +171,27 @@ impl TlbiRange {
         [first, TG.put(TTL.put(0, level), tg(range.granule))]
     }
 
+    /// The bits of a range or a hint in the words of a command.
+    pub(crate) const MASKS: [u64; 2] = [NUM.mask() | SCALE.mask(), TTL.mask() | TG.mask()];
+
+    /// Bits of which a range or a hint has one if it [takes](Self::takes_ds) `SMMU_IDR5.DS`, and
+    /// some others have, too: those of 64 KiB.
+    pub(crate) const MASKS_OF_DS: [u64; 2] = [
+        SCALE.mask() & !SCALE_WITHOUT_DS.mask(),
+        TG.put(0, tg(Granule::Kib16)),
+    ];
+
     /// Whether a command has any bit of a range or a hint.
     pub(crate) const fn is_in([first, second]: [u64; 2]) -> bool {
-        first & (NUM.mask() | SCALE.mask()) != 0 || second & (TTL.mask() | TG.mask()) != 0
+        first & Self::MASKS[0] != 0 || second & Self::MASKS[1] != 0
+    }
+
+    /// Whether the range or the hint of a command is one that there is only with `SMMU_IDR5.DS`: a
+    /// larger scale, or level 1 of 16 KiB.
+    pub(crate) const fn takes_ds([first, second]: [u64; 2]) -> bool {
+        let large = SCALE.get(first) > SCALE_WITHOUT_DS.max();
+        let level1 = TTL.get(second) == ttl(Level::Level1);
+        large || level1 && TG.get(second) == tg(Granule::Kib16)
     }
 
     /// The words of a command with this range in the place of theirs.

@@ -1,6 +1,7 @@
 //! What the host's SMMU can be asked to forget.
 
-use crate::Invalidation;
+use crate::command::fields;
+use crate::{Invalidation, TlbiRange, entry};
 
 /// What the **host's** SMMU has, as far as it limits which bits of an [`Invalidation`] Linux takes.
 ///
@@ -115,17 +116,100 @@ impl InvalidationLimits {
     /// One that was made for these limits, it does.
     #[must_use]
     #[inline]
-    pub fn permit(&self, invalidation: &Invalidation) -> bool {
-        match invalidation.asid_without_range() {
-            // What drivers send most: a look at a bit or two, where the rest is read and written again.
-            Some(asid) => asid <= 0xff || self.asid16,
-            None => self.permit_any(invalidation),
+    pub const fn permit(&self, invalidation: &Invalidation) -> bool {
+        let words = invalidation.words();
+        let [first, _] = words;
+        match entry::ID.get(first) {
+            CFGI_CD => self.substreams || entry::SSID.get(first) == 0,
+            TLBI_NH_ASID => self.permit_asid(first),
+            TLBI_NH_VA => self.permit_asid(first) && self.permit_range(words),
+            TLBI_NH_VAA => self.permit_range(words),
+            ATC_INV => self.ats && (self.substreams || !entry::SSV.is_set(first)),
+            // All that is in the others every SMMU has.
+            _ => true,
         }
     }
 
-    /// The same, of any.
-    pub(super) fn permit_any(&self, invalidation: &Invalidation) -> bool {
-        Invalidation::from_command(&invalidation.command(), self)
-            .is_ok_and(|taken| taken == *invalidation)
+    const fn permit_asid(&self, first: u64) -> bool {
+        self.asid16 || first & WIDE_ASID == 0
+    }
+
+    const fn permit_range(&self, words: [u64; 2]) -> bool {
+        !TlbiRange::is_in(words) || self.ril && (self.ds || !TlbiRange::takes_ds(words))
+    }
+
+    /// The number of the first of these invalidations that Linux does not take on such a host;
+    /// `None` if it takes them all.
+    ///
+    /// It is one pass with hardly more than a look at each, where they are what drivers send most.
+    #[must_use]
+    #[inline]
+    pub fn first_refused(&self, invalidations: &[Invalidation]) -> Option<usize> {
+        match invalidations.len() {
+            0..=FEW => invalidations.iter().position(|one| !self.permit(one)),
+            _ => self.first_refused_of_many(invalidations),
+        }
+    }
+
+    /// The same, with a look at what some have in common, and at each only if that is in question.
+    fn first_refused_of_many(&self, invalidations: &[Invalidation]) -> Option<usize> {
+        let [in_first, in_second] = self.in_question();
+        let mut before = 0;
+        for some in invalidations.chunks(AT_ONCE) {
+            let [mut first, mut second] = [0; 2];
+            for one in some {
+                let words = one.words();
+                first |= words[0];
+                second |= words[1];
+            }
+            if first & in_first != 0 || second & in_second != 0 {
+                let refused = some.iter().position(|one| !self.permit(one));
+                if let Some(index) = refused {
+                    return Some(before + index);
+                }
+            }
+            before += some.len();
+        }
+        None
+    }
+
+    /// Bits of the words of invalidations: one that has none of them is permitted, whichever it is.
+    const fn in_question(&self) -> [u64; 2] {
+        let [mut first, mut second] = [0; 2];
+        if !self.asid16 {
+            first |= WIDE_ASID;
+        }
+        if !self.substreams {
+            first |= ONLY_CFGI | entry::SSV.mask();
+        }
+        if !self.ats {
+            first |= ONLY_ATC_INV;
+        }
+        let [in_first, in_second] = match (self.ril, self.ds) {
+            (false, _) => TlbiRange::MASKS,
+            (true, false) => TlbiRange::MASKS_OF_DS,
+            (true, true) => [0; 2],
+        };
+        first |= in_first;
+        second |= in_second;
+        [first, second]
     }
 }
+
+/// So few are looked at one by one.
+const FEW: usize = 4;
+/// How many of more are looked at at once.
+const AT_ONCE: usize = 64;
+
+/// What an ASID of 8 bits has not.
+const WIDE_ASID: u64 = fields::ASID.mask() & fields::ASID.mask() << 8;
+
+const CFGI_CD: u64 = 0x05;
+const TLBI_NH_ASID: u64 = 0x11;
+const TLBI_NH_VA: u64 = 0x12;
+const TLBI_NH_VAA: u64 = 0x13;
+const ATC_INV: u64 = 0x40;
+/// Of the eight opcodes two have it: 0x05 and 0x06.
+const ONLY_CFGI: u64 = 0x04;
+/// Of the eight opcodes this one alone has it.
+const ONLY_ATC_INV: u64 = 0x40;

@@ -123,10 +123,11 @@ fn what_is_made_of_any_words_is_taken_by_the_kernel() {
 }
 
 #[test]
-fn what_is_permitted_at_a_glance_is_what_is_permitted() {
+fn what_is_permitted_is_what_would_be_made_and_the_first_that_is_not_is_found() {
     let mut random = Random::new(9);
     let hosts = every_limits();
     let mut seen = [0; 2];
+    let mut all = Vec::new();
     for made_for in &hosts {
         for _ in 0..400 {
             let mut words: [u64; 2] = random.words();
@@ -146,12 +147,38 @@ fn what_is_permitted_at_a_glance_is_what_is_permitted() {
             };
             for host in &hosts {
                 let permitted = host.permit(&made);
-                assert_eq!(permitted, host.permit_any(&made), "{made:?} {host:?}");
+                let again = Invalidation::from_command(&made.command(), host);
+                assert_eq!(permitted, again == Ok(made), "{made:?} {host:?}");
+                assert_eq!(host.first_refused(&[made]), (!permitted).then_some(0));
                 seen[usize::from(permitted)] += 1;
             }
+            all.push(made);
         }
     }
     assert!(seen.iter().all(|count| *count > 1000), "{seen:?}");
+    // Among many that are permitted, whatever comes first that is not.
+    let mut found = 0;
+    for host in &hosts {
+        let (taken, refused): (Vec<_>, Vec<_>) = all.iter().partition(|made| host.permit(made));
+        for round in 0..200 {
+            let any = |of: &[Invalidation], random: &mut Random| {
+                of[random.below(of.len() as u64) as usize]
+            };
+            let len = random.below(300) as usize;
+            let mut batch: Vec<_> = (0..len).map(|_| any(&taken, &mut random)).collect();
+            assert_eq!(host.first_refused(&batch), None);
+            if round % 2 == 0 || refused.is_empty() || batch.is_empty() {
+                continue;
+            }
+            for _ in 0..1 + random.below(2) {
+                batch[random.below(len as u64) as usize] = any(&refused, &mut random);
+            }
+            let first = batch.iter().position(|made| !host.permit(made));
+            assert_eq!(host.first_refused(&batch), first);
+            found += 1;
+        }
+    }
+    assert!(found > 1000, "{found}");
 }
 
 #[test]
