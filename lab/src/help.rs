@@ -147,7 +147,7 @@ All of it takes about half an hour, --quick two minutes; the time limit of each 
 const VERIFY: &str = "
 Without booting anything:
   - runs the tests that go through every case there is (their names begin with `every_`)
-  - runs what can run in Miri there, if a nightly toolchain with Miri is installed; if not, says so
+  - runs what can run in Miri there; a nightly Rust with Miri is installed by rustup, if it is not there and can be
   - runs all unit tests with AddressSanitizer
 Fails if one of them fails.
 ";
