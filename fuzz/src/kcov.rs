@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use known::Known;
 use record::Record;
 
+use crate::taints;
+
 /// How many places can be told apart; iommufd has some five thousand.
 const PLACES: usize = 1 << 14;
 
@@ -33,9 +35,10 @@ thread_local! {
     static KCOV: RefCell<Option<Kcov>> = RefCell::new(Kcov::open());
 }
 
-/// Runs `work` on `input`, and counts what it reaches in the kernel.
+/// Runs `work` on `input`, and counts what it reaches in the kernel. If the kernel complains, it fails.
 pub fn guided(input: &[u8], work: impl FnOnce(&[u8])) {
     last::note(input);
+    taints::begin();
     KCOV.with_borrow(|kcov| {
         if let Some(kcov) = kcov {
             kcov.record.clear();
@@ -47,6 +50,7 @@ pub fn guided(input: &[u8], work: impl FnOnce(&[u8])) {
             kcov.count();
         }
     });
+    taints::check();
 }
 
 struct Kcov {

@@ -119,7 +119,7 @@ impl Command {
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
-            Self::Fuzz => &[SECONDS, INPUT, REPORT, QEMU],
+            Self::Fuzz => &[SECONDS, INPUT, REPORT, CHECK, QEMU],
             Self::Verify => &[],
         }
     }

@@ -74,7 +74,7 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
-        Command::Fuzz => "TARGET [--seconds SECONDS] [--input FILE] | --report",
+        Command::Fuzz => "TARGET [--seconds SECONDS] [--input FILE] | --report | --check",
     };
     format!("usage: cargo lab {} {rest}", command.name())
 }
@@ -228,6 +228,8 @@ fuzz/artifacts/TARGET, and reported with the command that reproduces it; then th
   --report             say how many of the places in iommufd that KCOV knows the corpora of safe_calls and raw_ioctls
                        reach, beside what the kernel's own selftest programs reach on the same kernel. They are built
                        in the cache from the kernel's source, which takes libcap-dev
+  --check              see that bugs are found: fuzzers with one in them (planted_...) must find it, keep it and have it
+                       come again. Takes some minutes
   --qemu PATH          use this QEMU
 
 It takes a nightly Rust, which rustup installs if it can; where there is none, the machine's own is told to take a

@@ -58,6 +58,8 @@ pub(crate) fn nightly(components: &[&str], purpose: &str) -> bool {
     for component in components {
         install.args(["--component", component]);
     }
+    // What it says when it fails is for a user.
+    install.env_remove("RUST_BACKTRACE");
     match command::output(&mut install) {
         Ok(_) => true,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::guest::{self, Guest};
+use super::guest::{self, Guest, Kept};
 use super::{Files, GUEST, LIMITS, build};
 use crate::arch::COVERAGE;
 use crate::cache::{Cache, Lock, directory_name};
@@ -19,6 +19,8 @@ use crate::kernel;
 use crate::progress::say;
 use crate::setup;
 
+/// What its boot is called.
+const NAME: &str = "report";
 /// The time limit of the boot.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The kernel's own test programs of iommufd.
@@ -36,7 +38,8 @@ pub(super) fn run(options: &Options) -> Result<u8> {
     let lab = guest::lab(options)?;
     let points = coverage::points(&lab.kernel.image)?;
     let preload = build::preload()?;
-    let mut guest = Guest::new("report")?;
+    drop(Kept::left_by(NAME));
+    let mut guest = Guest::new(NAME)?;
     let preload = guest.bring(&preload)?;
     guest.line("echo 128 >/proc/sys/vm/nr_hugepages");
     for target in GUEST {
@@ -63,7 +66,8 @@ pub(super) fn run(options: &Options) -> Result<u8> {
     // Every test is a process of its own, which writes all that it reaches.
     guest.line("for file in /tmp/kept/*; do sort -u -o $file $file; done");
     say("booting, to run the corpora, and the kernel's own tests");
-    let (outcome, kept) = guest.boot(&lab, LIMIT, &mut crate::run::hand_on)?;
+    let (outcome, kept) = guest.boot(&lab, LIMIT, &mut crate::run::hand_on);
+    let outcome = outcome?;
     let reached = |names: &[&str]| -> Result<Reached> {
         let mut reached = Reached::new();
         for name in names {
@@ -87,12 +91,31 @@ pub(super) fn run(options: &Options) -> Result<u8> {
             ("selftests", tests.clone()),
         ],
     );
-    println!(
-        "only the fuzzers reach {}, only the selftests {}",
-        fuzzers.difference(&tests).count(),
-        tests.difference(&fuzzers).count()
-    );
+    for (name, ours, theirs) in [
+        ("fuzzers", &fuzzers, &tests),
+        ("selftests", &tests, &fuzzers),
+    ] {
+        print_functions(name, &points, &ours.difference(theirs).collect::<Vec<_>>());
+    }
     Ok(outcome.status)
+}
+
+/// Prints in which functions the places are that only one side reaches.
+fn print_functions(side: &str, points: &Points, reached: &[&u64]) {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for place in reached.iter().filter_map(|address| points.get(address)) {
+        *counts.entry((&place.source, &place.function)).or_default() += 1;
+    }
+    println!("\nonly the {side} reach {}:", reached.len());
+    let mut source = "";
+    for ((file, function), count) in counts {
+        if source != file {
+            print!("{}  {file}:", if source.is_empty() { "" } else { "\n" });
+            source = file;
+        }
+        print!(" {function} {count}");
+    }
+    println!();
 }
 
 /// The addresses in a file; none if nothing was reached.
@@ -110,13 +133,9 @@ fn read(file: &Path) -> Result<Reached> {
 /// Prints a line for each source, and one for all but the mock driver, and one for all.
 fn print(points: &Points, columns: &[(&str, Reached)]) {
     let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (address, source) in points {
-        let iommufd = if source == MOCK {
-            None
-        } else {
-            Some("iommufd")
-        };
-        for row in [Some(source.as_str()), iommufd, Some("with the mock")]
+    for (address, place) in points {
+        let iommufd = (place.source != MOCK).then_some("iommufd");
+        for row in [Some(place.source.as_str()), iommufd, Some("with the mock")]
             .into_iter()
             .flatten()
         {
