@@ -316,7 +316,7 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
                 "`cargo lab test` takes no `{name}`; to run a part of the tests: --filter {name}"
             ),
         )),
-        (Command::Demo, [_, word, ..]) | (_, [word, ..]) => Err(misused(
+        (Command::Demo | Command::Fuzz, [_, word, ..]) | (_, [word, ..]) => Err(misused(
             command,
             &format!("`cargo lab {}` takes no `{word}`", command.name()),
         )),

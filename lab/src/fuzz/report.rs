@@ -91,22 +91,25 @@ pub(super) fn run(options: &Options) -> Result<u8> {
             ("selftests", tests.clone()),
         ],
     );
-    for (name, ours, theirs) in [
-        ("fuzzers", &fuzzers, &tests),
-        ("selftests", &tests, &fuzzers),
+    let all: Reached = points.keys().copied().collect();
+    let either = &fuzzers | &tests;
+    for (who, places) in [
+        ("only the fuzzers reach", &fuzzers - &tests),
+        ("only the selftests reach", &tests - &fuzzers),
+        ("nobody reaches", &all - &either),
     ] {
-        print_functions(name, &points, &ours.difference(theirs).collect::<Vec<_>>());
+        print_functions(who, &points, &places);
     }
     Ok(outcome.status)
 }
 
-/// Prints in which functions the places are that only one side reaches.
-fn print_functions(side: &str, points: &Points, reached: &[&u64]) {
+/// Prints in which functions some places are.
+fn print_functions(who: &str, points: &Points, places: &Reached) {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for place in reached.iter().filter_map(|address| points.get(address)) {
+    for place in places.iter().filter_map(|address| points.get(address)) {
         *counts.entry((&place.source, &place.function)).or_default() += 1;
     }
-    println!("\nonly the {side} reach {}:", reached.len());
+    println!("\n{who} {}:", places.len());
     let mut source = "";
     for ((file, function), count) in counts {
         if source != file {
