@@ -41,7 +41,6 @@ pub(super) fn run(options: &Options) -> Result<u8> {
     drop(Kept::left_by(NAME));
     let mut guest = Guest::new(NAME)?;
     let preload = guest.bring(&preload)?;
-    guest.line("echo 128 >/proc/sys/vm/nr_hugepages");
     for target in GUEST {
         let fuzzer = guest.bring(&build::build(target)?)?;
         guest.bring_directory(&Files::of(target)?.corpus, target)?;
@@ -51,6 +50,8 @@ pub(super) fn run(options: &Options) -> Result<u8> {
              {{ status=1; tail -n 30 /tmp/{target}.log >&3; }}"
         ));
     }
+    // The fuzzers have set it to what they need.
+    guest.line("echo 128 >/proc/sys/vm/nr_hugepages");
     for program in selftests()? {
         let name = program
             .file_name()
@@ -60,7 +61,7 @@ pub(super) fn run(options: &Options) -> Result<u8> {
         let path = guest.bring(&program)?;
         guest.line(&format!(
             "FUZZ_REACHED=/tmp/kept/{name} LD_PRELOAD={preload} {path} >/tmp/{name}.log 2>&1; \
-             grep -E '^# (PASSED|FAILED|Totals)' /tmp/{name}.log >&3"
+             grep -E '^(not ok|# (PASSED|FAILED|Totals))' /tmp/{name}.log >&3"
         ));
     }
     // Every test is a process of its own, which writes all that it reaches.
