@@ -303,11 +303,11 @@ fn script(options: &Options, target: &str, program: &Path, files: &Files) -> Res
     // Where a signal that nothing in the program handles has met it.
     guest.line("[ \"$status\" -lt 128 ] || dmesg | tail -n 3 >&3");
     guest.line("touch /tmp/over; wait $watch; hand_out_news");
-    guest.line(
-        "if kernel_misbehaved && ! ls /tmp/kept/artifacts/* >/dev/null 2>&1; then \
-         cp /tmp/last \"/tmp/kept/artifacts/kernel-$(sha1sum </tmp/last | cut -c1-40)\"; fi",
-    );
     if input.is_none() {
+        guest.line(
+            "if kernel_misbehaved && ! ls /tmp/kept/artifacts/* >/dev/null 2>&1; then \
+         cp /tmp/last \"/tmp/kept/artifacts/kernel-$(sha1sum </tmp/last | cut -c1-40)\"; fi",
+        );
         // A crash that the kernel has complained of stays one, however small the input is then.
         guest.line("if ! kernel_misbehaved; then for crash in /tmp/kept/artifacts/*; do");
         guest.line(&format!(
