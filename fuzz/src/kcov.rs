@@ -18,13 +18,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use known::Known;
 use record::Record;
 
-/// How many places can be told apart; iommufd has some five thousand.
+use crate::taints;
+
+/// How many counters there are. iommufd has some five thousand places: few share one.
+const COUNTED: usize = 1 << 16;
+/// How many places are written down.
 const PLACES: usize = 1 << 14;
 
 /// libFuzzer takes these for counters beside those of the program.
 // SAFETY: the section is one of bytes, and libFuzzer reads and clears them between runs, in the same thread.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
-static COUNTERS: [AtomicU8; PLACES] = [const { AtomicU8::new(0) }; PLACES];
+static COUNTERS: [AtomicU8; COUNTED] = [const { AtomicU8::new(0) }; COUNTED];
 
 /// The name of the file, in the environment, that gets the addresses that were reached, a line each.
 const REACHED: &str = "FUZZ_REACHED";
@@ -33,9 +37,10 @@ thread_local! {
     static KCOV: RefCell<Option<Kcov>> = RefCell::new(Kcov::open());
 }
 
-/// Runs `work` on `input`, and counts what it reaches in the kernel.
+/// Runs `work` on `input`, and counts what it reaches in the kernel. If the kernel complains, it fails.
 pub fn guided(input: &[u8], work: impl FnOnce(&[u8])) {
     last::note(input);
+    taints::begin();
     KCOV.with_borrow(|kcov| {
         if let Some(kcov) = kcov {
             kcov.record.clear();
@@ -47,38 +52,59 @@ pub fn guided(input: &[u8], work: impl FnOnce(&[u8])) {
             kcov.count();
         }
     });
+    taints::check();
 }
 
 struct Kcov {
     record: Record,
-    known: Known,
-    reached: Option<File>,
+    reached: Option<Reached>,
 }
 
 impl Kcov {
     fn open() -> Option<Self> {
         Some(Self {
             record: Record::open()?,
-            known: Known::new(PLACES),
-            reached: std::env::var_os(REACHED)
-                .and_then(|path| File::options().append(true).create(true).open(path).ok()),
+            reached: Reached::open(),
         })
     }
 
-    /// Counts what was recorded.
+    /// Counts what was recorded. There is much of it, and each comparison here calls libFuzzer: so there are few.
     fn count(&mut self) {
         for address in self.record.addresses() {
-            let Some((number, is_new)) = self.known.number(address) else {
-                continue;
-            };
-            if let Some(file) = self.reached.as_mut().filter(|_| is_new) {
-                // Whoever wants the report sees that it is not all there.
-                let _written = writeln!(file, "{address:x}");
-            }
-            let counter = &COUNTERS[number];
+            let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+            let counter = &COUNTERS[usize::from(hash as u16)];
             let count = counter.load(Ordering::Relaxed);
             counter.store(count.saturating_add(1), Ordering::Relaxed);
         }
+        if let Some(reached) = &mut self.reached {
+            reached.note(self.record.addresses());
+        }
         self.record.clear();
+    }
+}
+
+/// Writes down what was reached, each place once.
+struct Reached {
+    known: Known,
+    file: File,
+}
+
+impl Reached {
+    fn open() -> Option<Self> {
+        let path = std::env::var_os(REACHED)?;
+        let file = File::options().append(true).create(true).open(path).ok()?;
+        Some(Self {
+            known: Known::new(PLACES),
+            file,
+        })
+    }
+
+    fn note(&mut self, addresses: impl Iterator<Item = u64>) {
+        for address in addresses {
+            if self.known.is_new(address) {
+                // Whoever wants the report sees that it is not all there.
+                let _written = writeln!(self.file, "{address:x}");
+            }
+        }
     }
 }

@@ -5,4 +5,5 @@ pub mod choices;
 pub mod kcov;
 pub mod raw;
 pub mod reads;
+mod taints;
 pub mod words;

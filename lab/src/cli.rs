@@ -88,6 +88,11 @@ impl Command {
         }
     }
 
+    /// Whether what follows the first word is another program's, and not options.
+    fn hands_on(self) -> bool {
+        matches!(self, Self::Run | Self::Shell)
+    }
+
     /// The command of that name.
     fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|command| command.name() == name)
@@ -114,7 +119,7 @@ impl Command {
             Self::Setup => &[ARCH, KERNEL, QEMU, UPDATE],
             Self::Codegen => &[CHECK, UPDATE],
             Self::Source => &[UPDATE],
-            Self::Fuzz => &[SECONDS, INPUT, REPORT, QEMU],
+            Self::Fuzz => &[SECONDS, INPUT, REPORT, CHECK, QEMU],
             Self::Verify => &[],
         }
     }
@@ -172,7 +177,7 @@ pub(crate) enum Request {
 
 /// Reads the command line, without the program's own name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request> {
-    let mut arguments = arguments.into_iter().peekable();
+    let mut arguments = arguments.into_iter();
     let Some(first) = arguments.next() else {
         return Ok(Request::Help(None));
     };
@@ -184,9 +189,16 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
     }
     let command = known(&first)?;
     let mut options = Options::default();
-    while let Some(word) = arguments.next_if(|word| word.starts_with('-')) {
+    while let Some(word) = arguments.next() {
         if word == "--" {
             break;
+        }
+        if !word.starts_with('-') {
+            options.words.push(word);
+            if command.hands_on() {
+                break;
+            }
+            continue;
         }
         if matches!(word.as_str(), "--help" | "-h") {
             return Ok(Request::Help(Some(command)));
@@ -215,7 +227,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Reque
         };
         options.set(command, name, value)?;
     }
-    options.words = arguments.collect();
+    options.words.extend(arguments);
     check_words(command, &options.words)?;
     Ok(Request::Do(command, Box::new(options)))
 }
@@ -304,7 +316,7 @@ fn check_words(command: Command, words: &[String]) -> Result<()> {
                 "`cargo lab test` takes no `{name}`; to run a part of the tests: --filter {name}"
             ),
         )),
-        (Command::Demo, [_, word, ..]) | (_, [word, ..]) => Err(misused(
+        (Command::Demo | Command::Fuzz, [_, word, ..]) | (_, [word, ..]) => Err(misused(
             command,
             &format!("`cargo lab {}` takes no `{word}`", command.name()),
         )),
@@ -350,6 +362,19 @@ mod tests {
         assert_eq!(options.timeout, Some(Duration::from_secs(5)));
         assert_eq!(options.kernel.unwrap(), PathBuf::from("/k"));
         assert_eq!(options.words, ["prog", "--timeout", "x", "--", "y"]);
+    }
+
+    #[test]
+    fn a_word_that_is_no_program_has_options_on_both_sides() {
+        for line in [
+            "fuzz faults --seconds 5",
+            "fuzz --seconds 5 faults",
+            "fuzz --seconds=5 -- faults",
+        ] {
+            let options = options(line);
+            assert_eq!(options.seconds, Some(Duration::from_secs(5)), "{line}");
+            assert_eq!(options.words, ["faults"], "{line}");
+        }
     }
 
     #[test]

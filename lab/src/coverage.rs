@@ -17,11 +17,20 @@ pub(crate) const IOMMUFD_ALONE: &str =
 const IOMMUFD: &str = "drivers/iommu/iommufd";
 /// The function that every place calls.
 const TRACE: &str = "<__sanitizer_cov_trace_pc>";
-/// The file beside a kernel that has its places: an address, and the source that it is of, a line each.
+/// The file beside a kernel that has its places: an address, and the source and the function that it is in, a line each.
 const POINTS: &str = "points";
 
-/// The places that a kernel tells of, by address, with the name of the source that each is of.
-pub(crate) type Points = BTreeMap<u64, String>;
+/// What a place is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The name of the source.
+    pub(crate) source: String,
+    /// The function; what the compiler has made a part of another counts as that one.
+    pub(crate) function: String,
+}
+
+/// The places that a kernel tells of, by address.
+pub(crate) type Points = BTreeMap<u64, Place>;
 
 /// Keeps the places of the kernel that was built in `objects`.
 pub(crate) fn keep_points(objects: &Path, result: &Path) -> Result<()> {
@@ -49,7 +58,7 @@ pub(crate) fn keep_points(objects: &Path, result: &Path) -> Result<()> {
         .iter()
         .map(|(address, function)| {
             let source = sources.get(function).map_or("?", String::as_str);
-            format!("{address:x} {source}\n")
+            format!("{address:x} {source} {function}\n")
         })
         .collect();
     if lines.is_empty() {
@@ -116,13 +125,14 @@ impl Finder {
 pub(crate) fn points(kernel: &Path) -> Result<Points> {
     let file = kernel.with_file_name(POINTS);
     let text = fs::read_to_string(&file).doing(|| format!("cannot read {}", file.display()))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| {
-            let (address, source) = line.split_once(' ')?;
-            Some((u64::from_str_radix(address, 16).ok()?, source.to_owned()))
-        })
-        .collect())
+    Ok(text.lines().filter_map(point).collect())
+}
+
+fn point(line: &str) -> Option<(u64, Place)> {
+    let mut words = line.split(' ').map(str::to_owned);
+    let address = u64::from_str_radix(&words.next()?, 16).ok()?;
+    let (source, function) = (words.next()?, words.next()?);
+    Some((address, Place { source, function }))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `cargo lab fuzz`: the fuzzers of `fuzz/`, on this machine and in the lab.
 
 mod build;
+mod check;
 mod guest;
 mod report;
 
@@ -87,16 +88,36 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
     if options.report {
         return report::run(options);
     }
+    if options.check {
+        return check::run(options);
+    }
     let target = match options.words.first() {
         Some(name) => name.as_str(),
         None => return Err(unknown("no fuzzer was named")),
     };
-    if HOST.contains(&target) {
-        on_host(options, target)
-    } else if GUEST.contains(&target) {
-        guest::run(options, target)
+    if let Some(input) = options.input.as_ref().filter(|input| !input.is_file()) {
+        return Err(Error::new(format!("there is no input {}", input.display())).status(USAGE));
+    }
+    match place_of(target) {
+        Some(Place::Host) => on_host(options, target),
+        Some(Place::Guest) => guest::run(options, target),
+        None => Err(unknown(&format!("there is no fuzzer `{target}`"))),
+    }
+}
+
+/// Where a fuzzer runs.
+enum Place {
+    Host,
+    Guest,
+}
+
+fn place_of(target: &str) -> Option<Place> {
+    if HOST.contains(&target) || check::ON_HOST.contains(&target) {
+        Some(Place::Host)
+    } else if GUEST.contains(&target) || check::IN_GUEST.contains(&target) {
+        Some(Place::Guest)
     } else {
-        Err(unknown(&format!("there is no fuzzer `{target}`")))
+        None
     }
 }
 
@@ -110,8 +131,9 @@ fn unknown(what: &str) -> Error {
         .status(USAGE)
 }
 
-/// The arguments with which a fuzzer runs: on its corpus, or on one input.
-fn arguments(options: &Options, corpus: &str, input: Option<&str>) -> Vec<String> {
+/// The arguments with which a fuzzer runs: on its corpus, in one or several directories, of which the first gets what is
+/// new; or on one input.
+fn arguments(options: &Options, corpus: &[&str], input: Option<&str>) -> Vec<String> {
     let mut arguments: Vec<String> = LIMITS.map(str::to_owned).to_vec();
     match input {
         Some(input) => arguments.push(input.to_owned()),
@@ -120,7 +142,7 @@ fn arguments(options: &Options, corpus: &str, input: Option<&str>) -> Vec<String
             let seconds = options.seconds.unwrap_or(USUAL).as_secs();
             arguments.push(format!("-max_total_time={seconds}"));
             arguments.push("-print_final_stats=1".to_owned());
-            arguments.push(corpus.to_owned());
+            arguments.extend(corpus.iter().map(|&directory| directory.to_owned()));
         }
     }
     arguments
@@ -149,7 +171,7 @@ fn on_host(options: &Options, target: &str) -> Result<u8> {
         .map(|path| path.display().to_string());
     let mut fuzzer = command(&program);
     fuzzer
-        .args(arguments(options, &corpus, input.as_deref()))
+        .args(arguments(options, &[&corpus], input.as_deref()))
         .arg(format!("-artifact_prefix={}/", files.artifacts.display()))
         .current_dir(workspace());
     let status = fuzzer

@@ -74,7 +74,7 @@ pub(crate) fn usage(command: Command) -> String {
         Command::Run => "[OPTIONS] PROGRAM [ARGUMENT...]",
         Command::Shell => "[OPTIONS] [PROGRAM...]",
         Command::Codegen => "[--check]",
-        Command::Fuzz => "TARGET [--seconds SECONDS] [--input FILE] | --report",
+        Command::Fuzz => "TARGET [--seconds SECONDS] [--input FILE] | --report | --check",
     };
     format!("usage: cargo lab {} {rest}", command.name())
 }
@@ -147,7 +147,7 @@ All of it takes about a quarter of an hour, --quick two minutes; the time limit 
 const VERIFY: &str = "
 Without booting anything:
   - runs the tests that go through every case there is (their names begin with `every_`)
-  - runs what can run in Miri there, if a nightly toolchain with Miri is installed; if not, says so
+  - runs what can run in Miri there; a nightly Rust with Miri is installed by rustup, if it is not there and can be
   - runs all unit tests with AddressSanitizer
 Fails if one of them fails.
 ";
@@ -228,6 +228,8 @@ fuzz/artifacts/TARGET, and reported with the command that reproduces it; then th
   --report             say how many of the places in iommufd that KCOV knows the corpora of safe_calls and raw_ioctls
                        reach, beside what the kernel's own selftest programs reach on the same kernel. They are built
                        in the cache from the kernel's source, which takes libcap-dev
+  --check              see that bugs are found: fuzzers with one in them (planted_...) must find it, keep it and have it
+                       come again. Takes some minutes
   --qemu PATH          use this QEMU
 
 It takes a nightly Rust, which rustup installs if it can; where there is none, the machine's own is told to take a

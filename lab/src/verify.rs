@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 
 use crate::arch::X86_64;
 use crate::cli::Options;
-use crate::command::{self, command};
+use crate::command;
 use crate::error::{Doing, Result};
 use crate::programs;
 use crate::progress::say;
+use crate::toolchain::{NIGHTLY, nightly};
 
 /// The crates with unsafe code, or with arithmetic over what a guest or the kernel gave.
 const CRATES: [&str; 6] = [
@@ -74,11 +75,10 @@ pub(crate) fn run(_: &Options) -> Result<u8> {
         }
     };
     check("every case of small arithmetic", every_case()?);
-    match miri() {
-        Some(toolchain) => check("Miri", by_miri(&toolchain)?),
-        None => say(
-            "Miri is not here, so nothing was checked by it: it comes with `rustup toolchain install nightly --component miri,rust-src`",
-        ),
+    if nightly(&["miri", "rust-src"], "Miri") {
+        check("Miri", by_miri()?);
+    } else {
+        say("nothing was checked by Miri");
     }
     check("AddressSanitizer", by_sanitizer()?);
     Ok(u8::from(!failed.is_empty()))
@@ -115,22 +115,14 @@ fn by_sanitizer() -> Result<bool> {
     succeeds(&mut cargo)
 }
 
-/// The toolchain that has Miri, if there is one.
-fn miri() -> Option<String> {
-    let toolchain = "+nightly".to_owned();
-    let mut rustup = command("cargo");
-    let version = rustup.args([&toolchain, "miri", "--version"]);
-    command::output(version).ok().map(|_| toolchain)
-}
-
 /// What Miri can run.
-fn by_miri(toolchain: &str) -> Result<bool> {
-    // Not this toolchain's cargo, but what chooses one.
-    let mut cargo = Command::new("cargo");
+fn by_miri() -> Result<bool> {
+    let mut cargo = Command::new("rustup");
     command::forget_cargo(&mut cargo);
     cargo
         .current_dir(programs::workspace())
-        .args([toolchain, "miri", "test", "--quiet", "--lib", "--package"])
+        .args(["run", NIGHTLY, "cargo"])
+        .args(["miri", "test", "--quiet", "--lib", "--package"])
         .args([FOR_MIRI, "--", "--test-threads=1"])
         .args(NOT_BY_MIRI.iter().flat_map(|name| ["--skip", name]))
         .args(PARTS)

@@ -64,8 +64,8 @@ fn traced(call: impl FnOnce() -> c_long) -> c_long {
         // SAFETY: the thread's own error number, which the caller reads.
         let errno = unsafe { *libc::__errno_location() };
         for address in traced.record.addresses() {
-            if let (Some((_, true)), Some(file)) =
-                (traced.known.number(address), &mut traced.reached)
+            if traced.known.is_new(address)
+                && let Some(file) = &mut traced.reached
             {
                 let _written = writeln!(file, "{address:x}");
             }

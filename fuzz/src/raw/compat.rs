@@ -52,12 +52,8 @@ impl Program<'_> {
                 }
             }
             6 => {
-                arg[0] = 24;
-                arg[1] = self.flags(3);
-                let (iova, length) = self.area();
-                put(&mut arg, 2, iova);
-                put(&mut arg, 4, length);
-                let _done = self.issue_as_is(UNMAP_DMA, &mut arg);
+                let (flags, (iova, length)) = (self.flags(3), self.area());
+                self.unmap_dma(flags, iova, length);
             }
             _ => {
                 arg[0] = 40;
@@ -65,6 +61,15 @@ impl Program<'_> {
                 let _done = self.issue_as_is(DIRTY_PAGES, &mut arg);
             }
         }
+    }
+
+    /// Unmaps what is mapped there.
+    pub(super) fn unmap_dma(&mut self, flags: u32, iova: u64, length: u64) {
+        let mut arg = [0_u32; 64];
+        (arg[0], arg[1]) = (24, flags);
+        (arg[2], arg[3]) = (iova as u32, (iova >> 32) as u32);
+        (arg[4], arg[5]) = (length as u32, (length >> 32) as u32);
+        let _done = self.issue_as_is(UNMAP_DMA, &mut arg);
     }
 
     /// Says which kind of container it is.

@@ -6,11 +6,13 @@ use iommufd_sys::iommufd as sys;
 use rustix::io::Errno;
 use tests::mock::abi;
 
+use super::pinning::Counted;
 use super::program::{FileKind, Kind, Program};
 
 impl Program<'_> {
     /// What most lists begin with: two address spaces, a device in one, and something mapped.
     pub(super) fn begin(&mut self) {
+        self.conditions();
         for _ in 0..2 {
             let mut arg = sys::iommu_ioas_alloc::sized();
             if self.plain(&nr::IOAS_ALLOC, &mut arg).is_ok() {
@@ -29,6 +31,24 @@ impl Program<'_> {
         if self.plain(&nr::IOAS_MAP, &mut arg).is_ok() {
             self.mapped(arg.iova, arg.length);
         }
+    }
+
+    /// In one of four lists, memory that is pinned is counted, in one way or the other, or faults are frequent.
+    fn conditions(&mut self) {
+        let conditions = self.byte();
+        if conditions < 0xc0 {
+            return;
+        }
+        if conditions & 1 != 0 {
+            self.counted = Some(Counted::new(conditions & 2 != 0));
+        }
+        if conditions & 4 != 0 {
+            let mut arg = sys::iommu_option::sized();
+            (arg.option_id, arg.op) = (sys::IOMMU_OPTION_RLIMIT_MODE, 0);
+            arg.val64 = 1;
+            let _set = self.issue(&nr::OPTION, &mut arg);
+        }
+        self.is_stormy = conditions & 8 != 0;
     }
 
     /// As it is, but for faults.
@@ -516,7 +536,7 @@ impl Program<'_> {
     }
 
     /// Maps memory of the process at an address.
-    fn map_fixed(&mut self, ioas: u32, iova: u64, length: u64) -> Result<(), Errno> {
+    pub(super) fn map_fixed(&mut self, ioas: u32, iova: u64, length: u64) -> Result<(), Errno> {
         let mut arg = sys::iommu_ioas_map::sized();
         arg.flags = sys::IOMMU_IOAS_MAP_FIXED_IOVA
             | sys::IOMMU_IOAS_MAP_WRITEABLE

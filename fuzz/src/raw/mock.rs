@@ -157,7 +157,7 @@ impl Program<'_> {
                     0xf0..0xf8 => abi::PASID_FAILS_ONCE,
                     _ => self.word() as u32,
                 };
-                self.command(command.put(8, id).put(16, pasid).put(20, target))
+                self.pasid_operation(operation, id, pasid, target)
             }
             op::DMABUF_GET => self.dmabuf(&mut command),
             op::DMABUF_REVOKE => {
@@ -176,6 +176,18 @@ impl Program<'_> {
     pub(super) fn move_to(&mut self, standing: u32, target: u32) -> Result<(), Errno> {
         let mut command = Command::new(op::MOCK_DOMAIN_REPLACE, standing);
         self.command(command.put(16, target))
+    }
+
+    /// Does something with a PASID of a device.
+    pub(super) fn pasid_operation(
+        &mut self,
+        operation: u32,
+        standing: u32,
+        pasid: u32,
+        target: u32,
+    ) -> Result<(), Errno> {
+        let mut command = Command::new(operation, standing);
+        self.command(command.put(16, pasid).put(20, target))
     }
 
     /// Makes an access to an address space.

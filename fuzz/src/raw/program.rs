@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::arena::{Arena, PAGES};
+use super::pinning::Counted;
+use super::stranger::Stranger;
 
 static ARENA: LazyLock<Arena> = LazyLock::new(Arena::new);
 
@@ -56,15 +58,20 @@ pub(super) enum FileKind {
 /// A list of ioctls.
 pub(super) struct Program<'b> {
     input: Unstructured<'b>,
-    iommufd: OwnedFd,
+    /// First, as it has the file, too.
+    pub(super) stranger: Option<Stranger>,
+    pub(super) iommufd: OwnedFd,
     pub(super) arena: Arena,
     ids: Vec<(Kind, u32)>,
-    files: Vec<(FileKind, OwnedFd)>,
+    pub(super) files: Vec<(FileKind, OwnedFd)>,
     mappings: Vec<*mut libc::c_void>,
     /// What was mapped: an address of a device's, and a length.
-    areas: Vec<(u64, u64)>,
+    pub(super) areas: Vec<(u64, u64)>,
     fail_nth: Option<File>,
     is_calm: bool,
+    /// Whether faults are frequent.
+    pub(super) is_stormy: bool,
+    pub(super) counted: Option<Counted>,
 }
 
 impl<'b> Program<'b> {
@@ -72,6 +79,7 @@ impl<'b> Program<'b> {
         let open = |path| File::options().read(true).write(true).open(path);
         Self {
             input: Unstructured::new(input),
+            stranger: None,
             iommufd: open("/dev/iommu").unwrap().into(),
             arena: *ARENA,
             ids: Vec::new(),
@@ -80,6 +88,8 @@ impl<'b> Program<'b> {
             areas: Vec::new(),
             fail_nth: open("/proc/thread-self/fail-nth").ok(),
             is_calm: false,
+            is_stormy: false,
+            counted: None,
         }
     }
 
@@ -116,12 +126,17 @@ impl<'b> Program<'b> {
             0xf0..0xfc => (KINDS[usize::from(self.byte()) % KINDS.len()], self.byte()),
             _ => return u32::from(self.byte() % 32),
         };
-        let of_kind = |(of, id): &(Kind, u32)| (*of == kind).then_some(*id);
-        let all: Vec<u32> = self.ids.iter().filter_map(of_kind).collect();
+        let all = self.all(kind);
         match all.len() {
             0 => 0,
             len => all[usize::from(which) % len],
         }
+    }
+
+    /// All ids of this kind.
+    pub(super) fn all(&self, kind: Kind) -> Vec<u32> {
+        let of_kind = |(of, id): &(Kind, u32)| (*of == kind).then_some(*id);
+        self.ids.iter().filter_map(of_kind).collect()
     }
 
     /// An id of a page table or of an address space.
@@ -218,9 +233,12 @@ impl<'b> Program<'b> {
         match how {
             0..0x80 => (iova, len),
             0x80..0xa0 => (iova, (len / 2).next_multiple_of(4096)),
-            0xa0..0xb0 => (iova + len / 2, len - len / 2),
-            0xb0..0xc0 => (iova + 4096, 2048),
-            _ => (iova + u64::from(self.byte()), u64::from(self.byte()) * 16),
+            0xa0..0xb0 => (iova.wrapping_add(len / 2), len - len / 2),
+            0xb0..0xc0 => (iova.wrapping_add(4096), 2048),
+            _ => (
+                iova.wrapping_add(u64::from(self.byte())),
+                u64::from(self.byte()) * 16,
+            ),
         }
     }
 
@@ -268,10 +286,11 @@ impl<'b> Program<'b> {
 
     /// Lets the kernel fail at the n-th point of what comes next, now and then.
     fn arm(&mut self) {
-        if self.byte() < 0xf0 || self.is_calm {
+        let often = if self.is_stormy { 0xa0 } else { 0xf0 };
+        if self.byte() < often || self.is_calm {
             return;
         }
-        let nth = self.byte() % 32 + 1;
+        let nth = self.byte() % 64 + 1;
         if let Some(file) = &self.fail_nth {
             let _armed = rustix::io::pwrite(file, nth.to_string().as_bytes(), 0);
         }
@@ -373,6 +392,7 @@ impl<'b> Program<'b> {
                 2 => self.poll(),
                 3 => self.close_one(),
                 4 => self.unmap_page(),
+                5 | 6 => self.longer_scene(),
                 _ => self.compat_ioctl(),
             },
         }

@@ -142,9 +142,10 @@ fn pc(qemu: &Qemu) -> Vec<String> {
     board
 }
 
-/// The same for fuzzers, as libFuzzer counts bits by an instruction that QEMU's usual processor has not.
+/// The same for fuzzers: libFuzzer counts bits by an instruction that QEMU's usual processor has not, and where processors
+/// take turns anyway, one need not wait for another.
 pub(crate) static PC_FOR_FUZZERS: Machine = machine(|qemu| {
     let mut board = pc(qemu);
-    board.extend(words(&["-cpu", "qemu64,+popcnt"]));
+    board.extend(words(&["-cpu", "qemu64,+popcnt", "-smp", "1"]));
     board
 });

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::command::{self, find, forget_cargo};
+use crate::command::forget_cargo;
 use crate::error::{Error, Result};
 use crate::programs::{self, target_directory, workspace};
 use crate::progress::say;
+use crate::toolchain::{NIGHTLY, nightly};
 
 /// What `cargo fuzz` builds with: libFuzzer's counters, and `AddressSanitizer`.
 const FLAGS: [&str; 9] = [
@@ -36,26 +37,9 @@ enum Toolchain {
 impl Toolchain {
     /// The one of this machine. A nightly that is missing is installed, if that can be.
     fn of_machine() -> Self {
-        if find("rustup").is_none() {
-            return Self::Bootstrap;
-        }
-        let works = || {
-            let mut asked = Command::new("rustup");
-            asked.args(["run", "nightly", "rustc", "-V"]);
-            command::output(&mut asked).is_ok()
-        };
-        if works() {
-            return Self::Nightly;
-        }
-        say("installing a nightly Rust, for AddressSanitizer");
-        let mut install = Command::new("rustup");
-        install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-        match command::output(&mut install) {
-            Ok(_) => Self::Nightly,
-            Err(error) => {
-                say(format!("there is none to be had: {error}"));
-                Self::Bootstrap
-            }
+        match nightly(&[], "AddressSanitizer") {
+            true => Self::Nightly,
+            false => Self::Bootstrap,
         }
     }
 
@@ -64,7 +48,7 @@ impl Toolchain {
         let mut cargo = match self {
             Self::Nightly => {
                 let mut cargo = Command::new("rustup");
-                cargo.args(["run", "nightly", "cargo"]);
+                cargo.args(["run", NIGHTLY, "cargo"]);
                 cargo
             }
             Self::Bootstrap => {

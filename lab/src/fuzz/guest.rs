@@ -12,6 +12,7 @@ use crate::cli::Options;
 use crate::command::{self, command};
 use crate::error::{Doing, Error, Result};
 use crate::programs;
+use crate::progress::say;
 use crate::run::hand_on;
 use crate::setup::{self, Lab};
 
@@ -21,9 +22,33 @@ const BESIDES: Duration = Duration::from_secs(400);
 /// Devices come and go with every input, and the kernel waits for all processors then: it is to do so quickly.
 const APPEND: &str = "rcupdate.rcu_expedited=1";
 
-/// Ends a fuzzer a thread of which has died in the kernel: the others would wait for it for ever.
-const WATCH: &str = "while sleep 5; do if kernel_misbehaved; then sleep 10; killall -KILL raw_ioctls safe_calls; fi; \
-                     done >/dev/null 2>&1 3>&- & watch=$!";
+/// Hands out what is in `/tmp/kept`, as one archive more.
+const HAND_OUT: &str =
+    "hand_out() { tar -cf /tmp/kept.tar -C /tmp/kept . && cat /tmp/kept.tar >/dev/vport0p1; }\n";
+
+/// While a fuzzer runs, hands out what is new, so that a run that is interrupted loses nothing; and ends a fuzzer a thread
+/// of which has died in the kernel: the others would wait for it for ever.
+const WATCH: &str = r#"
+hand_out_news() {
+    mkdir -p /tmp/kept/corpus
+    mv /tmp/new/* /tmp/kept/corpus/ 2>/dev/null
+    cp /tmp/last /tmp/kept/last
+    hand_out
+    rm -r /tmp/kept/corpus
+}
+watch_over_fuzzer() {
+    until [ -e /tmp/over ]; do
+        sleep 5
+        hand_out_news
+        if kernel_misbehaved; then
+            sleep 10
+            killall -KILL "$1"
+        fi
+    done
+}
+mkdir -p /tmp/new /tmp/kept/artifacts
+touch /tmp/last
+"#;
 
 /// The lab with the kernel that tells of its coverage.
 pub(super) fn lab(options: &Options) -> Result<Lab> {
@@ -49,7 +74,7 @@ impl Guest {
                       ln -s /lab/bin/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2\n";
         Ok(Self {
             programs: Vec::new(),
-            script: script.to_owned(),
+            script: format!("{script}{HAND_OUT}"),
             directory,
         })
     }
@@ -95,15 +120,16 @@ impl Guest {
         self.script.push('\n');
     }
 
-    /// Boots, and unpacks what the guest has put into `/tmp/kept`.
+    /// Boots, and unpacks what the guest has put into `/tmp/kept`; if it did not come to its end, what it had handed out
+    /// before.
     pub(super) fn boot(
         mut self,
         lab: &Lab,
         timeout: Duration,
         on_output: &mut dyn FnMut(&[u8]),
-    ) -> Result<(Outcome, Kept)> {
-        self.line("tar -cf /tmp/kept.tar -C /tmp/kept . && cat /tmp/kept.tar >/dev/vport0p1");
-        let archive = self.directory.join("kept.tar");
+    ) -> (Result<Outcome>, Kept) {
+        self.line("hand_out");
+        let kept = Kept(self.directory);
         let job = Job {
             machine: &PC_FOR_FUZZERS,
             programs: self.programs,
@@ -112,19 +138,11 @@ impl Guest {
             timeout,
             silence: None,
             append: APPEND.to_owned(),
-            keeps: Some(archive.clone()),
+            keeps: Some(kept.archive()),
         };
-        let outcome = boot::run(lab, &programs::target_directory(), &job, on_output)?;
-        let kept = Kept(self.directory);
-        command::output(
-            command("tar")
-                .arg("-xf")
-                .arg(&archive)
-                .arg("-C")
-                .arg(&kept.0),
-        )
-        .map_err(|error| error.because("the guest handed out nothing that is whole"))?;
-        Ok((outcome, kept))
+        let outcome = boot::run(lab, &programs::target_directory(), &job, on_output);
+        let unpacked = kept.unpack();
+        (outcome.and_then(|outcome| unpacked.map(|()| outcome)), kept)
     }
 }
 
@@ -132,9 +150,62 @@ impl Guest {
 pub(super) struct Kept(PathBuf);
 
 impl Kept {
+    /// What runs of this name have handed out that were interrupted.
+    pub(super) fn left_by(name: &str) -> Vec<Self> {
+        let entries = fs::read_dir(programs::target_directory());
+        let directories = entries.into_iter().flatten().flatten();
+        let is_left = |path: &PathBuf| {
+            let directory = path.file_name().unwrap_or_default().to_string_lossy();
+            let process = directory.strip_prefix(name);
+            process
+                .and_then(|process| process.strip_prefix('-')?.parse::<u32>().ok())
+                .is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
+        };
+        directories
+            .map(|entry| entry.path())
+            .filter(is_left)
+            .map(Self)
+            .collect()
+    }
+
     /// A file of it.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// One archive behind the other.
+    fn archive(&self) -> PathBuf {
+        self.path("kept.tar")
+    }
+
+    /// Unpacks as much as there is.
+    fn unpack(&self) -> Result<()> {
+        command::output(
+            command("tar")
+                .args(["--ignore-zeros", "-xf"])
+                .arg(self.archive())
+                .arg("-C")
+                .arg(&self.0),
+        )
+        .map(drop)
+        .map_err(|error| error.because("what the guest has handed out is not whole"))
+    }
+
+    /// Keeps its inputs and its crashes.
+    fn keep(&self, files: &Files) -> Result<()> {
+        copy(&self.path("corpus"), &files.corpus)?;
+        copy(&self.path("artifacts"), &files.artifacts)
+    }
+
+    /// Keeps the input that was run when the guest was last heard of, as a crash.
+    fn keep_last(&self, files: &Files) -> Result<Option<PathBuf>> {
+        let input = fs::read(self.path("last")).unwrap_or_default();
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let file = files.artifacts.join(format!("last-{}", cache::key(&input)));
+        fs::write(&file, input).doing(|| format!("cannot write {}", file.display()))?;
+        Ok(Some(file))
     }
 }
 
@@ -166,14 +237,64 @@ pub(super) fn run(options: &Options, target: &str) -> Result<u8> {
     let program = build::build(target)?;
     let files = Files::of(target)?;
     let before = files.inputs();
+    for left in Kept::left_by(target) {
+        say("a run was interrupted; what it had found is kept");
+        // Its end may be missing.
+        let _unpacked = left.unpack();
+        left.keep(&files)?;
+    }
+    let guest = script(options, target, &program, &files)?;
+    let started = SystemTime::now();
+    let timeout = options.seconds.unwrap_or(USUAL).saturating_add(BESIDES);
+    let (outcome, kept) = guest.boot(&lab, timeout, &mut hand_on);
+    kept.keep(&files)?;
+    let is_search = options.input.is_none();
+    if is_search {
+        say_kept(target, before, &files);
+    }
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if let Some(last) = kept.keep_last(&files)?.filter(|_| is_search) {
+                say_crash(target, &last);
+            }
+            return Err(error);
+        }
+    };
+    boot::show_splats(&outcome);
+    let crashes = files.crashes_since(started);
+    let is_small = |crash: &Path| crash.extension().is_some_and(|end| end == "small");
+    for crash in &crashes {
+        let smaller = crash.with_extension("small");
+        if is_small(crash) || !crashes.contains(&smaller) {
+            say_crash(target, crash);
+        }
+    }
+    match outcome.status {
+        0 if outcome.splats.is_empty() => Ok(0),
+        0 => Ok(CRASHED),
+        _ if !crashes.is_empty() || !is_search => Ok(CRASHED),
+        status => Err(Error::new(format!("the fuzzer {target} failed"))
+            .because(format!("it ended with {status}, and left no crash"))),
+    }
+}
+
+/// What the guest does: runs the fuzzer, and makes its crashes smaller.
+fn script(options: &Options, target: &str, program: &Path, files: &Files) -> Result<Guest> {
     let mut guest = Guest::new(target)?;
-    let fuzzer = guest.bring(&program)?;
-    guest.bring_directory(&files.corpus, "corpus")?;
-    guest.line("mkdir -p /tmp/kept/artifacts && mv /tmp/corpus /tmp/kept/corpus");
-    let input = options.input.as_deref().map(|path| input(&mut guest, path));
-    let input = input.transpose()?;
-    let arguments = arguments(options, "/tmp/kept/corpus", input.as_deref());
+    let fuzzer = guest.bring(program)?;
     guest.line(WATCH);
+    guest.bring_directory(&files.corpus, "corpus")?;
+    let input = options
+        .input
+        .as_ref()
+        .map(|path| format!("/lab/bin/{}", guest.add(path)));
+    // What is new goes to the first of the two, and is handed out.
+    let corpora = ["/tmp/new", "/tmp/corpus"];
+    let arguments = arguments(options, &corpora, input.as_deref());
+    guest.line(&format!(
+        "watch_over_fuzzer {target} >/dev/null 2>&1 3>&- & watch=$!"
+    ));
     guest.line("export FUZZ_LAST=/tmp/last");
     guest.line(&format!(
         "lab_run {fuzzer} -artifact_prefix=/tmp/kept/artifacts/ {}",
@@ -181,12 +302,12 @@ pub(super) fn run(options: &Options, target: &str) -> Result<u8> {
     ));
     // Where a signal that nothing in the program handles has met it.
     guest.line("[ \"$status\" -lt 128 ] || dmesg | tail -n 3 >&3");
-    guest.line("kill $watch");
-    guest.line(
-        "if kernel_misbehaved && ! ls /tmp/kept/artifacts/* >/dev/null 2>&1; then \
-         cp /tmp/last \"/tmp/kept/artifacts/kernel-$(sha1sum </tmp/last | cut -c1-40)\"; fi",
-    );
+    guest.line("touch /tmp/over; wait $watch; hand_out_news");
     if input.is_none() {
+        guest.line(
+            "if kernel_misbehaved && ! ls /tmp/kept/artifacts/* >/dev/null 2>&1; then \
+         cp /tmp/last \"/tmp/kept/artifacts/kernel-$(sha1sum </tmp/last | cut -c1-40)\"; fi",
+        );
         // A crash that the kernel has complained of stays one, however small the input is then.
         guest.line("if ! kernel_misbehaved; then for crash in /tmp/kept/artifacts/*; do");
         guest.line(&format!(
@@ -200,47 +321,14 @@ pub(super) fn run(options: &Options, target: &str) -> Result<u8> {
         ));
         guest.line("done; fi");
     }
-    let started = SystemTime::now();
-    let timeout = options.seconds.unwrap_or(USUAL).saturating_add(BESIDES);
-    let (outcome, kept) = guest.boot(&lab, timeout, &mut hand_on)?;
-    boot::show_splats(&outcome);
-    copy(&kept.path("corpus"), &files.corpus)?;
-    copy(&kept.path("artifacts"), &files.artifacts)?;
-    if input.is_none() {
-        say_kept(target, before, &files);
-    }
-    let crashes = files.crashes_since(started);
-    let is_small = |crash: &Path| crash.extension().is_some_and(|end| end == "small");
-    for crash in &crashes {
-        let smaller = crash.with_extension("small");
-        if is_small(crash) || !crashes.contains(&smaller) {
-            say_crash(target, crash);
-        }
-    }
-    match outcome.status {
-        0 if outcome.splats.is_empty() => Ok(0),
-        0 => Ok(CRASHED),
-        _ if !crashes.is_empty() || input.is_some() => Ok(CRASHED),
-        status => Err(Error::new(format!("the fuzzer {target} failed"))
-            .because(format!("it ended with {status}, and left no crash"))),
-    }
+    Ok(guest)
 }
 
-/// Brings one input along, and says where it is in the guest.
-fn input(guest: &mut Guest, path: &Path) -> Result<String> {
-    if !path.is_file() {
-        return Err(Error::new(format!("there is no input {}", path.display())));
-    }
-    Ok(format!("/lab/bin/{}", guest.add(path)))
-}
-
-/// Copies the files of a directory that another has not.
+/// Copies the files of a directory.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).into_iter().flatten().flatten() {
         let copy = to.join(entry.file_name());
-        if !copy.exists() {
-            fs::copy(entry.path(), &copy).doing(|| format!("cannot write {}", copy.display()))?;
-        }
+        fs::copy(entry.path(), &copy).doing(|| format!("cannot write {}", copy.display()))?;
     }
     Ok(())
 }

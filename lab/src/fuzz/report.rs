@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::guest::{self, Guest};
+use super::guest::{self, Guest, Kept};
 use super::{Files, GUEST, LIMITS, build};
 use crate::arch::COVERAGE;
 use crate::cache::{Cache, Lock, directory_name};
@@ -19,6 +19,8 @@ use crate::kernel;
 use crate::progress::say;
 use crate::setup;
 
+/// What its boot is called.
+const NAME: &str = "report";
 /// The time limit of the boot.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The kernel's own test programs of iommufd.
@@ -36,9 +38,9 @@ pub(super) fn run(options: &Options) -> Result<u8> {
     let lab = guest::lab(options)?;
     let points = coverage::points(&lab.kernel.image)?;
     let preload = build::preload()?;
-    let mut guest = Guest::new("report")?;
+    drop(Kept::left_by(NAME));
+    let mut guest = Guest::new(NAME)?;
     let preload = guest.bring(&preload)?;
-    guest.line("echo 128 >/proc/sys/vm/nr_hugepages");
     for target in GUEST {
         let fuzzer = guest.bring(&build::build(target)?)?;
         guest.bring_directory(&Files::of(target)?.corpus, target)?;
@@ -48,6 +50,8 @@ pub(super) fn run(options: &Options) -> Result<u8> {
              {{ status=1; tail -n 30 /tmp/{target}.log >&3; }}"
         ));
     }
+    // The fuzzers have set it to what they need.
+    guest.line("echo 128 >/proc/sys/vm/nr_hugepages");
     for program in selftests()? {
         let name = program
             .file_name()
@@ -57,13 +61,14 @@ pub(super) fn run(options: &Options) -> Result<u8> {
         let path = guest.bring(&program)?;
         guest.line(&format!(
             "FUZZ_REACHED=/tmp/kept/{name} LD_PRELOAD={preload} {path} >/tmp/{name}.log 2>&1; \
-             grep -E '^# (PASSED|FAILED|Totals)' /tmp/{name}.log >&3"
+             grep -E '^(not ok|# (PASSED|FAILED|Totals))' /tmp/{name}.log >&3"
         ));
     }
     // Every test is a process of its own, which writes all that it reaches.
     guest.line("for file in /tmp/kept/*; do sort -u -o $file $file; done");
     say("booting, to run the corpora, and the kernel's own tests");
-    let (outcome, kept) = guest.boot(&lab, LIMIT, &mut crate::run::hand_on)?;
+    let (outcome, kept) = guest.boot(&lab, LIMIT, &mut crate::run::hand_on);
+    let outcome = outcome?;
     let reached = |names: &[&str]| -> Result<Reached> {
         let mut reached = Reached::new();
         for name in names {
@@ -87,12 +92,34 @@ pub(super) fn run(options: &Options) -> Result<u8> {
             ("selftests", tests.clone()),
         ],
     );
-    println!(
-        "only the fuzzers reach {}, only the selftests {}",
-        fuzzers.difference(&tests).count(),
-        tests.difference(&fuzzers).count()
-    );
+    let all: Reached = points.keys().copied().collect();
+    let either = &fuzzers | &tests;
+    for (who, places) in [
+        ("only the fuzzers reach", &fuzzers - &tests),
+        ("only the selftests reach", &tests - &fuzzers),
+        ("nobody reaches", &all - &either),
+    ] {
+        print_functions(who, &points, &places);
+    }
     Ok(outcome.status)
+}
+
+/// Prints in which functions some places are.
+fn print_functions(who: &str, points: &Points, places: &Reached) {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for place in places.iter().filter_map(|address| points.get(address)) {
+        *counts.entry((&place.source, &place.function)).or_default() += 1;
+    }
+    println!("\n{who} {}:", places.len());
+    let mut source = "";
+    for ((file, function), count) in counts {
+        if source != file {
+            print!("{}  {file}:", if source.is_empty() { "" } else { "\n" });
+            source = file;
+        }
+        print!(" {function} {count}");
+    }
+    println!();
 }
 
 /// The addresses in a file; none if nothing was reached.
@@ -110,13 +137,9 @@ fn read(file: &Path) -> Result<Reached> {
 /// Prints a line for each source, and one for all but the mock driver, and one for all.
 fn print(points: &Points, columns: &[(&str, Reached)]) {
     let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (address, source) in points {
-        let iommufd = if source == MOCK {
-            None
-        } else {
-            Some("iommufd")
-        };
-        for row in [Some(source.as_str()), iommufd, Some("with the mock")]
+    for (address, place) in points {
+        let iommufd = (place.source != MOCK).then_some("iommufd");
+        for row in [Some(place.source.as_str()), iommufd, Some("with the mock")]
             .into_iter()
             .flatten()
         {

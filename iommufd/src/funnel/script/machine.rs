@@ -13,7 +13,6 @@ use iommufd_sys::ioctl::iommufd as nr;
 use parking_lot::Mutex;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::ioctl::Opcode;
 
 use super::{Asked, answering};
 use crate::context::Notices;
@@ -133,7 +132,7 @@ struct Kernel {
 
 /// An ioctl that the machine answers.
 struct Known {
-    opcode: Opcode,
+    opcode: u32,
     name: &'static str,
     /// Where the id goes that comes back.
     id: Option<usize>,
@@ -145,7 +144,7 @@ struct Known {
 }
 
 impl Known {
-    const fn new(opcode: Opcode, name: &'static str) -> Self {
+    const fn new(opcode: u32, name: &'static str) -> Self {
         Self {
             opcode,
             name,
