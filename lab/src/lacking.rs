@@ -8,8 +8,9 @@ use crate::progress::say;
 use crate::series::Series;
 
 /// What a test prints that ends in the SDK's own error for what a kernel lacks, as a pattern: as the error is shown to
-/// people, or to programmers.
-pub(crate) const TYPED: &str = r"this kernel has no |Unsupported \{";
+/// people, or to programmers. Of VFIO's there are two more.
+pub(crate) const TYPED: &str =
+    r"this kernel has no |Unsupported \{|NotThere \{|\(Linux does since |NoVfTokens \{";
 /// What the guest reports of one that has ended as it should.
 const REFUSED: &str = "refused";
 

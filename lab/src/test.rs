@@ -63,7 +63,9 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
         }
         let all = runners(lab, filter, options.file.as_deref())?;
         for &machine in lab.arch.machines {
-            let here = |runner: &&Runner| places::runs_on(&stem(&runner.source), machine);
+            let here = |runner: &&Runner| {
+                places::runs_on(&stem(&runner.source), machine, lab.kernel.series)
+            };
             let runners: Vec<Runner> = all.iter().filter(here).cloned().collect();
             if !runners.is_empty() {
                 booted = true;
@@ -434,7 +436,9 @@ fn verdict(outcome: &Outcome, ran: &Tally, expected: usize) -> Result<u8> {
         );
     }
     if wrong > 0 {
-        return Err(lacking::error(wrong).status(TESTS_FAILED));
+        // What the other machines have to say is of use all the same.
+        eprintln!("error: {}", lacking::error(wrong));
+        return Ok(TESTS_FAILED);
     }
     Ok(outcome.status)
 }
@@ -562,7 +566,7 @@ mod tests {
         for status in ["0", "101", "137"] {
             let report = format!("lacks {status} fine a.rs one");
             let outcome = outcome(0, &[&report, reports[1]], &[]);
-            assert!(verdict(&outcome, &ran(2), 2).is_err());
+            assert_eq!(verdict(&outcome, &ran(2), 2).unwrap(), TESTS_FAILED);
         }
         let misbehaved = ["lacks refused misbehaved a.rs one", reports[1]];
         assert!(verdict(&outcome(0, &misbehaved, &[]), &ran(2), 2).is_err());
