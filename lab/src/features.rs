@@ -6,6 +6,9 @@ use crate::source::SERIES;
 /// The series that the lab is tested on: the one that it is written for, and an older one beside it.
 pub(crate) const KERNELS: [Series; 2] = [SERIES, Series::new(6, 12)];
 
+/// The architectures on which an older one of them is tested: there what has to fail is listed as runs have it.
+pub(crate) const OLDER_ON: &[&str] = &["x86_64"];
+
 /// Something that Linux has since some release.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Feature {

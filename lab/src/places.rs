@@ -41,6 +41,7 @@ const ON_DEVICES: &[&str] = &[
     "faults_dma",
     "killed",
     "lsiommu",
+    "mediated",
     "noiommu_device",
     "older_kernels_devices",
     "pre_bound",

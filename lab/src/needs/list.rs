@@ -173,8 +173,8 @@ pub(super) static NEEDS: &[Need] = &[
     some(
         "kernel_selftests",
         &[
-            "iommufd_mock_domain::*::one_domain_file",
-            "iommufd_mock_domain::*::one_domain_file_hugepage",
+            "iommufd_mock_domain::basic::one_domain_file",
+            "iommufd_mock_domain::basic::one_domain_file_hugepage",
             "iommufd_ioas::reserved_overflow::*",
             "fail_nth::map_file_domain",
         ],
@@ -391,7 +391,25 @@ pub(super) static NEEDS: &[Need] = &[
     )
     .refused(),
     // Most of them need the mock to have a device with PASIDs.
-    all("pasid", &f::PASIDS).refused(),
+    some(
+        "pasid",
+        &[
+            "allocated::*",
+            "ends::a_child_of_a_fork_neither_attaches_nor_moves_nor_detaches",
+            "ends::a_device_its_tables_and_its_pasids_can_be_dropped_in_every_order",
+            "ends::a_device_that_was_left_attached_is_detached_when_it_is_attached_again",
+            "ends::a_pasid_that_was_left_attached_is_detached_when_it_is_attached_again",
+            "ends::a_table_of_another_context_is_refused_before_the_kernel_is_asked",
+            "ends::what_the_kernel_would_not_detach_goes_with_the_device_and_nothing_is_left",
+            "faults::*",
+            "groups::*",
+            "hardware::*",
+            "slots::*",
+            "tables::*",
+        ],
+        &f::PASIDS,
+    )
+    .refused(),
     all("smmuv3_events", &f::VIRTUAL_IOMMUS).refused(),
     all("smmuv3_invalidation", &f::VIRTUAL_IOMMUS).refused(),
     some(
