@@ -472,7 +472,7 @@ pub(super) static NEEDS: &[Need] = &[
     all("vf_token", &f::VF_TOKENS),
     some(
         "vfio_binding",
-        &["what_this_process_holds_open_is_not_taken_away"],
+        &["of_a_duplicate_of_its_file_the_kernel_says_which_device_it_is"],
         &f::NAMED_FILES,
     ),
     some(
