@@ -161,7 +161,8 @@ impl<'a> HwPtBuilder<'a> {
     /// Allocates it.
     ///
     /// # Errors
-    /// As for [`HwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option;
+    /// As for [`HwPt::new`]; `EOPNOTSUPP`: the IOMMU does not have an option;
+    /// [`Error::Unsupported`](crate::Error::Unsupported): this kernel does not;
     /// [`Error::ForeignContext`](crate::Error::ForeignContext), of the fault queue, too.
     pub fn allocate(self) -> Result<HwPt> {
         let kind = "page table";

@@ -118,6 +118,7 @@ mod pasid;
 mod pasid_attachment;
 mod pasid_slot;
 mod pasids;
+mod refused_option;
 mod relay;
 pub mod smmuv3;
 mod space;

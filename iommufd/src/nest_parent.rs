@@ -130,7 +130,8 @@ impl NestParentBuilder<'_> {
     /// Allocates it.
     ///
     /// # Errors
-    /// As for [`NestParent::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option.
+    /// As for [`NestParent::new`]; `EOPNOTSUPP`: the IOMMU does not have an option;
+    /// [`Error::Unsupported`](crate::Error::Unsupported): this kernel does not.
     pub fn allocate(self) -> Result<NestParent> {
         let kind = "nesting parent";
         PagingTable::new(kind, self.ioas, self.device, self.options, None)

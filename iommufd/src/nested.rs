@@ -17,6 +17,7 @@ use crate::ioas::Ioas;
 use crate::nest_parent::NestParent;
 use crate::object::{Object, destroy_last, equal_by};
 use crate::paging::Options;
+use crate::refused_option;
 use crate::viommu::{Viommu, ViommuInner};
 
 /// A guest's stage-1 tables, given to the hardware: it walks them itself, and translates what they
@@ -245,7 +246,8 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
     /// Allocates it.
     ///
     /// # Errors
-    /// As for [`NestedHwPt::new`]; `EOPNOTSUPP`: the IOMMU, or the kernel, does not have an option;
+    /// As for [`NestedHwPt::new`]; `EOPNOTSUPP`: the IOMMU does not have an option;
+    /// [`Error::Unsupported`](crate::Error::Unsupported): this kernel does not;
     /// [`Error::ForeignContext`](crate::Error::ForeignContext), of the fault queue, too.
     pub fn allocate(self) -> Result<NestedHwPt<F>> {
         let iommufd = self.base.parent.iommufd().clone();
@@ -257,9 +259,12 @@ impl<'a, F: Format> NestedHwPtBuilder<'a, F> {
         arg.pt_id = self.base.id();
         FaultQueue::serve(self.fault_queue, &iommufd, &mut arg)?;
         let context = iommufd.context();
-        context.checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
-            funnel::nested_alloc::<F>(fd, &mut arg, self.config)
-        })?;
+        context
+            .checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
+                funnel::nested_alloc::<F>(fd, &mut arg, self.config)
+            })
+            // With a fault queue they are as old as fault queues are.
+            .map_err(|error| refused_option::meaning(error, context, self.options, false))?;
         let config = *self.config;
         let table = Arc::new(NestedTable {
             object: Object::new(&iommufd, arg.out_hwpt_id, KIND),

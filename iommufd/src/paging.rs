@@ -17,6 +17,7 @@ use crate::fault_queue::FaultQueue;
 use crate::funnel;
 use crate::ioas::Ioas;
 use crate::object::{Object, destroy_last};
+use crate::refused_option;
 use writable::WritableOnly;
 
 bitflags! {
@@ -76,7 +77,10 @@ impl PagingTable {
             .checked(&nr::HWPT_ALLOC, &mut context.notices(), |fd| {
                 funnel::hwpt_alloc(fd, &mut arg)
             })
-            .map_err(|error| ioas.inner.pin_error(error))?;
+            .map_err(|error| {
+                let error = ioas.inner.pin_error(error);
+                refused_option::meaning(error, context, options, fault_queue.is_some())
+            })?;
         let table = Self {
             object: Object::new(ioas.iommufd(), arg.out_hwpt_id, kind),
             _writable_only: writable_only,

@@ -10,7 +10,7 @@ use crate::programs::Target;
 use crate::qemu::Emulator;
 
 pub(crate) use aarch64::{AARCH64, VIRT, VIRT_WITHOUT_NESTING};
-pub(crate) use x86_64::{COVERAGE, PC, PC_FOR_FUZZERS, X86_64};
+pub(crate) use x86_64::{COVERAGE, PC, PC_FOR_FUZZERS, PC_WITHOUT_IOMMU, X86_64};
 
 /// A processor architecture.
 #[derive(Debug)]

@@ -122,7 +122,7 @@ does not. Most test programs run on the first two; lab/src/places.rs says which 
 
 With an older kernel (--kernel 6.12), what lab/src/needs/list.rs says to need more has to fail there, by an error that
 says so where there is one; everything else has to pass, as on the lab's own. Of an image nothing is known: on it all has
-to pass.
+to pass. Before Linux 6.16 the tests of the mock driver run on a PC without an IOMMU (docs/older-kernels.md).
 
 The time limit of each boot is 1800 s, and of each test program 420 s: of one that does not end the lab says where its
 threads are. If the machine itself stands still (QEMU loses an interrupt now and then), the rest is run in another boot,

@@ -8,15 +8,23 @@ use crate::progress::say;
 use crate::series::Series;
 
 /// What a test prints that ends in the SDK's own error for what a kernel lacks, as a pattern: as the error is shown to
-/// people, or to programmers.
-pub(crate) const TYPED: &str = r"this kernel has no |Unsupported \{";
+/// people, or to programmers. Of VFIO's there are two more.
+pub(crate) const TYPED: &str =
+    r"this kernel has no |Unsupported \{|NotThere \{|\(Linux does since |NoVfTokens \{";
 /// What the guest reports of one that has ended as it should.
 const REFUSED: &str = "refused";
 
 /// Says how many tests lack what on the kernel.
 pub(crate) fn announce(series: Series, lacks: impl Iterator<Item = Lack>) {
-    for (what, count) in counts(lacks) {
-        say(format!("of Linux {series}, {count} tests lack {what}"));
+    let counts = counts(lacks);
+    let all: usize = counts.values().sum();
+    if all > 0 {
+        say(format!(
+            "{all} other tests need more than Linux {series}, and have to fail for want of it:"
+        ));
+    }
+    for (what, count) in counts {
+        say(format!("  {count} need {what}"));
     }
 }
 
@@ -24,7 +32,7 @@ pub(crate) fn announce(series: Series, lacks: impl Iterator<Item = Lack>) {
 fn counts(lacks: impl Iterator<Item = Lack>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for Lack { feature, .. } in lacks {
-        let what = format!("{} (needs {})", feature.what, feature.since);
+        let what = format!("{} (Linux {})", feature.what, feature.since);
         *counts.entry(what).or_insert(0) += 1;
     }
     counts
@@ -64,7 +72,7 @@ mod tests {
         let counts = counts(lacks.into_iter().map(lack));
         let counts: Vec<(String, usize)> = counts.into_iter().collect();
         assert_eq!(counts.len(), 2);
-        assert_eq!(counts[0], ("PASIDs (needs 6.15)".to_owned(), 2));
+        assert_eq!(counts[0], ("PASIDs (Linux 6.15)".to_owned(), 2));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The machines that QEMU emulates: each a board with an IOMMU, and on all of them the same devices that do DMA behind
-//! it, and one beside it.
+//! The machines that QEMU emulates: each a board with an IOMMU (but one, that has none), and on all of them the same
+//! devices that do DMA behind it, and one beside it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -228,7 +228,7 @@ fn to_file(id: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::{PC, VIRT, VIRT_WITHOUT_NESTING};
+    use crate::arch::{PC, PC_WITHOUT_IOMMU, VIRT, VIRT_WITHOUT_NESTING};
 
     /// The command line of a boot.
     fn line(machine: &Machine) -> String {
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn every_machine_has_the_devices_at_their_places() {
-        for machine in [&PC, &VIRT, &VIRT_WITHOUT_NESTING] {
+        for machine in [&PC, &PC_WITHOUT_IOMMU, &VIRT, &VIRT_WITHOUT_NESTING] {
             let line = line(machine);
             for part in [
                 "edu,addr=4.0",
@@ -299,5 +299,6 @@ mod tests {
                 assert!(line.contains(part), "{part} is not in {line}");
             }
         }
+        assert!(!line(&PC_WITHOUT_IOMMU).contains("intel-iommu"));
     }
 }

@@ -60,8 +60,8 @@ impl Need {
     }
 }
 
-/// Whether a name of the list is that of a test.
-fn is(name: &str, test: &str) -> bool {
+/// Whether a name of a list is that of a test, or of a test program.
+pub(crate) fn is(name: &str, test: &str) -> bool {
     match name.split_once('*') {
         None => name == test,
         Some((begins, ends)) => {
@@ -86,6 +86,15 @@ pub(crate) fn lack(program: &str, test: &str, series: Option<Series>) -> Option<
         feature: need.feature,
         told: need.told,
     })
+}
+
+/// How a kernel that lacks a feature is told of, by one of the tests that need it at least.
+pub(crate) fn told(feature: &Feature) -> Told {
+    let is_typed = |need: &Need| need.feature == feature && need.told == Told::Typed;
+    match NEEDS.iter().any(is_typed) {
+        true => Told::Typed,
+        false => Told::Refused,
+    }
 }
 
 /// Fails if the list has a program that there is not: what it says is of nothing.
@@ -123,9 +132,9 @@ mod tests {
         let lack = |series| lack("hw_queue", "any", series);
         assert_eq!(
             lack(Some(Series::new(6, 12))).map(|lack| lack.feature),
-            Some(&f::VIRTUAL_IOMMUS)
+            Some(&f::HARDWARE_QUEUES)
         );
-        assert_eq!(lack(Some(Series::new(6, 13))), None);
+        assert_eq!(lack(Some(Series::new(6, 17))), None);
         assert_eq!(lack(None), None, "an image has to have everything");
     }
 
@@ -153,6 +162,18 @@ mod tests {
                     |other: &Need| other.has(need.program, test) && other.feature == need.feature;
                 assert!(!earlier.iter().any(said), "{} {test}", need.program);
             }
+        }
+    }
+
+    #[test]
+    fn a_kernel_is_shown_to_lack_whatever_is_newer_and_in_the_way_that_it_is_to_be() {
+        let oldest = *f::KERNELS.iter().min().unwrap();
+        for feature in f::ALL.iter().filter(|feature| feature.since > oldest) {
+            assert!(
+                NEEDS.iter().any(|need| need.feature == *feature),
+                "{feature:?}"
+            );
+            assert_eq!(told(feature), feature.told, "{feature:?}");
         }
     }
 

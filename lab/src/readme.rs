@@ -1,12 +1,15 @@
-//! The README's table of features by kernel: made from what the lab knows, written by `cargo lab codegen`.
+//! The README's table of features by kernel: made from what the lab knows, and from what has to fail on older kernels;
+//! written by `cargo lab codegen`.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::error::{Doing, Error, Result};
-use crate::features;
+use crate::features::{ALL, Feature, KERNELS, Told};
+use crate::needs;
 use crate::programs::workspace;
 use crate::progress::say;
+use crate::series::Series;
 
 /// How the table begins.
 const BEGINS: &str = "| | since Linux |";
@@ -15,7 +18,7 @@ const BEGINS: &str = "| | since Linux |";
 pub(crate) fn table(write: bool) -> Result<()> {
     let path = path();
     let text = fs::read_to_string(&path).doing(|| format!("cannot read {}", path.display()))?;
-    let wanted = with_table(&text, &features::table())?;
+    let wanted = with_table(&text, &features())?;
     if wanted == text {
         return Ok(());
     }
@@ -23,13 +26,53 @@ pub(crate) fn table(write: bool) -> Result<()> {
         return Err(Error::new(
             "the README's table of features is not what lab/src/features.rs says",
         )
-        .because(format!("it should be:\n{}", features::table()))
+        .because(format!("it should be:\n{}", features()))
         .next("run `cargo lab codegen`")
         .status(1));
     }
     fs::write(&path, wanted).doing(|| format!("cannot write {}", path.display()))?;
     say(format!("wrote {}", path.display()));
     Ok(())
+}
+
+/// The table.
+fn features() -> String {
+    let [own, older @ ..] = &KERNELS;
+    let titles: String = older
+        .iter()
+        .map(|series| format!(" on {series} |"))
+        .collect();
+    let lines = "|---".repeat(KERNELS.len() + 2);
+    let mut table = format!("| | since Linux | tested on {own} |{titles}\n{lines}|\n");
+    for feature in ALL {
+        let note = match feature.note {
+            "" => String::new(),
+            note => format!(" ({note})"),
+        };
+        let Feature {
+            what,
+            since,
+            tested,
+            ..
+        } = feature;
+        let on: String = older
+            .iter()
+            .map(|series| format!(" {} |", on(*series, feature)))
+            .collect();
+        table.push_str(&format!("| {what} | {since}{note} | {tested} |{on}\n"));
+    }
+    table
+}
+
+/// What there is of a feature on an older Linux: what the same tests show there.
+fn on(series: Series, feature: &Feature) -> &'static str {
+    if feature.since <= series {
+        return "yes";
+    }
+    match needs::told(feature) {
+        Told::Typed => "no, by a typed error",
+        Told::Refused => "no",
+    }
 }
 
 fn path() -> PathBuf {
@@ -66,6 +109,21 @@ mod tests {
         if let Err(error) = table(false) {
             panic!("{error}");
         }
+    }
+
+    #[test]
+    fn a_row_says_what_since_when_and_on_what() {
+        let table = features();
+        let rows: Vec<&str> = table.lines().collect();
+        assert_eq!(rows.len(), ALL.len() + 2);
+        assert_eq!(rows[0], "| | since Linux | tested on 7.3 | on 6.12 |");
+        for row in [
+            "| dirty tracking | 6.7 | mock driver | yes |",
+            "| PASIDs | 6.15 | mock driver | no, by a typed error |",
+        ] {
+            assert!(rows.contains(&row), "{row}");
+        }
+        assert!(table.contains("| 6.6 (as used here) | emulated"));
     }
 
     #[test]

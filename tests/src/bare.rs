@@ -80,8 +80,9 @@ impl BareEdu {
 #[must_use]
 pub fn group_node() -> PathBuf {
     // Its group has a node when the engine is offered.
-    let _offered = node();
-    let group = fs::read_link(function().join("iommu_group")).unwrap();
+    let function = function();
+    offer(&function, "pci", "vfio-pci");
+    let group = fs::read_link(function.join("iommu_group")).unwrap();
     let number = group.file_name().unwrap().to_str().unwrap();
     Path::new("/dev/vfio").join(format!("noiommu-{number}"))
 }
@@ -110,6 +111,15 @@ pub fn node() -> PathBuf {
 /// Gives the device of that folder in sysfs to `driver`, a VFIO driver of `bus`, if that has not got it yet, and says where
 /// its character device is.
 pub(crate) fn offered(folder: &Path, bus: &str, driver: &str) -> PathBuf {
+    let offered = offer(folder, bus, driver);
+    let name = fs::read_dir(offered).unwrap().next().unwrap();
+    let name = name.unwrap().file_name();
+    assert!(name.to_str().unwrap().starts_with("noiommu-"), "{name:?}");
+    Path::new("/dev/vfio/devices").join(name)
+}
+
+/// The same, and says where in sysfs VFIO has it. Before Linux 7.3 it has a group there, and no character device.
+fn offer(folder: &Path, bus: &str, driver: &str) -> PathBuf {
     // Nothing is offered without an IOMMU unless that is asked for. The kernel is tainted by it, and says so.
     fs::write(
         "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode",
@@ -122,10 +132,7 @@ pub(crate) fn offered(folder: &Path, bus: &str, driver: &str) -> PathBuf {
         let name = folder.file_name().unwrap().to_str().unwrap();
         fs::write(format!("/sys/bus/{bus}/drivers_probe"), name).unwrap();
     }
-    let name = fs::read_dir(offered).unwrap().next().unwrap();
-    let name = name.unwrap().file_name();
-    assert!(name.to_str().unwrap().starts_with("noiommu-"), "{name:?}");
-    Path::new("/dev/vfio/devices").join(name)
+    offered
 }
 
 /// The engine's folder in sysfs.

@@ -29,6 +29,7 @@ pub mod guest_memory;
 pub mod hw_info;
 pub mod ids;
 pub mod igb;
+pub mod kernel;
 pub mod kvm;
 pub mod lost_answer;
 pub mod memcpy;

@@ -27,7 +27,7 @@ use tests::{file, raw, refused};
 #[track_caller]
 fn in_the_way(iommufd: &Iommufd) -> IovaRange {
     let error = iommufd.change_process().unwrap_err();
-    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert_eq!(error.errno(), Some(Errno::INVAL), "{error}");
     match error {
         Error::CannotMove { mapping, .. } => mapping,
         other => panic!("{other}"),
@@ -280,7 +280,9 @@ fn an_address_space_can_be_dropped_meanwhile() {
                 while Instant::now() < ends {
                     match iommufd.change_process() {
                         Ok(()) => changes += 1,
-                        Err(error) => assert_eq!(error.errno(), Some(Errno::BUSY), "a map"),
+                        Err(error) => {
+                            assert_eq!(error.errno(), Some(Errno::BUSY), "a map: {error}")
+                        }
                     }
                 }
                 assert!(changes > 10, "{changes}");

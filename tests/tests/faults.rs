@@ -1,9 +1,7 @@
 //! The kernel fails at every point at which it can, and nothing is lost: neither memory that it still reaches, nor
 //! memory that nobody reaches any more, nor an object.
 
-use iommufd::{
-    Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, IovaRanges, Leaks, Mapped,
-};
+use iommufd::{Access, DmaBuffer, DmaMemory, Error, HwPt, Ioas, Iommufd, Leaks, Mapped};
 use tests::at::{PAGE, page};
 use tests::faults::{Points, nothing_is_left, sweep};
 use tests::memory::Living;
@@ -212,33 +210,6 @@ fn a_replace_that_fails_leaves_the_device_where_it_was() {
 
 /// Linux 7.3 gives up the reserved addresses of a device that could not be moved between two page tables of one address
 /// space, though it stays in that.
-#[test]
-#[ignore = "needs the lab's DMA engines: cargo lab test"]
-fn after_a_replace_that_fails_the_usable_addresses_are_asked_for_again() {
-    let iommufd = Iommufd::open().unwrap();
-    let device = tests::edu::bind(tests::edu::lone(), &iommufd);
-    let ioas = Ioas::new(&iommufd).unwrap();
-    let table = || HwPt::new(&ioas, device.iommu()).unwrap();
-    let (here, there) = (table(), table());
-    let mut attachment = device.attach(&here).unwrap();
-    let usable = |ranges: &IovaRanges| ranges.iter().collect::<Vec<_>>();
-    let at_first = usable(&ioas.iova_ranges().unwrap());
-    let mut errors = 0;
-    sweep(Points::Everywhere, |nth| {
-        let ranges = ioas.iova_ranges().unwrap();
-        match nth.armed(|| attachment.replace(&there)) {
-            Ok(()) => attachment.replace(&here).unwrap(),
-            Err(_) => errors += 1,
-        }
-        assert!(!ranges.is_current());
-        // The kernel gives up what the device reserves, and reserves it again when the device is attached again.
-        assert_eq!(usable(&ioas.iova_ranges().unwrap()), at_first);
-    });
-    assert!(errors > 0);
-    attachment.detach().unwrap();
-    device.try_close().unwrap();
-}
-
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_detach_that_fails_gives_the_attachment_back() {

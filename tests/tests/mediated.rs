@@ -1,18 +1,16 @@
 //! Mediated devices, behind which there is no IOMMU: the kernel's sample `mtty`.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use iommufd::{Access, Error as IommuError, GroupIdentity, Ioas, Iommufd, Leaks};
+use iommufd::{Access, Error as IommuError, Ioas, Iommufd, Leaks};
 use rustix::io::Errno;
 use tests::at::PAGE;
 use tests::edu::{assert_free, cdev, lone};
 use tests::memory::Living;
-use tests::mock::MockDevice;
 use tests::mtty::Mtty;
 use tests::observe::Recorder;
-use vfio::{AnyDevice, Cdev, DeviceFlags, Error, IrqKind, RegionIndex};
+use vfio::{AnyDevice, DeviceFlags, Error, IrqKind, RegionIndex};
 
 #[test]
 #[ignore = "needs the kernel's sample mtty: cargo lab test"]
@@ -141,25 +139,6 @@ fn what_is_the_devices_own_works_as_with_any_other() {
     interrupts.disable().unwrap();
     // The refusal took the handle, and the last that was made of it is gone: it can be bound again.
     mtty.cdev().bind_mediated(&iommufd).unwrap();
-}
-
-#[test]
-#[ignore = "needs the kernel's sample mtty: cargo lab test"]
-fn a_mediated_device_shares_a_group_with_nobody() {
-    let mtty = Mtty::new();
-    let iommufd = Iommufd::open().unwrap();
-    let file = File::options().read(true).write(true).open(mtty.node());
-    let cdev = Cdev::from_fd(OwnedFd::from(file.unwrap())).unwrap();
-    assert!(matches!(cdev.group(), GroupIdentity::Group(_)));
-    let device = cdev.bind_mediated(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    let mut attachment = device.attach(&ioas).unwrap();
-    // A device of which nothing is known may be anybody's sibling, but not a mediated one's.
-    let stranger = MockDevice::new(&iommufd).unwrap();
-    let _held = stranger.attach(&ioas).unwrap();
-    attachment.replace(&Ioas::new(&iommufd).unwrap()).unwrap();
-    attachment.detach().unwrap();
-    device.try_close().unwrap();
 }
 
 /// What is left of it is the kernel's answer to who asks for what takes an IOMMU by other means.

@@ -5,8 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
-use std::fs;
-
 use iommufd::{
     Access, DmaBuffer, Error, FaultQueue, FileRange, HwPt, HwQueue, Ioas, Iommufd, Leaks,
     NestParent, NestedHwPt, Result, VDevice, VEventQueue, Viommu,
@@ -14,26 +12,13 @@ use iommufd::{
 use iommufd_sys::ioctl::Linux;
 use rustix::io::Errno;
 use tests::at::{PAGE, page, pages};
-use tests::edu::{assert_free, cdev, device, igb};
+use tests::kernel::{linux, running};
 use tests::mock::nesting::{
     CONFIG, Loopback, MockEvent, MockViommu, MockViommuWithPage, OnParent, OnViommu,
     TableInvalidation, VirtualNumber,
 };
 use tests::mock::{MockDevice, hw_info_type};
 use tests::{bare, file};
-use vfio::{RegionIndex, VfToken};
-
-/// The kernel that is running.
-fn running() -> Linux {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut next = || numbers.next().unwrap().parse().unwrap();
-    linux(next(), next())
-}
-
-const fn linux(major: u8, minor: u8) -> Linux {
-    Linux { major, minor }
-}
 
 /// A device and an address space.
 struct Rig {
@@ -110,6 +95,25 @@ const ASKED: &[Asked] = &[
         let builder = NestedHwPt::<OnParent>::builder(&parent, &rig.device, &CONFIG);
         drop(builder.fault_queue(&queue).allocate()?);
         Ok(())
+    }),
+    // To the kernel these options are as others that the hardware has not.
+    ("page requests under other tables", linux(6, 13), |rig| {
+        let queue = FaultQueue::new(&rig.iommufd)?;
+        let builder = HwPt::builder(&rig.ioas, &rig.device);
+        builder.fault_queue(&queue).allocate().map(drop)
+    }),
+    ("tables for PASIDs", linux(6, 15), |rig| {
+        let builder = HwPt::builder(&rig.ioas, &rig.device);
+        builder.pasid(true).allocate().map(drop)
+    }),
+    ("parents for PASIDs", linux(6, 15), |rig| {
+        let builder = NestParent::builder(&rig.ioas, &rig.device);
+        builder.pasid(true).allocate().map(drop)
+    }),
+    ("nested tables for PASIDs", linux(6, 15), |rig| {
+        let parent = rig.parent()?;
+        let builder = NestedHwPt::<OnParent>::builder(&parent, &rig.device, &CONFIG);
+        builder.pasid(true).allocate().map(drop)
     }),
     ("mapping by file", linux(6, 13), |rig| {
         let file = file::memfd(PAGE);
@@ -195,59 +199,4 @@ fn what_is_asked_for_is_there_or_is_said_to_be_of_a_later_linux() {
         }
         assert_eq!(rig.iommufd.leaks(), Leaks::default(), "{what}");
     }
-}
-
-/// To an older kernel a new option is like one that the hardware has not: there is nothing to tell them apart by.
-#[test]
-#[ignore = "needs the kernel's mock driver: cargo lab test"]
-fn an_option_that_is_not_known_is_refused_as_one_that_the_hardware_has_not() {
-    let rig = Rig::new();
-    let queue = FaultQueue::new(&rig.iommufd).unwrap();
-    let builder = || HwPt::builder(&rig.ioas, &rig.device);
-    for (what, since, table) in [
-        ("page requests", linux(6, 13), builder().fault_queue(&queue)),
-        ("PASIDs", linux(6, 15), builder().pasid(true)),
-    ] {
-        let has_it = running() >= since;
-        match table.allocate() {
-            Ok(_) => assert!(has_it, "{what}"),
-            Err(error) => {
-                assert!(!has_it, "{what}: {error}");
-                assert_eq!(error.errno(), Some(Errno::OPNOTSUPP), "{what}: {error}");
-            }
-        }
-    }
-}
-
-#[test]
-#[ignore = "needs the lab's network card: cargo lab test"]
-fn a_bar_is_exported_or_the_kernel_does_not_know_how() {
-    let has_it = running() >= linux(6, 19);
-    match device(igb()).export_bar(RegionIndex::BAR0, 0..0x1000) {
-        Ok(_) => assert!(has_it),
-        Err(error) => {
-            assert!(!has_it, "{error}");
-            assert_eq!(error.errno(), Some(Errno::NOTTY), "{error}");
-        }
-    }
-    assert_free(igb());
-}
-
-#[test]
-#[ignore = "needs the lab's network card: cargo lab test"]
-fn a_token_is_taken_or_the_error_says_since_when_it_is() {
-    let (running, since) = (running(), linux(6, 17));
-    let token: VfToken = "14d63f20-8445-11ea-8900-1f9ce7d5650d".parse().unwrap();
-    let iommufd = Iommufd::open().unwrap();
-    match cdev(igb()).bind_with_token(&iommufd, token) {
-        Ok(_) => assert!(running >= since),
-        Err(refused) => {
-            assert!(running < since, "{}", refused.error());
-            let vfio::Error::NoVfTokens { since: said, .. } = refused.error() else {
-                panic!("{}", refused.error());
-            };
-            assert_eq!(*said, since);
-        }
-    }
-    assert_free(igb());
 }

@@ -16,10 +16,11 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::buffer::AlignedBytes;
-use crate::cause::{self, refusal};
+use crate::cause::refusal;
 use crate::device_file::DeviceFile;
 use crate::error::{Error, Result};
 use crate::feature::claims::{Claims, Resets};
+use crate::feature::{self, Feature};
 use crate::gate::{Closed, Gate, Revocation};
 use crate::group::Seat;
 use crate::holders::Tally;
@@ -290,9 +291,8 @@ impl Bound {
         index: RegionIndex,
         parts: &[sys::vfio_region_dma_range],
     ) -> Result<OwnedFd> {
-        let name = "VFIO_DEVICE_FEATURE_DMA_BUF";
         ioctl::export_dma_buf(self.fd()?, self.audience(), index.get(), parts)
-            .map_err(|errno| KernelError::new(name, errno, cause::of_dma_buf(errno)).into())
+            .map_err(|errno| feature::refusal(Feature::DmaBuf, errno))
     }
 
     /// Resets the device alone, while nobody accesses its mapped registers.

@@ -54,24 +54,6 @@ pub(crate) fn of_map(errno: Errno) -> &'static str {
     }
 }
 
-/// The cause of a refusal to export a BAR as a dma-buf.
-pub(crate) fn of_dma_buf(errno: Errno) -> &'static str {
-    match errno {
-        Errno::NOTTY | Errno::OPNOTSUPP => {
-            "the kernel is older than 6.19 or lacks CONFIG_VFIO_PCI_DMABUF, or the device's driver \
-             exports nothing"
-        }
-        Errno::INVAL | Errno::OVERFLOW => {
-            "a part is empty, not made of whole pages or outside of the BAR, or there is none, or \
-             the machine has no peer-to-peer DMA"
-        }
-        Errno::NODEV => "not a BAR that can be claimed, or the device is going away",
-        Errno::MFILE | Errno::NFILE => "too many open files",
-        Errno::NOMEM => "the kernel is out of memory",
-        _ => "not a documented answer of this feature",
-    }
-}
-
 /// The cause of a failure around an eventfd.
 pub(crate) fn of_eventfd(errno: Errno) -> &'static str {
     match errno {

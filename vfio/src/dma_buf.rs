@@ -65,9 +65,9 @@ impl OpenDevice {
     /// # Errors
     /// [`Error::OutOfBounds`]. `EINVAL`: the range is empty, or not made of whole pages, or the
     /// machine cannot do it. `ENODEV`: no BAR that the kernel could claim, or the device is going
-    /// away. `ENOTTY` and `EOPNOTSUPP`: the kernel is older than 6.19 or lacks
-    /// `CONFIG_VFIO_PCI_DMABUF`, or the device's driver exports nothing. `EMFILE`, `ENOMEM`. Else
-    /// as for [`region_info`](Self::region_info).
+    /// away. [`FeatureError::NotThere`](crate::FeatureError::NotThere): the kernel is older than 6.19
+    /// or lacks `CONFIG_VFIO_PCI_DMABUF`, or the device's driver exports nothing. `EMFILE`, `ENOMEM`.
+    /// Else as for [`region_info`](Self::region_info).
     #[doc(alias = "VFIO_DEVICE_FEATURE_DMA_BUF")]
     pub fn export_bar(&self, index: RegionIndex, range: Range<u64>) -> Result<BarDmaBuf> {
         self.export_bar_parts(index, &[range])

@@ -217,14 +217,14 @@ impl Bound {
     fn has_feature(&self, feature: Feature, access: FeatureAccess) -> Result<bool> {
         match funnel::probe(self.fd()?, self.audience(), feature, access) {
             Ok(()) => Ok(true),
-            Err(Errno::NOTTY) => Ok(false),
             // The feature is there, and not this access to it.
             Err(Errno::INVAL) if !access.is_empty() => Ok(false),
-            // A driver without dma-bufs answers so, where the kernel has them.
-            Err(Errno::OPNOTSUPP) if feature == Feature::DmaBuf => Ok(false),
             // A device that has no states before it is stopped answers so, whatever it is asked.
             Err(Errno::INVAL) if feature == Feature::PreCopyInfoV2 => Ok(false),
-            Err(errno) => Err(refusal(feature, errno)),
+            Err(errno) => match refusal(feature, errno) {
+                Error::Feature(FeatureError::NotThere { .. }) => Ok(false),
+                error => Err(error),
+            },
         }
     }
 
@@ -247,7 +247,13 @@ impl Bound {
 
 /// What the kernel's refusal of a feature means: that there is none, or that something else failed.
 pub(crate) fn refusal(feature: Feature, errno: Errno) -> Error {
-    if errno == Errno::NOTTY {
+    let is_there = match errno {
+        Errno::NOTTY => false,
+        // A driver without dma-bufs answers so, where the kernel has them.
+        Errno::OPNOTSUPP => feature != Feature::DmaBuf,
+        _ => true,
+    };
+    if !is_there {
         return FeatureError::NotThere { feature }.into();
     }
     KernelError::new(feature.name(), errno, cause::of_feature(feature, errno)).into()

@@ -13,13 +13,8 @@ pub(super) const FILE: &str = file!();
 pub(super) static NEEDS: &[Need] = &[
     some(
         "change_process",
-        &["all_that_is_in_memfds_can_move"],
-        &f::CHANGE_OF_PROCESS,
-    )
-    .refused(),
-    some(
-        "change_process",
         &[
+            "all_that_is_in_memfds_can_move",
             "what_cannot_move_is_named_wherever_it_is_mapped",
             "a_copy_can_move_if_its_source_can",
             "what_another_handle_has_mapped_is_in_the_way_and_cannot_be_named",
@@ -31,7 +26,20 @@ pub(super) static NEEDS: &[Need] = &[
         ],
         &f::CHANGE_OF_PROCESS,
     ),
-    some("change_process", &["a_dma_buf_cannot_move"], &f::DMA_BUFS),
+    some("change_process", &["a_dma_buf_cannot_move"], &f::DMA_BUFS).refused(),
+    some(
+        "dirty",
+        &["stopping_and_dropping_stop_the_record"],
+        &f::MOCK_TABLES,
+    ),
+    some(
+        "dirty_read",
+        &[
+            "a_granule_can_be_finer_than_a_page",
+            "the_kernel_clears_a_large_page_of_which_it_tells_only_a_part",
+        ],
+        &f::MOCK_TABLES,
+    ),
     some(
         "dirty_unmap",
         &["what_the_kernel_does_not_unmap_stays_dirty"],
@@ -43,6 +51,7 @@ pub(super) static NEEDS: &[Need] = &[
         &["a_foreign_memfd_is_read_and_written_by_the_device"],
         &f::FILES,
     ),
+    some("dma", &["memory_of_every_kind_is_reached"], &f::FILES).refused(),
     some(
         "drop_order",
         &["a_fault_queue_can_be_dropped_in_every_order_with_all_that_holds_it"],
@@ -73,7 +82,6 @@ pub(super) static NEEDS: &[Need] = &[
             "a_group_outlives_everything_but_its_queue",
             "a_device_is_not_taken_for_the_next_one_of_the_same_id",
             "only_the_requests_of_a_detached_device_are_answered_by_the_kernel",
-            "a_queue_of_another_context_is_refused_before_the_ioctl",
             "a_queue_is_closed_when_nobody_holds_it",
             "an_answer_that_a_drop_could_not_give_is_counted_and_reported",
             "an_answer_that_is_refused_gives_the_group_back",
@@ -92,26 +100,27 @@ pub(super) static NEEDS: &[Need] = &[
         "fault_queue",
         &[
             "one_queue_serves_several_tables_and_devices",
-            "a_request_with_a_pasid_comes_to_the_queue_of_the_pasids_table",
             "an_attach_with_a_queue_that_fails_leaves_the_device_unattached",
         ],
-        &f::PASIDS,
+        &f::PAGE_REQUESTS,
     ),
+    some(
+        "fault_queue",
+        &["a_request_with_a_pasid_comes_to_the_queue_of_the_pasids_table"],
+        &f::PASIDS,
+    )
+    .refused(),
     some(
         "fault_queue",
         &["a_guests_table_takes_requests_with_any_pasid"],
         &f::VIRTUAL_IOMMUS,
     ),
     some(
-        "fork",
-        &["in_a_child_every_call_is_refused_and_no_ioctl_is_made"],
-        &f::FILES,
-    ),
-    some(
         "hw_info",
         &["a_device_with_pasids_says_how_many"],
         &f::PASIDS,
-    ),
+    )
+    .refused(),
     some(
         "hw_info",
         &[
@@ -126,7 +135,7 @@ pub(super) static NEEDS: &[Need] = &[
         &["hardware_of_an_unknown_type_is_described_by_its_bytes"],
         &f::ATS,
     ),
-    all("hw_queue", &f::VIRTUAL_IOMMUS),
+    all("hw_queue", &f::HARDWARE_QUEUES),
     some(
         "hwpt",
         &["memory_under_a_page_table_that_stays_is_kept_for_good"],
@@ -143,7 +152,8 @@ pub(super) static NEEDS: &[Need] = &[
         "ioas_copy",
         &["a_dma_buf_is_copied_and_what_is_copied_when_it_is_revoked_leads_nowhere"],
         &f::DMA_BUFS,
-    ),
+    )
+    .refused(),
     some(
         "ioas_copy",
         &["what_a_hardware_queue_uses_is_copied_and_the_copy_is_free_of_it"],
@@ -163,10 +173,19 @@ pub(super) static NEEDS: &[Need] = &[
     some(
         "kernel_selftests",
         &[
-            "change_process::*",
-            "iommufd_mock_domain::*::one_domain_file",
-            "iommufd_mock_domain::*::one_domain_file_hugepage",
+            "iommufd_mock_domain::basic::one_domain_file",
+            "iommufd_mock_domain::basic::one_domain_file_hugepage",
+            "iommufd_ioas::reserved_overflow::*",
             "fail_nth::map_file_domain",
+        ],
+        &f::FILES,
+    ),
+    some(
+        "kernel_selftests",
+        &[
+            "change_process::*",
+            "iommufd_ioas::ioas_area_destroy::*",
+            "iommufd_ioas::ioas_area_auto_destroy::*",
         ],
         &f::FILES,
     )
@@ -178,21 +197,68 @@ pub(super) static NEEDS: &[Need] = &[
             "iommufd_ioas::dmabuf_revoke::*",
         ],
         &f::DMA_BUFS,
-    ),
+    )
+    .refused(),
     some(
         "kernel_selftests",
         &[
-            "iommufd_device_pasid::*",
-            "iommufd_dirty_tracking::pasid_set_dirty_tracking::*",
+            "iommufd_ioas::alloc_hwpt_nested::mock_domain",
+            "iommufd_ioas::alloc_hwpt_nested::mock_domain_limit",
+            "iommufd_ioas::alloc_hwpt_nested::two_mock_domain",
         ],
+        &f::PAGE_REQUESTS,
+    )
+    .refused(),
+    some(
+        "kernel_selftests",
+        &["iommufd_device_pasid::pasid_attach::no_pasid"],
         &f::PASIDS,
     ),
     some(
         "kernel_selftests",
-        &["iommufd_viommu::*::mock_viommu", "fail_nth::device"],
+        &[
+            "iommufd_device_pasid::pasid_attach::has_pasid",
+            "iommufd_dirty_tracking::pasid_set_dirty_tracking::*",
+        ],
+        &f::PASIDS,
+    )
+    .refused(),
+    some(
+        "kernel_selftests",
+        &["iommufd_viommu::*::mock_viommu"],
+        &f::VIRTUAL_IOMMUS,
+    ),
+    some(
+        "kernel_selftests",
+        &[
+            "iommufd_viommu::hw_queue::no_viommu",
+            "iommufd_viommu::vdevice_alloc::no_viommu",
+            "iommufd_viommu::vdevice_cache::no_viommu",
+            "iommufd_viommu::viommu_alloc_with_data::no_viommu",
+            "iommufd_viommu::viommu_negative_tests::no_viommu",
+            "fail_nth::device",
+        ],
         &f::VIRTUAL_IOMMUS,
     )
     .refused(),
+    some(
+        "kernel_selftests",
+        &[
+            "iommufd_ioas::get_hw_info::*",
+            "iommufd_dirty_tracking::device_dirty_capability::*",
+        ],
+        &f::HARDWARE_QUEUES,
+    )
+    .refused(),
+    some(
+        "kernel_selftests",
+        &[
+            "iommufd_dirty_tracking::get_dirty_bitmap::*",
+            "iommufd_dirty_tracking::get_dirty_bitmap_no_clear::*",
+            "iommufd_dirty_tracking::set_dirty_tracking::*",
+        ],
+        &f::MOCK_TABLES,
+    ),
     // It goes through all ioctls that there are.
     some(
         "kernel_selftests",
@@ -230,11 +296,22 @@ pub(super) static NEEDS: &[Need] = &[
     some(
         "map_file",
         &[
+            "a_buffer_in_a_file_is_mapped_by_file",
+            "a_buffer_of_huge_pages_in_a_file_is_mapped_by_file",
+            "p06_a_refused_mapping_by_file_is_not_taken_for_a_kernel_without_it",
+        ],
+        &f::FILES,
+    )
+    .refused(),
+    some(
+        "map_file",
+        &[
             "a_dma_buf_is_mapped_unless_it_is_revoked",
             "a_dma_buf_that_is_too_short_or_of_another_driver_is_refused",
         ],
         &f::DMA_BUFS,
-    ),
+    )
+    .refused(),
     some(
         "nesting",
         &[
@@ -250,11 +327,53 @@ pub(super) static NEEDS: &[Need] = &[
         ],
         &f::VIRTUAL_IOMMUS,
     ),
-    some("nesting", &["a_table_can_be_for_pasids"], &f::PASIDS),
+    some("nesting", &["a_table_can_be_for_pasids"], &f::PASIDS).refused(),
     all("nesting_drop_order", &f::VIRTUAL_IOMMUS),
-    all("nesting_faults", &f::VIRTUAL_IOMMUS),
-    all("noiommu", &f::PHYSICAL_ADDRESSES).refused(),
-    all("noiommu_device", &f::PHYSICAL_ADDRESSES).refused(),
+    some(
+        "nesting_faults",
+        &["taking_down_a_guest", "invalidating"],
+        &f::VIRTUAL_IOMMUS,
+    ),
+    // What it cannot set up is taken down while the kernel fails, and stays.
+    some(
+        "nesting_faults",
+        &["setting_up_a_guest"],
+        &f::VIRTUAL_IOMMUS,
+    )
+    .refused(),
+    some(
+        "noiommu",
+        &[
+            "behind_an_iommu_there_is_none_to_be_had",
+            "where_nothing_is_mapped_nothing_is_found",
+        ],
+        &f::PHYSICAL_ADDRESSES,
+    ),
+    some(
+        "noiommu",
+        &[
+            "a_device_with_no_iommu_finds_memory_where_it_is_physically",
+            "an_answer_is_the_contiguous_run_and_no_longer_than_was_asked_for",
+            "what_counts_is_the_first_device_that_was_attached",
+            "what_is_mapped_is_pinned_for_the_device_and_no_longer",
+            "whatever_fails_the_answer_is_right_or_there_is_none",
+            "without_the_privilege_no_address_is_told",
+        ],
+        &f::PHYSICAL_ADDRESSES,
+    )
+    .refused(),
+    some(
+        "noiommu_device",
+        &[
+            "a_device_without_an_iommu_is_attached_moved_and_closed",
+            "a_refused_bind_gives_the_file_back",
+            "it_is_held_by_what_is_made_of_it",
+            "its_interrupts_take_no_attachment_but_a_machine_that_has_them",
+            "what_is_safe_does_not_open_it",
+        ],
+        &f::PHYSICAL_ADDRESSES,
+    )
+    .refused(),
     some(
         "observer",
         &[
@@ -264,14 +383,33 @@ pub(super) static NEEDS: &[Need] = &[
         &f::VIRTUAL_IOMMUS,
     )
     .refused(),
-    all("once_on_mock", &f::VIRTUAL_IOMMUS).refused(),
+    all("once_on_mock", &f::VIRTUAL_IOMMUS),
     some(
         "panics",
         &["memory_that_the_kernel_keeps_stays_though_the_observer_panics"],
         &f::VIRTUAL_IOMMUS,
     )
     .refused(),
-    all("pasid", &f::PASIDS),
+    // Most of them need the mock to have a device with PASIDs.
+    some(
+        "pasid",
+        &[
+            "allocated::*",
+            "ends::a_child_of_a_fork_neither_attaches_nor_moves_nor_detaches",
+            "ends::a_device_its_tables_and_its_pasids_can_be_dropped_in_every_order",
+            "ends::a_device_that_was_left_attached_is_detached_when_it_is_attached_again",
+            "ends::a_pasid_that_was_left_attached_is_detached_when_it_is_attached_again",
+            "ends::a_table_of_another_context_is_refused_before_the_kernel_is_asked",
+            "ends::what_the_kernel_would_not_detach_goes_with_the_device_and_nothing_is_left",
+            "faults::*",
+            "groups::*",
+            "hardware::*",
+            "slots::*",
+            "tables::*",
+        ],
+        &f::PASIDS,
+    )
+    .refused(),
     all("smmuv3_events", &f::VIRTUAL_IOMMUS).refused(),
     all("smmuv3_invalidation", &f::VIRTUAL_IOMMUS).refused(),
     some(
@@ -327,14 +465,62 @@ pub(super) static NEEDS: &[Need] = &[
     some(
         "stream",
         &["events_of_a_virtual_iommu_come_as_a_stream"],
-        &f::VIRTUAL_IOMMUS,
+        &f::EVENT_QUEUES,
     ),
     all("vdevice", &f::VIRTUAL_IOMMUS),
-    all("vevent", &f::VIRTUAL_IOMMUS),
+    all("vevent", &f::EVENT_QUEUES),
     all("vf_token", &f::VF_TOKENS),
-    all("vfio_dmabuf", &f::DMA_BUFS),
+    some(
+        "vfio_binding",
+        &["of_a_duplicate_of_its_file_the_kernel_says_which_device_it_is"],
+        &f::NAMED_FILES,
+    ),
+    some(
+        "vfio_dmabuf",
+        &["what_cannot_be_exported_is_refused_with_its_reason"],
+        &f::DMA_BUFS,
+    )
+    .refused(),
+    some(
+        "vfio_dmabuf",
+        &[
+            "a_device_writes_and_reads_the_registers_of_another",
+            "a_reset_that_cannot_be_revokes_nothing",
+            "what_takes_registers_away_revokes_the_mapping_and_it_can_be_made_again",
+        ],
+        &f::DMA_BUFS,
+    ),
+    some(
+        "vfio_migration",
+        &["a_device_that_runs_is_read_by_the_same_stream_that_is_read_when_it_is_stopped"],
+        &f::NEW_INITIAL_DATA,
+    ),
+    some(
+        "vfio_migration",
+        &["what_a_migratable_device_has_is_found_by_probing"],
+        &f::NEW_INITIAL_DATA,
+    )
+    .refused(),
+    some(
+        "vfio_selftests",
+        &["vfio_pci_sriov_uapi_test::*::iommufd"],
+        &f::VF_TOKENS,
+    ),
+    some(
+        "vfio_signals",
+        &[
+            "each_kind_is_told_by_itself_until_it_is_disabled",
+            "there_is_one_of_a_kind_whatever_interrupts_are_enabled",
+        ],
+        &f::ERROR_SIGNALS,
+    ),
+    some(
+        "vfio_stream",
+        &["a_line_and_a_signal_come_as_streams"],
+        &f::ERROR_SIGNALS,
+    ),
     all("viommu", &f::VIRTUAL_IOMMUS),
-    all("viommu_events", &f::VIRTUAL_IOMMUS),
+    all("viommu_events", &f::EVENT_QUEUES),
     some(
         "vm_memory",
         &[
@@ -372,9 +558,19 @@ pub(super) static NEEDS: &[Need] = &[
     ),
     some(
         "vtd_lab",
-        &["what_blocks_a_device_lets_nothing_through_but_its_interrupts"],
+        &[
+            "what_blocks_a_device_lets_nothing_through_but_its_interrupts",
+            "what_the_iommu_has_not_is_refused_and_nothing_else_is",
+        ],
         &f::PASIDS,
     ),
-    all("vtd_relay", &f::PASIDS),
-    all("vtd_unit", &f::PASIDS),
+    some(
+        "vtd_lab",
+        &["a_guests_table_is_refused_with_the_name_of_what_the_unit_lacks"],
+        &f::MOCK_BESIDE_VT_D,
+    ),
+    all("vtd_page_requests", &f::PAGE_REQUESTS),
+    // They need the mock to have a device with PASIDs.
+    all("vtd_relay", &f::PASIDS).refused(),
+    all("vtd_unit", &f::PASIDS).refused(),
 ];

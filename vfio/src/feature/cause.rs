@@ -12,7 +12,7 @@ pub(super) fn of_feature(feature: Feature, errno: Errno) -> &'static str {
         Feature::MigrationState => migration_state(errno),
         Feature::LowPower | Feature::LowPowerWithWakeup | Feature::LowPowerExit => low_power(errno),
         Feature::DmaLogging | Feature::DmaLoggingStop | Feature::DmaLoggingReport => logging(errno),
-        Feature::DmaBuf => None,
+        Feature::DmaBuf => dma_buf(errno),
         Feature::PreCopyInfoV2 => {
             (errno == Errno::INVAL).then_some("the device has no states before it is stopped")
         }
@@ -54,6 +54,18 @@ fn low_power(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::INVAL => "the device is in a low-power state already, or the file is no eventfd",
         Errno::BADF => "the eventfd is not open",
+        _ => return None,
+    })
+}
+
+fn dma_buf(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL | Errno::OVERFLOW => {
+            "a part is empty, not made of whole pages or outside of the BAR, or there is none, or \
+             the machine has no peer-to-peer DMA"
+        }
+        Errno::NODEV => "not a BAR that can be claimed, or the device is going away",
+        Errno::MFILE | Errno::NFILE => "too many open files",
         _ => return None,
     })
 }
