@@ -348,6 +348,9 @@ fn hw_queue_alloc(errno: Errno) -> Option<&'static str> {
             "the hardware has no queue with this number, or not of this length or place"
         }
         Errno::IO => "the queue with the number before does not exist",
+        Errno::ADDRINUSE => {
+            "something is mapped in the virtual IOMMU's address space that is no whole pages of the CPU's"
+        }
         Errno::NOENT => "not all of the memory is mapped in the virtual IOMMU's address space",
         Errno::PERM => "the memory is not mapped for reading",
         Errno::FAULT => "the memory is not physically contiguous",

@@ -43,7 +43,8 @@ impl<V: HasHwQueues> HwQueue<V> {
     /// # Errors
     /// `EEXIST`: there is one already; `ENOENT`: not all of the addresses are mapped; `EPERM`: they
     /// are not mapped readable; `EFAULT`: the memory is not contiguous; `EINVAL`: the hardware does
-    /// not take this length or alignment; `EOVERFLOW`; `EOPNOTSUPP`: the IOMMU has no such queues;
+    /// not take this length or alignment; `EADDRINUSE`: in the address space something is mapped, wherever, that is not
+    /// made of whole pages of the CPU's; `EOVERFLOW`; `EOPNOTSUPP`: the IOMMU has no such queues;
     /// `ENOMEM`; [`Error::Unsupported`](crate::Error::Unsupported) before Linux 6.17; [`Error::Forked`](crate::Error::Forked).
     pub fn first(viommu: &Viommu<V>, queue: IovaRange) -> Result<Self> {
         Self::allocate(viommu.inner(), 0, queue, None)

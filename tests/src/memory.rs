@@ -42,12 +42,12 @@ impl Living {
         Arc::new(self.make(len, byte, None))
     }
 
-    /// A memory that, when it is let go of, calls `farewell`.
+    /// A memory that, when it is let go of and still there, calls `farewell` with where it is.
     #[must_use]
     pub fn with_farewell(
         &self,
         len: usize,
-        farewell: impl FnOnce() + Send + Sync + 'static,
+        farewell: impl FnOnce(NonNull<[u8]>) + Send + Sync + 'static,
     ) -> Arc<Memory> {
         Arc::new(self.make(len, 0, Some(Box::new(farewell))))
     }
@@ -64,7 +64,7 @@ impl Living {
     }
 }
 
-type Farewell = Box<dyn FnOnce() + Send + Sync>;
+type Farewell = Box<dyn FnOnce(NonNull<[u8]>) + Send + Sync>;
 
 /// Memory of a mapping of its own. It is unmapped the moment that it is let go of, and counted until then: what still
 /// reaches it after that faults.
@@ -87,7 +87,7 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.living.0.fetch_sub(1, Ordering::SeqCst);
         if let Some(farewell) = self.farewell.take() {
-            farewell();
+            farewell(self.bytes());
         }
     }
 }

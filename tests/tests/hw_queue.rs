@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use iommufd::{
-    Access, DmaBuffer, Error, HwQueue, Iova, IovaRange, Leaks, Mapping, SharedBuffer, Viommu,
+    Access, DmaBuffer, DmaSlice, Error, HwQueue, Iova, IovaRange, Leaks, Mapping, SharedBuffer,
+    Viommu,
 };
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tests::at::{PAGE, page, pages, range};
 use tests::fork::in_child;
 use tests::guest::Guest;
 use tests::memory::Living;
-use tests::mock::nesting::MockViommu;
+use tests::mock::{self, nesting::MockViommu};
 use tests::refused;
 
 type Queue = HwQueue<MockViommu>;
@@ -84,6 +85,23 @@ fn a_queue_lies_in_memory_that_is_mapped_readable_and_in_one_piece() {
     refused(read.unmap(), Errno::BUSY);
     queue.try_destroy().unwrap();
     assert_eq!(guest.iommufd.leaks().objects, 0);
+}
+
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn beside_parts_of_pages_there_is_no_queue() {
+    let guest = Guest::new();
+    let (memory, mapping) = memory(&guest, 1);
+    // The mock's smallest page is less than one of the CPU's.
+    let half = DmaSlice::new(&memory, ..mock::PAGE as usize).unwrap();
+    let half = guest.ioas.map_at(page(3), half, Access::Read).unwrap();
+    let refusal = Queue::first(&guest.viommu, pages(0, 1)).unwrap_err();
+    assert_eq!(refusal.errno(), Some(Errno::ADDRINUSE));
+    assert!(refusal.to_string().contains("no whole pages"), "{refusal}");
+    half.unmap().unwrap();
+    let queue = Queue::first(&guest.viommu, pages(0, 1)).unwrap();
+    queue.try_destroy().unwrap();
+    mapping.unmap().unwrap();
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn memory_that_is_let_go_of_can_use_the_address_space() {
         let memory = || {
             let (ioas, farewells) = (ioas.clone(), Arc::clone(&farewells));
             let inner = living.clone();
-            living.with_farewell(PAGE, move || {
+            living.with_farewell(PAGE, move |_| {
                 let mapping = ioas.map_at(page(50), inner.memory(PAGE), Access::Read);
                 ioas.unmap_all().unwrap();
                 drop(mapping.unwrap());
@@ -200,7 +200,7 @@ fn memory_that_goes_with_its_address_space_can_use_the_context() {
         let ioas = Ioas::new(&iommufd).unwrap();
         let memory = living.with_farewell(PAGE, {
             let (iommufd, device) = (iommufd.clone(), device.clone());
-            move || {
+            move |_| {
                 let other = Ioas::new(&iommufd).unwrap();
                 device.attach(other).unwrap().detach().unwrap();
             }

@@ -214,6 +214,8 @@ pub enum Call {
     },
     Compat {
         ioas: Which,
+        /// Of the first type.
+        type1: bool,
     },
     ClearCompat,
     ChangeProcess,
@@ -256,6 +258,19 @@ pub enum Call {
     RefuseAttach {
         device: Which,
         refuse: bool,
+    },
+    ContainerMap {
+        at: Pages,
+    },
+    ContainerUnmap {
+        at: Pages,
+    },
+    /// Cuts off pages of a mapping, and may map others over that edge.
+    ContainerCut {
+        mapping: Which,
+        pages: u8,
+        end: bool,
+        over: bool,
     },
     // The ends.
     Drop {

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_that_of_a_naive_search() {
+    fn a_place_is_that_of_a_naive_model() {
         let mut random = Random::new(3);
         let usable = [range(0, 0x2f), range(0x38, 0xff)];
         for _ in 0..20_000 {
