@@ -90,9 +90,10 @@ pub(crate) unsafe fn ioas_copy(
     unsafe { issue(fd, &nr::IOAS_COPY, arg) }
 }
 
-/// Whether something is mapped at `iova`: asked by way of `IOMMU_IOAS_COPY`, of a byte to where it is. That is refused
-/// because nothing is there, or because something is. What else it is refused for says neither.
-pub(crate) fn is_mapped_at(fd: BorrowedFd<'_>, ioas: u32, iova: u64) -> Result<bool, Errno> {
+/// `IOMMU_IOAS_COPY` of the byte at `iova` to where it is, which asks whether something is mapped there: it is refused
+/// because nothing is (`ENOENT`), or because something is. If it is not refused, somebody else has unmapped that in
+/// between, and the byte is to be unmapped again.
+pub(crate) fn copy_in_place(fd: BorrowedFd<'_>, ioas: u32, iova: u64) -> Result<(), Errno> {
     let mut arg = sys::iommu_ioas_copy::sized();
     arg.flags = sys::IOMMU_IOAS_MAP_FIXED_IOVA | sys::IOMMU_IOAS_MAP_READABLE;
     arg.src_ioas_id = ioas;
@@ -100,21 +101,9 @@ pub(crate) fn is_mapped_at(fd: BorrowedFd<'_>, ioas: u32, iova: u64) -> Result<b
     arg.dst_ioas_id = ioas;
     arg.dst_iova = iova;
     arg.length = 1;
-    // SAFETY: the place of the copy is taken by its source. If somebody else unmaps that in between, it is as if he had
-    // not, for one byte, until the next lines: what is read by devices is the memory that was mapped there.
-    match unsafe { issue(fd, &nr::IOAS_COPY, &mut arg) } {
-        Ok(()) => {
-            let mut undo = sys::iommu_ioas_unmap::sized();
-            undo.ioas_id = ioas;
-            undo.iova = iova;
-            undo.length = 1;
-            plain(fd, &nr::IOAS_UNMAP, &mut undo).map(|()| false)
-        }
-        // A byte is less than what is mapped at once, or its place is taken.
-        Err(Errno::INVAL | Errno::EXIST) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+    // SAFETY: where it would be its source is. If that is unmapped in between it is as if it were not yet, for one byte:
+    // what devices may read is what they could read there before.
+    unsafe { issue(fd, &nr::IOAS_COPY, &mut arg) }
 }
 
 /// `IOMMU_IOAS_IOVA_RANGES` into `ranges`, as many as fit.

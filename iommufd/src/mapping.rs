@@ -329,11 +329,15 @@ impl IoasInner {
     /// Somebody else has mapped it, after a container of the first type had cut a mapping. What
     /// reaches out of the range at its end is found after all that lies before.
     fn is_mapped_across(&self, range: IovaRange, notices: &mut Notices<'_>) -> bool {
-        let context = self.context();
+        let (context, first) = (self.context(), range.start());
         let answer = context.noted(&nr::IOAS_COPY, notices, || {
-            funnel::is_mapped_at(context.fd(), self.id(), range.start().get())
+            funnel::copy_in_place(context.fd(), self.id(), first.get())
         });
-        answer.unwrap_or(true)
+        if let (Ok(()), Some(byte)) = (answer, IovaRange::with_len(first, 1)) {
+            // If it stays, it stays with what is mapped here: nothing is let go of.
+            let _undone = self.issue_unmap(byte, notices);
+        }
+        answer != Err(Errno::NOENT)
     }
 
     #[inline]
