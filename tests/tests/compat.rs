@@ -1,10 +1,12 @@
 //! The address space that stands in for a VFIO container: set, found, and forgotten with it.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::ptr::NonNull;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::{Access, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
+use iommufd::{Access, Attachment, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
 use iommufd_sys::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_TYPE1_IOMMU};
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
@@ -16,6 +18,16 @@ use tests::observe::Recorder;
 use tests::raw::compat::{map_dma, set_iommu, unmap_dma};
 use tests::within::within;
 use tests::{ids, raw, refused};
+
+/// A device in the address space of a container of the first type, the only one for which the kernel cuts a mapping.
+fn cutting(iommufd: &Iommufd) -> (MockDevice, Ioas, Attachment) {
+    let device = MockDevice::new(iommufd).unwrap();
+    let ioas = Ioas::new(iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    set_iommu(iommufd, VFIO_TYPE1_IOMMU).unwrap();
+    let attachment = device.attach(&ioas).unwrap();
+    (device, ioas, attachment)
+}
 
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
@@ -133,12 +145,7 @@ fn a_container_of_the_first_type_has_no_huge_pages() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
     let iommufd = Iommufd::open().unwrap();
-    let device = MockDevice::new(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    iommufd.set_compat_ioas(&ioas).unwrap();
-    // A container of the first type is the only one for which the kernel cuts a mapping.
-    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
-    let _attachment = device.attach(&ioas).unwrap();
+    let (_device, ioas, _attachment) = cutting(&iommufd);
     let living = Living::new();
     let memory = living.memory(4 * PAGE);
     let mapping = ioas.map_at(page(0), &memory, Access::Read).unwrap();
@@ -162,11 +169,7 @@ fn a_mapping_that_a_container_has_cut_is_unmapped_all_the_same() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn a_mapping_across_an_edge_of_which_somebody_else_has_mapped_is_unmapped_or_held() {
     let iommufd = Iommufd::open().unwrap();
-    let device = MockDevice::new(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    iommufd.set_compat_ioas(&ioas).unwrap();
-    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
-    let _attachment = device.attach(&ioas).unwrap();
+    let (_device, ioas, _attachment) = cutting(&iommufd);
     let (living, size) = (Living::new(), 2 * PAGE as u64);
     let mut strangers = Vec::new();
     // Of four pages a container unmaps the first or the last two, and maps two over that edge.
@@ -243,11 +246,7 @@ fn a_mapping_whose_place_another_has_taken_is_not_copied() {
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
 fn unmapping_what_a_container_has_unmapped_takes_nothing_of_what_came_after() {
     let (iommufd, recorder) = Recorder::context();
-    let device = MockDevice::new(&iommufd).unwrap();
-    let ioas = Ioas::new(&iommufd).unwrap();
-    iommufd.set_compat_ioas(&ioas).unwrap();
-    set_iommu(&iommufd, VFIO_TYPE1_IOMMU).unwrap();
-    let _attachment = device.attach(&ioas).unwrap();
+    let (device, ioas, _attachment) = cutting(&iommufd);
     let living = Living::new();
     let map = |first, count| {
         let memory = living.memory(count * PAGE);

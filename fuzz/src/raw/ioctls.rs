@@ -103,7 +103,6 @@ impl Program<'_> {
     }
 
     fn destroy(&mut self) -> Result<(), Errno> {
-        let mut arg = sys::iommu_destroy::sized();
         let kinds = [
             Kind::Ioas,
             Kind::Table,
@@ -117,7 +116,14 @@ impl Program<'_> {
             Kind::Device,
         ];
         let kind = kinds[usize::from(self.byte()) % kinds.len()];
-        arg.id = self.id(kind);
+        let id = self.id(kind);
+        self.destroy_object(id)
+    }
+
+    /// Destroys an object.
+    pub(super) fn destroy_object(&mut self, id: u32) -> Result<(), Errno> {
+        let mut arg = sys::iommu_destroy::sized();
+        arg.id = id;
         self.issue(&nr::DESTROY, &mut arg)
     }
 
@@ -501,10 +507,7 @@ impl Program<'_> {
 
     /// Something that is mapped where no device is, and an access to it.
     fn access_scene(&mut self) -> Result<(), Errno> {
-        let mut arg = sys::iommu_ioas_alloc::sized();
-        self.issue(&nr::IOAS_ALLOC, &mut arg)?;
-        let ioas = arg.out_ioas_id;
-        self.made(Kind::Ioas, ioas);
+        let ioas = self.space()?;
         let (iova, length) = (self.iova() & !4095, u64::from(self.byte() % 8 + 1) * 4096);
         self.map_fixed(ioas, iova, length)?;
         let access = self.access(ioas, 1)?;
@@ -515,9 +518,7 @@ impl Program<'_> {
         let (at, len) = self.area();
         self.use_access(access, at, len)?;
         if self.rarely(2) {
-            let mut arg = sys::iommu_ioas_unmap::sized();
-            (arg.ioas_id, arg.iova, arg.length) = (ioas, iova, length);
-            self.issue(&nr::IOAS_UNMAP, &mut arg)?;
+            self.unmap_at(ioas, iova, length)?;
         }
         Ok(())
     }

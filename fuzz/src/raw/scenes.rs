@@ -70,9 +70,7 @@ impl Program<'_> {
     /// The memory of files goes over to another process, and comes back.
     fn process_scene(&mut self) -> Result<(), Errno> {
         for ioas in self.all(Kind::Ioas) {
-            let mut arg = sys::iommu_ioas_unmap::sized();
-            (arg.ioas_id, arg.length) = (ioas, u64::MAX);
-            let _unmapped = self.issue(&nr::IOAS_UNMAP, &mut arg);
+            let _unmapped = self.unmap_at(ioas, 0, u64::MAX);
         }
         let ioas = self.id(Kind::Ioas);
         self.memory_file();
@@ -139,9 +137,7 @@ impl Program<'_> {
             tables.reverse();
         }
         for id in tables {
-            let mut arg = sys::iommu_destroy::sized();
-            arg.id = id;
-            let _destroyed = self.issue(&nr::DESTROY, &mut arg);
+            let _destroyed = self.destroy_object(id);
             if self.rarely(2) {
                 self.use_space(ioas)?;
             }
@@ -201,9 +197,7 @@ impl Program<'_> {
         for _ in 0..=self.byte() % 3 {
             let _done = self.invalidate_table(nested.out_hwpt_id);
         }
-        let mut arg = sys::iommu_destroy::sized();
-        arg.id = nested.out_hwpt_id;
-        self.issue(&nr::DESTROY, &mut arg)
+        self.destroy_object(nested.out_hwpt_id)
     }
 
     /// Forgets entries of a nested table: mostly as the mock driver wants to be told.
@@ -275,7 +269,7 @@ impl Program<'_> {
     }
 
     /// A new address space.
-    fn space(&mut self) -> Result<u32, Errno> {
+    pub(super) fn space(&mut self) -> Result<u32, Errno> {
         let mut arg = sys::iommu_ioas_alloc::sized();
         self.issue(&nr::IOAS_ALLOC, &mut arg)?;
         self.made(Kind::Ioas, arg.out_ioas_id);
@@ -303,6 +297,13 @@ impl Program<'_> {
         self.issue(&nr::IOAS_MAP_FILE, &mut arg)?;
         self.mapped(iova, length);
         Ok(())
+    }
+
+    /// Unmaps what lies there.
+    pub(super) fn unmap_at(&mut self, ioas: u32, iova: u64, length: u64) -> Result<(), Errno> {
+        let mut arg = sys::iommu_ioas_unmap::sized();
+        (arg.ioas_id, arg.iova, arg.length) = (ioas, iova, length);
+        self.issue(&nr::IOAS_UNMAP, &mut arg)
     }
 
     /// Something that uses what is mapped in an address space. What was mapped last is a part of it.
@@ -338,11 +339,7 @@ impl Program<'_> {
                 self.mapped(arg.dst_iova, arg.length);
                 Ok(())
             }
-            6 => {
-                let mut arg = sys::iommu_ioas_unmap::sized();
-                (arg.ioas_id, arg.iova, arg.length) = (ioas, at, len);
-                self.issue(&nr::IOAS_UNMAP, &mut arg)
-            }
+            6 => self.unmap_at(ioas, at, len),
             _ => self.dirty_pages(ioas, (at, len)),
         }
     }
