@@ -90,20 +90,24 @@ pub(crate) unsafe fn ioas_copy(
     unsafe { issue(fd, &nr::IOAS_COPY, arg) }
 }
 
-/// `IOMMU_IOAS_COPY` of the byte at `iova` to where it is, which asks whether something is mapped there: it is refused
-/// because nothing is (`ENOENT`), or because something is. If it is not refused, somebody else has unmapped that in
-/// between, and the byte is to be unmapped again.
-pub(crate) fn copy_in_place(fd: BorrowedFd<'_>, ioas: u32, iova: u64) -> Result<(), Errno> {
-    let mut arg = sys::iommu_ioas_copy::sized();
+/// `IOMMU_IOAS_MAP` of what is nobody's memory, which asks whether anything is mapped in the `length` bytes from `iova`
+/// on: the kernel looks (`EEXIST`) before it pins (`EFAULT`). Where it has no cause to pin, the range is to be unmapped.
+pub(crate) fn map_nothing(
+    fd: BorrowedFd<'_>,
+    ioas: u32,
+    iova: u64,
+    length: u64,
+) -> Result<(), Errno> {
+    /// In the kernel's half of all addresses; no more of it than a page's size can be.
+    const NOBODYS: u64 = 0xffff_8000_0000_0000;
+    let mut arg = sys::iommu_ioas_map::sized();
     arg.flags = sys::IOMMU_IOAS_MAP_FIXED_IOVA | sys::IOMMU_IOAS_MAP_READABLE;
-    arg.src_ioas_id = ioas;
-    arg.src_iova = iova;
-    arg.dst_ioas_id = ioas;
-    arg.dst_iova = iova;
-    arg.length = 1;
-    // SAFETY: where it would be its source is. If that is unmapped in between it is as if it were not yet, for one byte:
-    // what devices may read is what they could read there before.
-    unsafe { issue(fd, &nr::IOAS_COPY, &mut arg) }
+    arg.ioas_id = ioas;
+    // At the same place in its page.
+    arg.user_va = NOBODYS | iova & 0xffff;
+    (arg.iova, arg.length) = (iova, length);
+    // SAFETY: what is there is no memory of any process, and is never pinned.
+    unsafe { issue(fd, &nr::IOAS_MAP, &mut arg) }
 }
 
 /// `IOMMU_IOAS_IOVA_RANGES` into `ranges`, as many as fit.

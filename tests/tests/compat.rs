@@ -190,10 +190,13 @@ fn a_mapping_across_an_edge_of_which_somebody_else_has_mapped_is_unmapped_or_hel
         strangers.push(theirs);
         (memory, mapping.unmap())
     };
-    // What is left of the mapping is unmapped before the kernel comes to the edge.
+    // What is left of the mapping is unmapped before the kernel comes to the edge, and it does not say so.
     let (memory, done) = cut(4, 6, 7);
-    done.unwrap();
+    let (mapping, error) = done.unwrap_err().into_parts();
+    assert_eq!(error.errno(), Some(Errno::NOENT), "{error}");
     check_pins(&iommufd, memory.bytes(), 0).unwrap();
+    unmap_dma(&iommufd, 24, 0, page(7).get(), size).unwrap();
+    mapping.unmap().unwrap();
     drop(memory);
     assert_eq!(living.count(), 0);
     // The kernel looks no further than the edge: it answers as if nothing were mapped, and much is.
