@@ -146,6 +146,9 @@ pub unsafe trait Format: fmt::Debug + Send + Sync + 'static {
     /// Whether the kernel, when it refuses one invalidation of several, has carried out exactly
     /// those before it. (The SMMUv3 driver issues them in batches of its own, and may have not.)
     const COUNT_IS_EXACT: bool;
+    /// How many invalidations go to the kernel in one call, at least one: by default as many as it
+    /// takes. (A driver that copies all of a call before it looks at any has no room for so many.)
+    const MOST_IN_A_CALL: usize = 1 << 19;
 
     /// Whether the IOMMU behind `device` can do what `config` asks for, as far as its hardware
     /// information tells. Asked before a table is made, and before a device comes to it: where the

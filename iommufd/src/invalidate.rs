@@ -11,16 +11,13 @@ use crate::format::Format;
 use crate::funnel;
 use crate::object::Object;
 
-/// As many as the kernel takes in one call.
-const MOST: usize = 1 << 19;
-
 impl Object {
     /// Has the kernel carry out `commands`, of this nested table or virtual IOMMU, in their order.
     #[inline]
     pub(crate) fn invalidate<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
         // Also where nothing is to be done, and so the kernel is not asked.
         self.iommufd().context().check_process()?;
-        if commands.len() <= MOST {
+        if commands.len() <= F::MOST_IN_A_CALL {
             return self.invalidate_at_once::<F>(commands, 0);
         }
         self.invalidate_many::<F>(commands)
@@ -29,7 +26,8 @@ impl Object {
     /// The same in as many calls as it takes.
     #[cold]
     fn invalidate_many<F: Format>(&self, commands: &[F::Invalidation]) -> Result<()> {
-        let batches = commands.chunks(MOST).zip((0..).step_by(MOST));
+        let most = F::MOST_IN_A_CALL.max(1);
+        let batches = commands.chunks(most).zip((0..).step_by(most));
         for (batch, before) in batches {
             self.invalidate_at_once::<F>(batch, before)?;
         }

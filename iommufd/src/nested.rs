@@ -185,8 +185,8 @@ impl<F: NestsOnParent> NestedHwPt<F> {
     /// Invalidates what the IOMMU, and devices, have cached of the guest's tables. On return that
     /// is done.
     ///
-    /// All `commands` go to the kernel in one call, in their order (in one for each 524288, which is
-    /// what it takes); none makes no call.
+    /// All `commands` go to the kernel in one call, in their order (in several, if they are more than
+    /// the [format](Format::MOST_IN_A_CALL) has it take); none makes no call.
     ///
     /// # Errors
     /// [`Error::InvalidationRefused`], which says what was done and which command was refused;

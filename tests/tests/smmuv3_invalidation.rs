@@ -223,6 +223,35 @@ fn a_batch_of_thousands_is_carried_out_to_its_last_command() {
     }
 }
 
+/// The driver has no room for very many, and the kernel warns if it is asked for that much.
+#[test]
+#[ignore = "needs an SMMUv3 that nests: cargo lab test --arch aarch64"]
+fn more_commands_than_the_driver_has_room_for_go_in_several_calls() {
+    let guest = Guest::new();
+    let space = guest.space(OWN.get());
+    let moving = Moving::new(&guest, &space);
+    let _attachment = guest.enter(&space);
+    let limits = guest.limits();
+    let here = Invalidation::tlbi_nh_va(OWN, VA, true, None, limits).unwrap();
+    let nobodys = Invalidation::tlbi_nh_va(OWN, further(VA, 8 * PAGE as u64), true, None, limits);
+    for place in [4095, 4096, 300_000] {
+        let (_, new) = moving.moved();
+        let mut batch = vec![nobodys.unwrap(); 300_001];
+        batch[place] = here;
+        guest.recorder.clear();
+        guest.invalidate(&batch);
+        assert_eq!(guest.recorder.calls(), ["IOMMU_HWPT_INVALIDATE"; 74]);
+        assert_eq!(moving.seen(), Some(new), "command {place}");
+    }
+    let mut batch = vec![here; 8193];
+    batch[4100] = Invalidation::cfgi_cd_all(StreamId::new(STREAM.get() + 1));
+    let refusal = guest.smmu.invalidate(&batch).unwrap_err();
+    let Error::InvalidationRefused { done, refused, .. } = refusal else {
+        panic!("{refusal}");
+    };
+    assert_eq!((done, refused), (4096, 4100));
+}
+
 /// The driver looks at each command, and issues them in batches of 63. The count that it answers is of those that it has
 /// looked at. So what is told as done is only what was issued in any case.
 #[test]
