@@ -44,6 +44,11 @@ pub(crate) fn meaning(error: Error, context: &Context, options: Options, has_que
             is_wanted: has_queue,
             ask: |context| context.call(&nr::VDEVICE_ALLOC, &mut SizedArg::sized()),
         },
+        Asked {
+            feature: "page tables with dirty tracking, and nesting parents",
+            is_wanted: options.intersects(Options::DIRTY_TRACKING | Options::NEST_PARENT),
+            ask: |context| context.call(&nr::HWPT_SET_DIRTY_TRACKING, &mut SizedArg::sized()),
+        },
     ];
     for option in newest_first.iter().filter(|option| option.is_wanted) {
         if let Err(Error::Unsupported { since, .. }) = (option.ask)(context) {
@@ -66,7 +71,11 @@ mod tests {
 
     /// Since when there is what a refusal is for want of, on a kernel that knows only the ioctls of releases up to 6.`minor`.
     fn since(minor: u8, errno: Errno, options: Options, has_queue: bool) -> Option<String> {
-        let later = [nr::VDEVICE_ALLOC.describe(), nr::VEVENTQ_ALLOC.describe()];
+        let later = [
+            nr::HWPT_SET_DIRTY_TRACKING.describe(),
+            nr::VDEVICE_ALLOC.describe(),
+            nr::VEVENTQ_ALLOC.describe(),
+        ];
         let _kernel = answering(move |asked| {
             let is_asked = |ioctl: &&Description| ioctl.request == asked.opcode;
             match later.iter().find(is_asked) {
@@ -102,6 +111,9 @@ mod tests {
             (12, Options::PASID, true, Some("6.15")),
             (12, Options::all(), false, Some("6.15")),
             (12, none, false, None),
+            (6, Options::DIRTY_TRACKING, false, Some("6.7")),
+            (6, Options::NEST_PARENT, false, Some("6.7")),
+            (7, Options::DIRTY_TRACKING, false, None),
         ] {
             let since = since(minor, refused, options, has_queue);
             assert_eq!(since.as_deref(), answer, "6.{minor} {options:?}");

@@ -176,7 +176,7 @@ impl Known {
 }
 
 /// All that it answers.
-static KNOWN: [Known; 15] = [
+static KNOWN: [Known; 16] = [
     Known::new(nr::OPTION.request(), "OPTION"),
     Known::new(nr::DESTROY.request(), "DESTROY"),
     Known::new(nr::IOAS_ALLOC.request(), "IOAS_ALLOC").id(8),
@@ -187,6 +187,10 @@ static KNOWN: [Known; 15] = [
     Known::new(nr::HWPT_ALLOC.request(), "HWPT_ALLOC")
         .id(16)
         .data(32, 28),
+    Known::new(
+        nr::HWPT_SET_DIRTY_TRACKING.request(),
+        "HWPT_SET_DIRTY_TRACKING",
+    ),
     Known::new(nr::HWPT_INVALIDATE.request(), "HWPT_INVALIDATE").each(8, 20, 24),
     Known::new(nr::GET_HW_INFO.request(), "GET_HW_INFO"),
     Known::new(nr::FAULT_QUEUE_ALLOC.request(), "FAULT_QUEUE_ALLOC")
