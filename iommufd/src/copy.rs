@@ -56,8 +56,11 @@ impl Ioas {
     /// [`Error::Empty`]: crate::Error::Empty
     /// [`Error::Forked`]: crate::Error::Forked
     #[doc(alias = "IOMMU_IOAS_COPY")]
-    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
-    pub fn copy<'m>(&self, source: impl Into<MappingSlice<'m>>, access: Access) -> Result<Mapping> {
+    pub fn copy<'m>(
+        &self,
+        source: impl Into<MappingSlice<'m>> + 'm,
+        access: Access,
+    ) -> Result<Mapping> {
         self.map_copy(source.into(), None, access)
     }
 
@@ -67,11 +70,10 @@ impl Ioas {
     /// `EEXIST`: something is mapped there. `EINVAL`: also if the addresses are not all in
     /// [`iova_ranges`](Ioas::iova_ranges). `EOVERFLOW`: the end passes the address space's. Else
     /// as for [`copy`](Ioas::copy).
-    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
     pub fn copy_at<'m>(
         &self,
         iova: Iova,
-        source: impl Into<MappingSlice<'m>>,
+        source: impl Into<MappingSlice<'m>> + 'm,
         access: Access,
     ) -> Result<Mapping> {
         self.map_copy(source.into(), Some(iova), access)
