@@ -225,8 +225,8 @@ impl Container {
 
     /// Maps memory at an address that is free.
     ///
-    /// The kernel's own container chooses none: it is asked which are usable, and the first of them
-    /// is taken at which nothing is mapped yet, but no address of the first page.
+    /// The kernel's own container chooses none: it is asked which are usable, and one of them is taken
+    /// at which nothing is mapped, but no address of the first page.
     ///
     /// # Errors
     /// `ENOSPC`: no free range is long enough, or the container has as many mappings as it may. Else
