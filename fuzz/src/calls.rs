@@ -6,6 +6,8 @@
 
 mod call;
 mod judged;
+mod places;
+mod pool;
 mod stranger;
 mod world;
 

@@ -83,12 +83,7 @@ impl Program<'_> {
             26 => self.vdevice(),
             27 => self.event_queue(),
             28 => self.hw_queue(),
-            // Linux warns where the process is gone whose memory was charged, in the mode of processes.
-            29 if self.had_stranger => Ok(()),
-            29 => {
-                let mut arg = sys::iommu_ioas_change_process::sized();
-                self.issue(&nr::IOAS_CHANGE_PROCESS, &mut arg)
-            }
+            29 => self.take_over(),
             30 => self.guest(),
             _ => self.physical_address(),
         };

@@ -60,8 +60,8 @@ pub(super) struct Program<'b> {
     input: Unstructured<'b>,
     /// First, as it has the file, too.
     pub(super) stranger: Option<Stranger>,
-    /// Whether there ever was one.
-    pub(super) had_stranger: bool,
+    /// Whether one has ended, whose memory may still be mapped.
+    pub(super) has_outlived: bool,
     pub(super) iommufd: OwnedFd,
     pub(super) arena: Arena,
     ids: Vec<(Kind, u32)>,
@@ -82,7 +82,7 @@ impl<'b> Program<'b> {
         Self {
             input: Unstructured::new(input),
             stranger: None,
-            had_stranger: false,
+            has_outlived: false,
             iommufd: open("/dev/iommu").unwrap().into(),
             arena: *ARENA,
             ids: Vec::new(),

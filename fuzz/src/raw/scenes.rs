@@ -35,18 +35,41 @@ impl Program<'_> {
         };
     }
 
-    /// Another process issues an ioctl. Says whether it lives on.
-    fn by_stranger<T: SizedArg>(&mut self, ioctl: &Ioctl<T>, arg: &mut T) -> bool {
+    /// Another process issues an ioctl, and ends at once or lives on.
+    fn by_stranger<T: SizedArg>(&mut self, ioctl: &Ioctl<T>, arg: &mut T) {
         write_size(arg);
         let mut room = [0_u32; 64];
         room.as_mut_bytes()[..size_of::<T>()].copy_from_slice(arg.as_bytes());
         let lives = self.rarely(2);
-        // The one before ends first.
-        self.stranger = None;
-        self.had_stranger = true;
+        self.end_stranger();
         let file = self.iommufd.as_raw_fd();
         self.stranger = Stranger::issue(file, ioctl.request(), &mut room, lives);
-        lives
+        self.has_outlived |= !lives;
+    }
+
+    fn end_stranger(&mut self) {
+        self.has_outlived |= self.stranger.take().is_some();
+    }
+
+    /// The memory of files comes over to this process: not from one that has ended, at which Linux warns
+    /// (`docs/fuzzing.md`).
+    pub(super) fn take_over(&mut self) -> Result<(), Errno> {
+        if self.has_outlived {
+            return Ok(());
+        }
+        self.issue(
+            &nr::IOAS_CHANGE_PROCESS,
+            &mut sys::iommu_ioas_change_process::sized(),
+        )
+    }
+
+    /// The memory of files goes over to another process, which does as [`take_over`](Self::take_over).
+    fn hand_over(&mut self) {
+        self.end_stranger();
+        if !self.has_outlived {
+            let mut arg = sys::iommu_ioas_change_process::sized();
+            self.by_stranger(&nr::IOAS_CHANGE_PROCESS, &mut arg);
+        }
     }
 
     /// Memory of another process, which may be gone.
@@ -59,7 +82,7 @@ impl Program<'_> {
         let mut arg = sys::iommu_ioas_map::sized();
         (arg.flags, arg.ioas_id) = (READ_WRITE, ioas);
         (arg.user_va, arg.iova, arg.length) = (self.address(), iova, length);
-        let _lives = self.by_stranger(&nr::IOAS_MAP, &mut arg);
+        self.by_stranger(&nr::IOAS_MAP, &mut arg);
         self.mapped(iova, length);
         for _ in 0..self.byte() % 4 {
             self.use_space(ioas)?;
@@ -79,16 +102,11 @@ impl Program<'_> {
             let _mapped = self.map_file_at(ioas, iova, 0, length);
         }
         let _used = self.use_space(ioas);
-        let mut arg = sys::iommu_ioas_change_process::sized();
-        let lives = self.by_stranger(&nr::IOAS_CHANGE_PROCESS, &mut arg);
+        self.hand_over();
         if self.rarely(2) {
             self.use_space(ioas)?;
         }
-        match lives {
-            true => self.issue(&nr::IOAS_CHANGE_PROCESS, &mut arg),
-            // Linux warns: see `docs/fuzzing.md`.
-            false => Ok(()),
-        }
+        self.take_over()
     }
 
     /// Memory of large pages.

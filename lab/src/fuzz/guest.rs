@@ -255,7 +255,8 @@ pub(super) fn run(options: &Options, target: &str) -> Result<u8> {
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
-            if let Some(last) = kept.keep_last(&files)?.filter(|_| is_search) {
+            // Where one input was asked for, it is there already.
+            if is_search && let Some(last) = kept.keep_last(&files)? {
                 say_crash(target, &last);
             }
             return Err(error);
