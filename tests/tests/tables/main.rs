@@ -6,3 +6,4 @@ mod interface;
 mod kernel_selftests;
 mod rules;
 mod text;
+mod unsafe_files;

@@ -14,16 +14,24 @@ fn root() -> PathBuf {
 
 /// The text of all sources in a folder.
 pub(crate) fn sources(folder: &str) -> Result<String, String> {
+    files(folder)?.iter().map(|path| read(path)).collect()
+}
+
+/// The paths of all sources in a folder.
+pub(crate) fn files(folder: &str) -> Result<Vec<String>, String> {
     let entries =
         fs::read_dir(root().join(folder)).map_err(|error| format!("{folder}: {error}"))?;
-    let paths = entries
-        .flatten()
-        .map(|entry| format!("{folder}/{}", entry.file_name().display()));
-    let texts = paths.map(|path| match path.ends_with(".rs") {
-        true => read(&path),
-        false => sources(&path),
-    });
-    texts.collect()
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let path = format!("{folder}/{}", entry.file_name().display());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(files(&path)?);
+        } else if path.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[track_caller]
