@@ -306,16 +306,20 @@ fn judge(
             })
         }
         (End::TimeUp | End::NotUp, None) => {
-            let (what, limit) = match end {
-                End::NotUp => ("the guest did not come up", COMES_UP),
-                _ if up => ("the program did not end", limit),
-                _ => ("the guest did not come up", limit),
+            const MORE: &str = "give it more with --timeout SECONDS, where the command takes that, or look around in it with `cargo lab shell`";
+            const AGAIN: &str = "it was started several times: see on its console how far it came, and try again when this machine is less busy";
+            let (what, limit, next) = match end {
+                End::NotUp => ("the guest did not come up", COMES_UP, AGAIN),
+                _ if up => ("the program did not end", limit, MORE),
+                _ => ("the guest did not come up", limit, MORE),
             };
-            Err(Error::new(format!("{what} within the time limit of {}", span(limit)))
-                .because(end_of_console())
-                .because(kept())
-                .next("give it more with --timeout SECONDS, or look around in it with `cargo lab shell`")
-                .status(TIMED_OUT))
+            Err(
+                Error::new(format!("{what} within the time limit of {}", span(limit)))
+                    .because(end_of_console())
+                    .because(kept())
+                    .next(next)
+                    .status(TIMED_OUT),
+            )
         }
         (End::Ended(status), None) => {
             let said = text(&files.emulator());

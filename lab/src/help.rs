@@ -4,7 +4,7 @@ use crate::cli::Command;
 
 /// What every command that boots takes.
 const BOOT: &str = "
-Options of every command that boots:
+Options of every command that boots, but fuzz:
   --arch NAME          the machine's architecture: x86_64, with a VT-d, or aarch64, with an SMMUv3 that nests
   --timeout SECONDS    end the boot, with an error, after this time
   --append PARAMETERS  more kernel parameters, in one word (`--append 'a=1 b=2'`)
@@ -22,11 +22,12 @@ it. No hardware is used and nothing but Debian packages is installed; the first 
 ";
 
 const STATUS: &str = "
-Exit status: that of the program in the guest (128 and its number for a signal); 124 for a boot that ran into its time
-limit, 125 for any other failure of the lab itself, 2 for a command line that makes no sense.
+Exit status: of run, demo and shell that of the program in the guest (128 and its number for a signal); of the others 101 if
+tests fail or something does not build, 1 for what bench, verify, fuzz and codegen --check find. Of all 124 for a boot that ran
+into its time limit, 125 for any other failure of the lab itself, 2 for a command line that makes no sense.
 
 Kernel, source and package lists are kept in $IOMMU_LAB_CACHE, else $XDG_CACHE_HOME/iommu-lab, else
-~/.cache/iommu-lab (about 2 GB). Nothing there is needed but the time it took: remove it at will.
+~/.cache/iommu-lab (up to 4 GB). Nothing there is needed but the time it took: remove it at will.
 ";
 
 /// The help for all.
@@ -141,7 +142,7 @@ if a batch is more than one ioctl. docs/performance.md has the figures, and what
   --save FILE          keep the results there, too
   --against FILE       compare with these results, not with bench/baseline.json
 
-All of it takes about a quarter of an hour, --quick two minutes; the time limit of each boot is 1800 s.
+All of it takes about a quarter of an hour, --quick two minutes for each architecture; the time limit of each boot is 1800 s.
 ";
 
 const VERIFY: &str = "
@@ -170,7 +171,7 @@ off; Ctrl-A X kills the machine. Its time limit is 8 hours.
 ";
 
 const SETUP: &str = "
-Does what every other command does first if it has to: installs packages, fetches Debian's kernel source and builds the
+Does what demo, test, bench, run and shell do first if they have to: installs packages, fetches Debian's kernel source and builds the
 lab's kernel from it. Nothing is done twice. Without --arch it does so for both architectures, where other commands do
 it for the one that they need.
 
@@ -232,6 +233,6 @@ fuzz/artifacts/TARGET, and reported with the command that reproduces it; then th
                        come again. Takes some minutes
   --qemu PATH          use this QEMU
 
-It takes a nightly Rust, which rustup installs if it can; where there is none, the machine's own is told to take a
+The lab's kernel for it is one more, built at the first run. It takes a nightly Rust, which rustup installs if it can; where there is none, the machine's own is told to take a
 nightly's options (RUSTC_BOOTSTRAP). The fuzzers can be run by `cargo fuzz`, too.
 ";

@@ -106,7 +106,7 @@ fn corrected(table: &[u8]) -> Result<Vec<u8>> {
     correct(table).ok_or_else(|| {
         Error::new("the firmware's table of the SMMU is not what it should be")
             .because(format!("{FIRMWARES} has {} bytes: not an IORT, cut short, or without a root complex", table.len()))
-            .next("see what `cargo lab run --arch aarch64 hexdump -C /sys/firmware/acpi/tables/IORT` shows")
+            .next("use another QEMU (--qemu PATH), or another version of the package qemu-efi-aarch64")
     })
 }
 

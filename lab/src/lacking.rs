@@ -54,7 +54,7 @@ pub(crate) fn error(count: usize) -> Error {
         "{count} tests did not end as they have to on a kernel that lacks what they need"
     ))
     .because("lab/src/needs/list.rs lists them; what they printed is above")
-    .next("take those out that pass; where the SDK does not say what the kernel lacks, it is to")
+    .next("take a test that passes out of the list; where one fails by another error, have the SDK answer Unsupported, or mark the line .refused() if the test itself asks the kernel")
 }
 
 #[cfg(test)]

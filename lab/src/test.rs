@@ -87,12 +87,15 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
             ));
             Ok(status)
         }
-        Some(name) => Err(Error::new(format!("no test has `{name}` in its name"))
-            .next("run `cargo lab test` without a filter to see their names")),
+        Some(name) => Err(Error::new(format!(
+            "no test for these machines has `{name}` in its name, or in its file's"
+        ))
+        .because("lab/src/places.rs says which test programs run on some machines only")
+        .next("leave out --arch, or look for the name in tests/tests")),
         None => Err(Error::new("there was no kernel test to run")
-            .because("no test of the workspace is ignored, so none would be run in the lab")
+            .because("the file has none, or lab/src/places.rs has it run on other machines")
             .next(
-                "tests that need the lab's kernel are marked #[ignore = \"needs the lab: ...\"]",
+                "leave out --arch; a test for the lab is marked #[ignore = \"needs ...: cargo lab test\"]",
             )),
     }
 }
