@@ -90,8 +90,9 @@ impl Mapping {
     ///
     /// # Errors
     /// The kernel's refusal, with the mapping. `EBUSY`: a hardware queue uses the memory; the mapping
-    /// is as it was. [`Error::StillPinned`] (`EDEADLK`): an emulated device pins the memory and does not
-    /// let go of it. [`Error::Forked`].
+    /// is as it was. `ENOENT`, or `EBUSY`: somebody else has unmapped a part of it, as the program of a
+    /// VFIO container can, and mapped something across an end of it. [`Error::StillPinned`]
+    /// (`EDEADLK`): an emulated device pins the memory and does not let go of it. [`Error::Forked`].
     #[doc(alias = "IOMMU_IOAS_UNMAP")]
     pub fn unmap(mut self) -> Result<(), Refused<Self>> {
         match self.undo() {

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iommufd::{Access, Attachment, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped};
+use iommufd::{
+    Access, Attachment, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped, Mapping,
+};
 use iommufd_sys::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_TYPE1_IOMMU};
 use rustix::io::Errno;
 use tests::at::{PAGE, page};
@@ -212,6 +216,59 @@ fn a_mapping_across_an_edge_of_which_somebody_else_has_mapped_is_unmapped_or_hel
     assert_eq!(living.count(), 0);
     for theirs in &strangers {
         check_pins(&iommufd, theirs.bytes(), 0).unwrap();
+    }
+}
+
+/// What hides the rest of a mapping comes and goes between any two questions.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn a_mapping_across_an_edge_that_comes_and_goes_lets_nothing_go() {
+    let iommufd = Iommufd::open().unwrap();
+    let (_device, ioas, _attachment) = cutting(&iommufd);
+    let theirs = DmaBuffer::new(2 * PAGE).unwrap().share();
+    let (living, size) = (Living::new(), 2 * PAGE as u64);
+    for _ in 0..400 {
+        let memory = living.memory(4 * PAGE);
+        let mapping = ioas.map_at(page(8), &memory, Access::Read).unwrap();
+        assert_eq!(
+            unmap_dma(&iommufd, 24, 0, page(8).get(), size / 2),
+            Ok(size / 2)
+        );
+        let over = AtomicBool::new(false);
+        let is_moving = Barrier::new(2);
+        let left = thread::scope(|scope| {
+            scope.spawn(|| {
+                is_moving.wait();
+                while !over.load(Ordering::Relaxed) {
+                    let at = page(7).get();
+                    let _mapped = map_dma(&iommufd, 32, VFIO_DMA_MAP_FLAG_READ, &theirs, at);
+                    let _unmapped = unmap_dma(&iommufd, 24, 0, at, size);
+                }
+            });
+            is_moving.wait();
+            let mut left = Some(mapping);
+            for _ in 0..10 {
+                let Some(Err(refused)) = left.take().map(Mapping::unmap) else {
+                    let pins = check_pins(&iommufd, memory.bytes(), 0);
+                    over.store(true, Ordering::Relaxed);
+                    assert_eq!(pins, Ok(()), "it was let go of");
+                    break;
+                };
+                // Busy: what is in the way is being mapped, or unmapped.
+                let errno = refused.error().errno().unwrap();
+                assert!([Errno::NOENT, Errno::BUSY].contains(&errno), "{errno}");
+                assert_eq!(Arc::strong_count(&memory), 2, "it is held");
+                left = Some(refused.into_value());
+            }
+            over.store(true, Ordering::Relaxed);
+            left
+        });
+        if let Some(mapping) = left {
+            mapping.unmap().unwrap();
+        }
+        check_pins(&iommufd, memory.bytes(), 0).unwrap();
+        drop(memory);
+        assert_eq!(living.count(), 0);
     }
 }
 
