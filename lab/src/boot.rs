@@ -20,6 +20,7 @@ use crate::setup::Lab;
 
 const INIT: &str = include_str!("guest/init");
 const BIND_VFIO: &str = include_str!("guest/bind-vfio");
+const GROUP_DEVICES: &str = include_str!("guest/group-devices");
 const WELCOME: &str = include_str!("guest/welcome");
 
 /// How much of the console is shown when a boot fails.
@@ -225,6 +226,7 @@ fn pack(lab: &Lab, files: &Files, job: &Job, nonce: &str) -> Result<()> {
         }
         archive.program("init", INIT.as_bytes())?;
         archive.program("bin/bind-vfio", BIND_VFIO.as_bytes())?;
+        archive.program("bin/group-devices", GROUP_DEVICES.as_bytes())?;
         archive.program("lab/environment", environment.as_bytes())?;
         archive.program("lab/job", job.script.as_bytes())?;
         archive.program("lab/welcome", WELCOME.as_bytes())

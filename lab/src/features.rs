@@ -6,9 +6,6 @@ use crate::source::SERIES;
 /// The series that the lab is tested on: the one that it is written for, and an older one beside it.
 pub(crate) const KERNELS: [Series; 2] = [SERIES, Series::new(6, 12)];
 
-/// The architectures on which an older one of them is tested: there what has to fail is listed as runs have it.
-pub(crate) const OLDER_ON: &[&str] = &["x86_64"];
-
 /// Something that Linux has since some release.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Feature {
@@ -192,11 +189,24 @@ pub(crate) static MOCK_TABLES: Feature =
 pub(crate) static NAMED_FILES: Feature =
     fact("files of devices that say which device it is", (6, 18));
 
+/// Before, the address to which an MSI is written is mapped once, when the interrupts are enabled, in the table of then. On a
+/// PC nothing has to be mapped for that.
+pub(crate) static MOVED_INTERRUPTS: Feature = fact(
+    "interrupts that go on when a device is attached elsewhere, on Arm",
+    (6, 15),
+);
+
 /// The SDK's error for it is that of a feature that the device has not.
 pub(crate) static NEW_INITIAL_DATA: Feature = Feature {
     told: Told::Typed,
     ..fact("word of new initial data in a migration", (7, 2))
 };
+
+/// Seen on 7.3; on a PC 6.12 has it.
+pub(crate) static MORE_VECTORS: Feature = fact(
+    "MSI-X vectors that are added to those there are, on Arm",
+    (7, 3),
+);
 
 /// Seen on 7.3.
 pub(crate) static ERROR_SIGNALS: Feature =

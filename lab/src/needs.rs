@@ -23,6 +23,8 @@ struct Need {
     feature: &'static Feature,
     /// How they learn that it is not there.
     told: Told,
+    /// On which architecture; on all, if none is named.
+    arch: Option<&'static str>,
 }
 
 /// All tests of a program.
@@ -41,10 +43,19 @@ const fn some(
         tests,
         feature,
         told: feature.told,
+        arch: None,
     }
 }
 
 impl Need {
+    /// On this architecture alone; on others the tests have to pass without it.
+    const fn on(self, arch: &'static str) -> Self {
+        Self {
+            arch: Some(arch),
+            ..self
+        }
+    }
+
     /// They are refused like what the hardware has not, or find that something is not as they expect.
     const fn refused(self) -> Self {
         Self {
@@ -78,10 +89,14 @@ pub(crate) struct Lack {
     pub(crate) told: Told,
 }
 
-/// What a test lacks on the Linux of a series. A kernel of which that is not known is to have everything.
-pub(crate) fn lack(program: &str, test: &str, series: Option<Series>) -> Option<Lack> {
+/// What a test lacks on the Linux of a series, on an architecture. A kernel of which that is not known is to have everything.
+pub(crate) fn lack(program: &str, test: &str, series: Option<Series>, arch: &str) -> Option<Lack> {
     let series = series?;
-    let lacks = |need: &&Need| need.has(program, test) && need.feature.since > series;
+    let lacks = |need: &&Need| {
+        need.has(program, test)
+            && need.feature.since > series
+            && need.arch.is_none_or(|on| on == arch)
+    };
     NEEDS.iter().find(lacks).map(|need| Lack {
         feature: need.feature,
         told: need.told,
@@ -129,13 +144,30 @@ mod tests {
 
     #[test]
     fn a_test_lacks_only_what_is_newer_than_the_kernel() {
-        let lack = |series| lack("hw_queue", "any", series);
+        let lack = |series| lack("hw_queue", "any", series, "x86_64");
         assert_eq!(
             lack(Some(Series::new(6, 12))).map(|lack| lack.feature),
             Some(&f::HARDWARE_QUEUES)
         );
         assert_eq!(lack(Some(Series::new(6, 17))), None);
         assert_eq!(lack(None), None, "an image has to have everything");
+    }
+
+    #[test]
+    fn what_one_architecture_lacks_another_may_have() {
+        let on = |arch| {
+            lack(
+                "dma",
+                "a_detached_device_reaches_nothing",
+                Some(Series::new(6, 12)),
+                arch,
+            )
+        };
+        assert_eq!(
+            on("aarch64").map(|lack| lack.feature),
+            Some(&f::MOVED_INTERRUPTS)
+        );
+        assert_eq!(on("x86_64"), None);
     }
 
     #[test]

@@ -12,8 +12,7 @@ use crate::cli::Options;
 use crate::codegen::TESTS_SOURCE;
 use crate::command;
 use crate::error::{Doing, Error, Result};
-use crate::features::{self, Told};
-use crate::kernel;
+use crate::features::Told;
 use crate::lacking;
 use crate::machine::Machine;
 use crate::needs::{self, Lack};
@@ -21,9 +20,7 @@ use crate::places;
 use crate::programs::{self, Executable};
 use crate::progress::{say, span};
 use crate::run::hand_on;
-use crate::series::Series;
 use crate::setup::{self, Lab};
-use crate::source::SERIES;
 use crate::tally::Tally;
 
 /// The time limit of a boot.
@@ -43,7 +40,7 @@ const TESTS_FAILED: u8 = 101;
 
 /// `cargo lab test`.
 pub(crate) fn run(options: &Options) -> Result<u8> {
-    let arches = arches(options);
+    let arches = options.arches();
     let labs = arches.iter().map(|arch| setup::prepare(options, arch));
     let labs: Vec<Lab> = labs.collect::<Result<_>>()?;
     let filter = options.filter.as_deref();
@@ -98,24 +95,6 @@ pub(crate) fn run(options: &Options) -> Result<u8> {
                 "leave out --arch; a test for the lab is marked #[ignore = \"needs ...: cargo lab test\"]",
             )),
     }
-}
-
-/// The architectures to run on: the one that is named, or all; with an older Linux, all for which it is known what has to fail
-/// there.
-fn arches(options: &Options) -> Vec<&'static Arch> {
-    let series = options.kernel.as_deref().and_then(kernel::series_of);
-    let Some(series) = series.filter(|series| *series < SERIES && options.arch.is_none()) else {
-        return options.arches();
-    };
-    let is_tested = |arch: &&Arch| features::OLDER_ON.contains(&arch.name);
-    let (tested, others): (Vec<_>, Vec<_>) = options.arches().into_iter().partition(is_tested);
-    for arch in others {
-        say(format!(
-            "on {} it is not pinned what has to fail on Linux {series}, so it is left out; --arch {} tries it all the same",
-            arch.name, arch.name
-        ));
-    }
-    tested
 }
 
 /// Runs test programs on one machine.
@@ -279,7 +258,7 @@ fn runners(lab: &Lab, filter: Option<&str>, file: Option<&str>) -> Result<Vec<Ru
         if filter.is_none() {
             needs::check_tests(&program, &tests)?;
         }
-        let (tests, lacks) = apart(&program, tests, lab.kernel.series);
+        let (tests, lacks) = apart(&program, tests, lab);
         let paint = if colour() { "always" } else { "never" };
         let mut arguments: Vec<String> = ["--ignored", "--test-threads=1", "--color", paint]
             .map(str::to_owned)
@@ -350,15 +329,11 @@ fn list(executable: &Executable, arch: &Arch, filter: Option<&str>) -> Result<Ve
 }
 
 /// Parts a program's tests: those that are to pass on the kernel, and those for which it lacks something.
-fn apart(
-    program: &str,
-    tests: Vec<String>,
-    series: Option<Series>,
-) -> (Vec<String>, Vec<(String, Lack)>) {
+fn apart(program: &str, tests: Vec<String>, lab: &Lab) -> (Vec<String>, Vec<(String, Lack)>) {
     let mut pass = Vec::new();
     let mut lacks = Vec::new();
     for test in tests {
-        match needs::lack(program, &test, series) {
+        match needs::lack(program, &test, lab.kernel.series, lab.arch.name) {
             Some(lack) => lacks.push((test, lack)),
             None => pass.push(test),
         }
@@ -474,7 +449,7 @@ fn fields(report: &str) -> Option<[&str; 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::{self, X86_64};
+    use crate::arch::X86_64;
 
     fn outcome(status: u8, reports: &[&str], splats: &[&str]) -> Outcome {
         let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
@@ -518,26 +493,6 @@ mod tests {
     }
 
     #[test]
-    fn an_older_linux_is_on_the_architectures_that_are_pinned_or_named() {
-        let options = |kernel: Option<&str>, arch| Options {
-            kernel: kernel.map(PathBuf::from),
-            arch,
-            ..Options::default()
-        };
-        let names = |options: &Options| -> Vec<&str> {
-            arches(options).iter().map(|arch| arch.name).collect()
-        };
-        for kernel in [None, Some("7.3")] {
-            let all = arch::ALL.map(|arch| arch.name);
-            assert_eq!(names(&options(kernel, None)), all);
-        }
-        assert_eq!(names(&options(Some("6.12"), None)), features::OLDER_ON);
-        for arch in arch::ALL {
-            assert_eq!(names(&options(Some("6.12"), Some(arch))), [arch.name]);
-        }
-    }
-
-    #[test]
     fn tests_that_did_not_run_are_never_green() {
         assert!(verdict(&outcome(0, &[], &[]), &ran(1), 2).is_err());
         assert!(verdict(&outcome(0, &[], &[]), &Tally::default(), 2).is_err());
@@ -572,7 +527,7 @@ mod tests {
     #[test]
     fn what_a_kernel_lacks_is_asked_for_test_by_test() {
         let lack = |told| Lack {
-            feature: &features::PASIDS,
+            feature: &crate::features::PASIDS,
             told,
         };
         let runner = |tests| Runner {

@@ -53,6 +53,21 @@ pub(super) static NEEDS: &[Need] = &[
     ),
     some("dma", &["memory_of_every_kind_is_reached"], &f::FILES).refused(),
     some(
+        "dma",
+        &[
+            "a_detached_device_reaches_nothing",
+            "a_replace_moves_the_device_to_the_other_address_space",
+        ],
+        &f::MOVED_INTERRUPTS,
+    )
+    .on("aarch64"),
+    some(
+        "dma_groups",
+        &["one_is_not_moved_behind_the_back_of_the_other_but_both_are_together"],
+        &f::MOVED_INTERRUPTS,
+    )
+    .on("aarch64"),
+    some(
         "drop_order",
         &["a_fault_queue_can_be_dropped_in_every_order_with_all_that_holds_it"],
         &f::PAGE_REQUESTS,
@@ -381,6 +396,13 @@ pub(super) static NEEDS: &[Need] = &[
     )
     .refused(),
     some(
+        "lsiommu",
+        &["what_is_asked_of_the_iommu_is_told"],
+        &f::VIRTUAL_IOMMUS,
+    )
+    .on("aarch64")
+    .refused(),
+    some(
         "observer",
         &[
             "memory_that_goes_with_its_address_space_can_use_the_context",
@@ -449,6 +471,27 @@ pub(super) static NEEDS: &[Need] = &[
     all("smmuv3_relay_interrupts", &f::VIRTUAL_IOMMUS).refused(),
     all("smmuv3_translation", &f::VIRTUAL_IOMMUS).refused(),
     some(
+        "smmuv3_lab",
+        &["a_device_without_page_requests_is_attached_to_a_table_that_takes_them"],
+        &f::PAGE_REQUESTS,
+    ),
+    some(
+        "smmuv3_lab",
+        &["under_tables_that_others_nest_in_memory_can_be_read_only"],
+        &f::VIRTUAL_IOMMUS,
+    )
+    .refused(),
+    some(
+        "smmuv3_lab",
+        &["what_the_smmu_has_not_is_refused_and_nothing_else_is"],
+        &f::PASIDS,
+    ),
+    some(
+        "smmuv3_lab",
+        &["a_device_that_was_detached_has_no_more_vectors_and_loses_none"],
+        &f::MORE_VECTORS,
+    ),
+    some(
         "smmuv3_unplug",
         &[
             "a_device_behind_a_guests_tables_works_until_it_is_given_up_in_order",
@@ -473,6 +516,12 @@ pub(super) static NEEDS: &[Need] = &[
         &["events_of_a_virtual_iommu_come_as_a_stream"],
         &f::EVENT_QUEUES,
     ),
+    some(
+        "smmuv3_without_nesting",
+        &["it_says_that_it_has_no_second_stage"],
+        &f::VIRTUAL_IOMMUS,
+    )
+    .refused(),
     all("vdevice", &f::VIRTUAL_IOMMUS),
     all("vevent", &f::EVENT_QUEUES),
     all("vf_token", &f::VF_TOKENS),
@@ -525,6 +574,7 @@ pub(super) static NEEDS: &[Need] = &[
         &["a_line_and_a_signal_come_as_streams"],
         &f::ERROR_SIGNALS,
     ),
+    all("vfio_platform", &f::PHYSICAL_ADDRESSES).refused(),
     all("viommu", &f::VIRTUAL_IOMMUS),
     all("viommu_events", &f::EVENT_QUEUES),
     some(

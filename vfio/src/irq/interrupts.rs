@@ -32,7 +32,9 @@ use crate::query::malformed;
 /// enabled.
 ///
 /// On Arm the IOMMU translates interrupts as it does all that the device writes: they can be
-/// enabled while the device is attached, and those of a device that was detached do not arrive.
+/// enabled while the device is attached, and those of a device that was detached do not arrive. (Before
+/// Linux 6.15 neither do they when it is attached again, or elsewhere: they are to be disabled before
+/// that, and enabled after it.)
 ///
 /// A [reset](OpenDevice::reset) leaves them enabled: the kernel writes the device's side of it again. An
 /// interrupt that the device was about to raise is lost.
