@@ -135,6 +135,11 @@ impl IovaRange {
         self.start.0 <= other.last.0 && other.start.0 <= self.last.0
     }
 
+    /// What is in both ranges.
+    pub(crate) fn common(self, other: Self) -> Option<Self> {
+        Self::new(self.start.max(other.start), self.last.min(other.last))
+    }
+
     /// What of this range is not in `other`: what comes before it, and what comes after.
     pub(crate) fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let before = match other.start.0.checked_sub(1) {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use zerocopy::FromZeros;
 
 use crate::address::{Iova, IovaRange};
-use crate::context::{Context, Iommufd};
+use crate::context::{Context, Iommufd, Notices};
 use crate::dirty::TrackedTables;
 use crate::error::{Error, Refused, Result};
 use crate::funnel;
@@ -73,39 +73,16 @@ impl Ioas {
     /// `ENOMEM`; [`Error::Forked`].
     #[doc(alias = "IOMMU_IOAS_IOVA_RANGES")]
     pub fn iova_ranges(&self) -> Result<IovaRanges> {
-        // A few holes are usual: MSI windows, the ends of the aperture.
-        let mut room = 16;
+        // Read first: a change during the query makes the answer stale, never current.
+        let asked_at = self.inner.layout.load(Ordering::Acquire);
         let context = self.inner.context();
-        loop {
-            // Read first: a change during the query makes the answer stale, never current.
-            let asked_at = self.inner.layout.load(Ordering::Acquire);
-            let mut raw = vec![sys::iommu_iova_range::new_zeroed(); room];
-            let mut arg = sys::iommu_ioas_iova_ranges::sized();
-            arg.ioas_id = self.inner.id();
-            let answer = context.checked(&nr::IOAS_IOVA_RANGES, &mut context.notices(), |fd| {
-                funnel::iova_ranges(fd, &mut arg, &mut raw)
-            });
-            let needed = arg.num_iovas as usize;
-            match answer {
-                Ok(()) => {
-                    raw.truncate(needed);
-                    return Ok(IovaRanges {
-                        ranges: raw.iter().filter_map(valid_range).collect(),
-                        alignment: arg.out_iova_alignment,
-                        changes: Arc::clone(&self.inner.layout),
-                        asked_at,
-                    });
-                }
-                // Too little room; the kernel says how much it takes, and it may grow meanwhile.
-                Err(error)
-                    if error.errno() == Some(Errno::MSGSIZE)
-                        && (room..=MOST_RANGES).contains(&needed) =>
-                {
-                    room = needed.saturating_mul(2);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (ranges, alignment) = self.inner.usable(&mut context.notices())?;
+        Ok(IovaRanges {
+            ranges,
+            alignment,
+            changes: Arc::clone(&self.inner.layout),
+            asked_at,
+        })
     }
 
     /// Keeps the kernel to these addresses: it chooses IOVAs only in `ranges`, and refuses a
@@ -238,6 +215,38 @@ pub(crate) struct IoasInner {
 }
 
 impl IoasInner {
+    /// The addresses that can be mapped, and their alignment.
+    pub(crate) fn usable(&self, notices: &mut Notices<'_>) -> Result<(Vec<IovaRange>, u64)> {
+        // A few holes are usual: MSI windows, the ends of the aperture.
+        let mut room = 16;
+        loop {
+            let mut raw = vec![sys::iommu_iova_range::new_zeroed(); room];
+            let mut arg = sys::iommu_ioas_iova_ranges::sized();
+            arg.ioas_id = self.id();
+            let answer = self
+                .context()
+                .checked(&nr::IOAS_IOVA_RANGES, notices, |fd| {
+                    funnel::iova_ranges(fd, &mut arg, &mut raw)
+                });
+            let needed = arg.num_iovas as usize;
+            match answer {
+                Ok(()) => {
+                    raw.truncate(needed);
+                    let ranges = raw.iter().filter_map(valid_range).collect();
+                    return Ok((ranges, arg.out_iova_alignment));
+                }
+                // Too little room; the kernel says how much it takes, and it may grow meanwhile.
+                Err(error)
+                    if error.errno() == Some(Errno::MSGSIZE)
+                        && (room..=MOST_RANGES).contains(&needed) =>
+                {
+                    room = needed.saturating_mul(2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn id(&self) -> u32 {
         self.object.id()

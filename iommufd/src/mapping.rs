@@ -1,5 +1,7 @@
 //! The guard of one mapping, and every way to unmap.
 
+mod vacant;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -321,38 +323,10 @@ impl IoasInner {
             Err(error) if says_nothing(&error) => {}
             answer => return answer.map(drop),
         }
-        match self.has_nothing_at(range, notices) {
+        match self.is_vacant(range, notices) {
             true => Ok(()),
             false => self.issue_unmap(range, notices).map(drop),
         }
-    }
-
-    /// Whether there was a moment at which the kernel had nothing mapped anywhere in `range`: it would
-    /// have let something else be mapped there. Nobody but a stranger maps there meanwhile.
-    fn has_nothing_at(&self, range: IovaRange, notices: &mut Notices<'_>) -> bool {
-        let (context, start) = (self.context(), range.start().get());
-        let Some(length) = range.len() else {
-            return false;
-        };
-        // A fault that is injected into it is as well told by EFAULT, or by anything else, once.
-        let mut unpinned = 0;
-        for _ in 0..3 {
-            let answer = context.noted(&nr::IOAS_MAP, notices, || {
-                funnel::map_nothing(context.fd(), self.id(), start, length)
-            });
-            match answer {
-                Err(Errno::EXIST) => return false,
-                Err(Errno::FAULT) if unpinned > 0 => return true,
-                Err(errno) => unpinned += usize::from(errno == Errno::FAULT),
-                // No device is there for which it would have been pinned.
-                Ok(()) => {
-                    let undone = self.issue_unmap(range, notices);
-                    let _undone = undone.or_else(|_| self.issue_unmap(range, notices));
-                    return true;
-                }
-            }
-        }
-        false
     }
 
     #[inline]
@@ -482,6 +456,11 @@ mod tests {
         assert_eq!(unmap([gone; 3], [Errno::FAULT, full]), Err(Some(gone)));
         assert_eq!(unmap([gone; 3], [Errno::NOMEM; 3]), Err(Some(gone)));
         assert_eq!(unmap([gone; 2], [Errno::NOMEM]), Ok(()));
+        assert_eq!(
+            unmap([gone; 2], [Errno::INVAL]),
+            Ok(()),
+            "all of it is reserved"
+        );
         assert_eq!(unmap([gone, gone], [full]), Ok(()), "found at last");
     }
 

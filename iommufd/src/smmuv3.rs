@@ -111,7 +111,8 @@ unsafe impl Format for Smmuv3 {
     const INVALIDATION_TYPE: u32 = sys::IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
     // The driver puts them into its queue in batches, and counts what it has accepted.
     const COUNT_IS_EXACT: bool = false;
-    // It copies all of a call into memory that is contiguous: 64 KiB of it, where 4 MiB would be refused.
+    // It copies all of a call into memory that is contiguous: 64 KiB of it, where the 8 MiB of
+    // as many as can be would be refused.
     const MOST_IN_A_CALL: usize = 1 << 12;
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use iommufd::{
-    Access, Attachment, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Leaks, Mapped, Mapping,
+    Access, Attachment, DmaBuffer, DmaMemory, Error, Ioas, Iommufd, Iova, Leaks, Mapped, Mapping,
 };
 use iommufd_sys::vfio::{VFIO_DMA_MAP_FLAG_READ, VFIO_TYPE1_IOMMU};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use tests::at::{PAGE, page};
 use tests::faults::{Points, sweep};
 use tests::fork::in_child;
 use tests::memory::Living;
-use tests::mock::{MockAccess, MockDevice, check_pins};
+use tests::mock::{APERTURE, MockAccess, MockDevice, check_pins};
 use tests::observe::Recorder;
 use tests::raw::compat::{map_dma, set_iommu, unmap_dma};
 use tests::within::within;
@@ -219,6 +219,15 @@ fn a_mapping_across_an_edge_of_which_somebody_else_has_mapped_is_unmapped_or_hel
     }
 }
 
+/// Tells another thread, when it is dropped.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What hides the rest of a mapping comes and goes between any two questions.
 #[test]
 #[ignore = "needs the kernel's mock driver: cargo lab test"]
@@ -245,12 +254,13 @@ fn a_mapping_across_an_edge_that_comes_and_goes_lets_nothing_go() {
                     let _unmapped = unmap_dma(&iommufd, 24, 0, at, size);
                 }
             });
+            // Also if this fails: the other is waited for.
+            let _over = Over(&over);
             is_moving.wait();
             let mut left = Some(mapping);
             for _ in 0..10 {
                 let Some(Err(refused)) = left.take().map(Mapping::unmap) else {
                     let pins = check_pins(&iommufd, memory.bytes(), 0);
-                    over.store(true, Ordering::Relaxed);
                     assert_eq!(pins, Ok(()), "it was let go of");
                     break;
                 };
@@ -260,7 +270,6 @@ fn a_mapping_across_an_edge_that_comes_and_goes_lets_nothing_go() {
                 assert_eq!(Arc::strong_count(&memory), 2, "it is held");
                 left = Some(refused.into_value());
             }
-            over.store(true, Ordering::Relaxed);
             left
         });
         if let Some(mapping) = left {
@@ -270,6 +279,33 @@ fn a_mapping_across_an_edge_that_comes_and_goes_lets_nothing_go() {
         drop(memory);
         assert_eq!(living.count(), 0);
     }
+}
+
+/// A device that comes later reserves the place, which it could not if anything were there.
+#[test]
+#[ignore = "needs the kernel's mock driver: cargo lab test"]
+fn what_a_container_has_unmapped_is_gone_though_its_place_is_reserved_now() {
+    let iommufd = Iommufd::open().unwrap();
+    let ioas = Ioas::new(&iommufd).unwrap();
+    iommufd.set_compat_ioas(&ioas).unwrap();
+    let living = Living::new();
+    let size = PAGE as u64;
+    // Below what the device can reach, and across the edge.
+    let before = [APERTURE.0 - 4 * size, APERTURE.0 - size].map(Iova::new);
+    let mappings = before.map(|at| {
+        let memory = living.memory(2 * PAGE);
+        ioas.map_at(at, memory, Access::Read).unwrap()
+    });
+    for at in before {
+        assert_eq!(unmap_dma(&iommufd, 24, 0, at.get(), 2 * size), Ok(2 * size));
+    }
+    let device = MockDevice::new(&iommufd).unwrap();
+    let _attachment = device.attach(&ioas).unwrap();
+    for mapping in mappings {
+        mapping.unmap().unwrap();
+    }
+    assert_eq!(living.count(), 0);
+    assert_eq!(iommufd.leaks(), Leaks::default());
 }
 
 #[test]

@@ -575,6 +575,12 @@ pub(super) static NEEDS: &[Need] = &[
         &f::ERROR_SIGNALS,
     ),
     all("vfio_platform", &f::PHYSICAL_ADDRESSES).refused(),
+    some(
+        "vfio_vectors",
+        &["vectors_are_added_and_taken_away_while_others_are_enabled"],
+        &f::MORE_VECTORS,
+    )
+    .on("aarch64"),
     all("viommu", &f::VIRTUAL_IOMMUS),
     all("viommu_events", &f::EVENT_QUEUES),
     some(
