@@ -304,10 +304,11 @@ impl View<'_> {
 
     /// Sets the bits of what there is of `range`.
     fn mark(&mut self, range: IovaRange) {
-        let covered = self.shape.range;
-        let first = range.start().max(covered.start());
-        let last = range.last().min(covered.last());
-        if let (Some(first), Some(last)) = (self.shape.offset(first), self.shape.offset(last)) {
+        let Some(part) = range.common(self.shape.range) else {
+            return;
+        };
+        let offset = |address| self.shape.offset(address);
+        if let (Some(first), Some(last)) = (offset(part.start()), offset(part.last())) {
             let granule = self.shape.granule;
             bits::set(self.words, granule.index(first), granule.index(last));
         }
