@@ -47,6 +47,24 @@ impl<'a> Moving<'a> {
         (old, new)
     }
 
+    /// Asserts that a command about the page is carried out that has this `place` in a batch, which takes so many calls.
+    #[track_caller]
+    fn is_seen_after(
+        &self,
+        here: Invalidation,
+        mut batch: Vec<Invalidation>,
+        place: usize,
+        calls: usize,
+    ) {
+        let (_, new) = self.moved();
+        batch[place] = here;
+        let recorder = &self.guest.recorder;
+        recorder.clear();
+        self.guest.invalidate(&batch);
+        assert_eq!(recorder.calls(), vec!["IOMMU_HWPT_INVALIDATE"; calls]);
+        assert_eq!(self.seen(), Some(new), "command {place}");
+    }
+
     /// Where the hardware finds the page.
     #[track_caller]
     fn seen(&self) -> Option<Ipa> {
@@ -213,13 +231,8 @@ fn a_batch_of_thousands_is_carried_out_to_its_last_command() {
     };
     let here = Invalidation::tlbi_nh_va(OWN, VA, true, None, limits).unwrap();
     for place in [0, 62, 63, 4095] {
-        let (_, new) = moving.moved();
-        let mut batch: Vec<_> = (0..4096).map(elsewhere).collect();
-        guest.recorder.clear();
-        batch[place] = here;
-        guest.invalidate(&batch);
-        assert_eq!(guest.recorder.calls(), ["IOMMU_HWPT_INVALIDATE"]);
-        assert_eq!(moving.seen(), Some(new), "command {place}");
+        let batch = (0..4096).map(elsewhere).collect();
+        moving.is_seen_after(here, batch, place, 1);
     }
 }
 
@@ -235,13 +248,7 @@ fn more_commands_than_the_driver_has_room_for_go_in_several_calls() {
     let here = Invalidation::tlbi_nh_va(OWN, VA, true, None, limits).unwrap();
     let nobodys = Invalidation::tlbi_nh_va(OWN, further(VA, 8 * PAGE as u64), true, None, limits);
     for place in [4095, 4096, 300_000] {
-        let (_, new) = moving.moved();
-        let mut batch = vec![nobodys.unwrap(); 300_001];
-        batch[place] = here;
-        guest.recorder.clear();
-        guest.invalidate(&batch);
-        assert_eq!(guest.recorder.calls(), ["IOMMU_HWPT_INVALIDATE"; 74]);
-        assert_eq!(moving.seen(), Some(new), "command {place}");
+        moving.is_seen_after(here, vec![nobodys.unwrap(); 300_001], place, 74);
     }
     let mut batch = vec![here; 8193];
     batch[4100] = Invalidation::cfgi_cd_all(StreamId::new(STREAM.get() + 1));
