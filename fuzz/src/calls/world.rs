@@ -19,9 +19,9 @@ use tests::mock::{self, MockAccess, MockDevice, MockOptions, Pin, abi, check_pin
 use tests::raw;
 
 use super::call::{Call, Pages, Which};
-use super::judged;
 use super::places::{PAGE, access, bytes, range, start};
 use super::pool::{Pool, explained, noted};
+use super::{judged, stranger};
 
 /// An access, with the address space that it keeps from being destroyed.
 struct Accessed {
@@ -189,6 +189,14 @@ impl World {
                 let ranges = noted(self.spaces.get(ioas)?.iova_ranges())?;
                 assert!(ranges.alignment().is_power_of_two());
             }
+            Call::Compat { ioas, type1 } => {
+                noted(self.iommufd.set_compat_ioas(self.spaces.get(ioas)?))?;
+                if type1 {
+                    stranger::chooses_type1(&self.iommufd);
+                }
+            }
+            Call::ClearCompat => noted(self.iommufd.clear_compat_ioas())?,
+            Call::ChangeProcess => noted(self.iommufd.change_process())?,
             Call::Viommu { .. }
             | Call::VDevice { .. }
             | Call::Events { .. }

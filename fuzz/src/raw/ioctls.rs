@@ -14,10 +14,7 @@ impl Program<'_> {
     pub(super) fn begin(&mut self) {
         self.conditions();
         for _ in 0..2 {
-            let mut arg = sys::iommu_ioas_alloc::sized();
-            if self.plain(&nr::IOAS_ALLOC, &mut arg).is_ok() {
-                self.made(Kind::Ioas, arg.out_ioas_id);
-            }
+            let _made = self.space();
         }
         self.device(0);
         let mut arg = sys::iommu_ioas_map::sized();
@@ -28,7 +25,7 @@ impl Program<'_> {
         arg.user_va = self.arena.at(0);
         arg.length = 16 * 4096;
         arg.iova = 0x0100_0000;
-        if self.plain(&nr::IOAS_MAP, &mut arg).is_ok() {
+        if self.issue(&nr::IOAS_MAP, &mut arg).is_ok() {
             self.mapped(arg.iova, arg.length);
         }
     }
@@ -49,15 +46,6 @@ impl Program<'_> {
             let _set = self.issue(&nr::OPTION, &mut arg);
         }
         self.is_stormy = conditions & 8 != 0;
-    }
-
-    /// As it is, but for faults.
-    fn plain<T: SizedArg>(
-        &mut self,
-        ioctl: &iommufd_sys::ioctl::Ioctl<T>,
-        arg: &mut T,
-    ) -> Result<(), Errno> {
-        self.issue(ioctl, arg)
     }
 
     /// One of them.
@@ -168,13 +156,12 @@ impl Program<'_> {
     }
 
     fn unmap(&mut self) -> Result<(), Errno> {
-        let mut arg = sys::iommu_ioas_unmap::sized();
-        arg.ioas_id = self.id(Kind::Ioas);
-        (arg.iova, arg.length) = self.area();
+        let ioas = self.id(Kind::Ioas);
+        let (mut iova, mut length) = self.area();
         if self.rarely(8) {
-            (arg.iova, arg.length) = (0, u64::MAX);
+            (iova, length) = (0, u64::MAX);
         }
-        self.issue(&nr::IOAS_UNMAP, &mut arg)
+        self.unmap_at(ioas, iova, length)
     }
 
     fn ranges(&mut self) -> Result<(), Errno> {

@@ -7,7 +7,6 @@ use super::World;
 use crate::calls::call::{Call, To};
 use crate::calls::places::{pasid_of, range};
 use crate::calls::pool::noted;
-use crate::calls::stranger;
 
 impl World {
     pub(super) fn use_device(&mut self, call: Call) -> Option<()> {
@@ -123,14 +122,6 @@ impl World {
                 drop(noted(device.hw_info_of(kind)));
                 drop(noted(device.hw_info())?);
             }
-            Call::Compat { ioas, type1 } => {
-                noted(self.iommufd.set_compat_ioas(self.spaces.get(ioas)?))?;
-                if type1 {
-                    stranger::chooses_type1(&self.iommufd);
-                }
-            }
-            Call::ClearCompat => noted(self.iommufd.clear_compat_ioas())?,
-            Call::ChangeProcess => noted(self.iommufd.change_process())?,
             _ => self.play(call)?,
         }
         Some(())
